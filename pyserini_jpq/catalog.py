@@ -1,0 +1,214 @@
+"""The cards in `encoders/` and `indexes/`: small YAML files that describe an encoder or an index by name."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
+
+ENCODER_FOLDER_CARD = "encoder.yaml"
+POOLINGS = ("cls", "mean")
+ARCHITECTURES = ("auto", "ance")
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """How one side (queries or documents) becomes tokens.
+
+    Attributes
+    ----------
+    prefix
+        Put in front of every text, spaces included.
+    max_length
+        Most tokens kept, special ones included.
+    special_tokens
+        Whether the tokenizer adds its own special tokens.
+    mask_padding
+        Whether texts are filled up to `max_length` with mask tokens that are attended to (TCT-ColBERT queries).
+    template
+        How the fields of a document are joined; a field that is empty goes with the separator beside it.
+    """
+
+    prefix: str = ""
+    max_length: int = 256
+    special_tokens: bool = True
+    mask_padding: bool = False
+    template: str = "{title} {text}"
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """What has to be known to use the weights of an encoder as its authors do; one YAML file in `encoders/`."""
+
+    backbone: str
+    description: str = ""
+    source: str | None = None
+    license: str | None = None
+    paper: str | None = None
+    architecture: str = "auto"
+    tokenizer: str | None = None
+    tokenizer_class: str | None = None
+    tokenizer_options: Mapping[str, Any] = field(default_factory=dict)
+    package: str | None = None
+    dimension: int | None = None
+    pooling: str = "cls"
+    normalize: bool = False
+    score_scale: float | None = None
+    skip_tokens: int = 0
+    query: TextSide = field(default_factory=TextSide)
+    document: TextSide = field(default_factory=TextSide)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    notes: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the card as plain values, as it is written to YAML and JSON."""
+        return dataclasses.asdict(self)
+
+    @property
+    def training_scale(self) -> float:
+        """What scores are multiplied by in the training loss.
+
+        Inner products of unit-length embeddings lie within a few hundredths of each other, far too close for a
+        logistic loss; 20 (a temperature of .05) is what such encoders are themselves trained with.
+        """
+        if self.score_scale is not None:
+            return self.score_scale
+        return 20.0 if self.normalize else 1.0
+
+
+@dataclass(frozen=True)
+class IndexCard:
+    """What is known of an index by name; one YAML file in `indexes/`."""
+
+    collection: str
+    encoder: str
+    m: int
+    bits: int = 8
+    description: str = ""
+    source: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    notes: str | None = None
+
+
+def encoder_card(name: str) -> EncoderCard:
+    """Read the encoder card of that name.
+
+    Raises
+    ------
+    EncoderError
+        If there is no such card, or it cannot be used.
+    """
+    return read_encoder_card(_find_card("encoders", name, EncoderError))
+
+
+def index_card(name: str) -> IndexCard:
+    """Read the index card of that name; raises IndexFolderError as `encoder_card` does."""
+    path = _find_card("indexes", name, IndexFolderError)
+    return IndexCard(**_checked(IndexCard, _read_yaml(path, IndexFolderError), str(path), IndexFolderError))
+
+
+def has_card(kind: str, name: str) -> bool:
+    """Tell whether `kind` ("encoders" or "indexes") has a card of that name."""
+    return name in _cards(kind)
+
+
+def read_encoder_card(path: Path) -> EncoderCard:
+    """Read and check an encoder card from a YAML file."""
+    return parse_encoder_card(_read_yaml(path, EncoderError), str(path))
+
+
+def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
+    """Make a card of plain values, as a YAML card or a JSON manifest holds them.
+
+    Parameters
+    ----------
+    values
+        The fields of the card; `query` and `document` are mappings.
+    where
+        The file they come from, for errors.
+    """
+    fields = _checked(EncoderCard, values, where, EncoderError)
+    for side in ("query", "document"):
+        if side in fields:
+            fields[side] = TextSide(**_checked(TextSide, fields[side] or {}, f"{where}: {side}", EncoderError))
+    card = EncoderCard(**fields)
+    if card.pooling not in POOLINGS:
+        raise EncoderError(f"{where}: pooling {card.pooling!r} is not one of {', '.join(POOLINGS)}")
+    if card.architecture not in ARCHITECTURES:
+        raise EncoderError(f"{where}: architecture {card.architecture!r} is not one of {', '.join(ARCHITECTURES)}")
+    for side_name, text_side in (("query", card.query), ("document", card.document)):
+        if text_side.max_length < 1:
+            raise EncoderError(f"{where}: {side_name}.max_length must be at least 1, not {text_side.max_length}")
+    return card
+
+
+def _card_folders(kind: str) -> list[Path]:
+    """Where cards of a kind lie: the folder one works in, a checkout of ours, the installed package."""
+    package = Path(__file__).resolve().parent
+    return [Path(kind), package.parent / kind, package / "cards" / kind]
+
+
+def _cards(kind: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in _card_folders(kind):
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _find_card(kind: str, name: str, error: type[JPQError]) -> Path:
+    cards = _cards(kind)
+    if name in cards:
+        return cards[name]
+    close = difflib.get_close_matches(name, cards, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"cards: {', '.join(cards) or 'none'}"
+    raise error(f"{name!r} is neither a folder nor a card in {kind}/; {hint}")
+
+
+def _read_yaml(path: Path, error: type[JPQError]) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise error(f"{path} is no YAML: {problem}") from None
+    if not isinstance(values, dict):
+        raise error(f"{path} is no mapping of fields to values")
+    return values
+
+
+def _checked(kind: type, values: Mapping[str, Any], where: str, error: type[JPQError]) -> dict[str, Any]:
+    """Check names and types of the fields of a card against its dataclass; all that is wrong in one line."""
+    if not isinstance(values, Mapping):
+        raise error(f"{where}: expected fields and values, not {values!r}")
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    wrong = [f"unknown field {name!r}" for name in values if name not in known]
+    for name, f in known.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            wrong.append(f"field {name!r} is missing")
+        if name in values and not _fits(values[name], str(f.type)):
+            wrong.append(f"{name}: {values[name]!r} is not {f.type}")
+    if wrong:
+        raise error(f"{where}: {'; '.join(wrong)}")
+    return dict(values)
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Tell whether a value from YAML fits a field's annotation, read off by its plain-type words."""
+    if value is None:
+        return "None" in annotation or annotation.startswith("<class 'pyserini_jpq")
+    if isinstance(value, bool):
+        return "bool" in annotation
+    if isinstance(value, int):
+        return "int" in annotation or "float" in annotation
+    if isinstance(value, float):
+        return "float" in annotation
+    if isinstance(value, str):
+        return annotation.startswith(("str", "<class 'str'"))
+    return isinstance(value, Mapping) and ("Mapping" in annotation or "TextSide" in annotation)

@@ -1,0 +1,112 @@
+"""What the commands share: one-line errors, exit statuses, and an answer to Ctrl-C."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from pyserini_jpq.errors import JPQError
+
+EXIT_WRONG_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_WRONG_INPUT, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def parser(command: str, description: str) -> OneLineParser:
+    """Return the parser of `python -m pyserini_jpq.COMMAND`."""
+    return OneLineParser(
+        prog=f"python -m pyserini_jpq.{command}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number of at least 1, as an argparse type."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Parse a number above 0, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def warn(message: str) -> None:
+    """Print one line of warning on standard error."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def say(message: str) -> None:
+    """Print one line about what is going on, on standard error; standard output is for results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    Parameters
+    ----------
+    main
+        The command; takes the arguments without the program's name.
+    argv
+        The arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 when done, 2 when the request or its input is wrong (one line on standard error), 130 when interrupted.
+        A fault of ours raises, so that Python shows where, with status 1.
+    """
+    # SIGTERM (a scheduler's or a container's stop) gets the same orderly end as Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main(sys.argv[1:] if argv is None else argv)
+    except JPQError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt as interrupt:
+        detail = str(interrupt) or "the same command goes on where it stopped"
+        print(f"\ninterrupted: {detail}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone; without this, Python complains again while it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = f" for {error.filename}" if error.filename else ""
+            return _fail(f"no space left on the disk{place}; free some, then run the same command again")
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and error.filename:
+            return _fail(f"{error.filename}: {error.strerror}; choose a place that can be read and written")
+        raise
+    return 0
+
+
+def _fail(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return EXIT_WRONG_INPUT
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,161 @@
+"""The folder of embeddings: memory-mapped float32 rows in `.npy` files, docids beside them, and a manifest."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.errors import EmbeddingsError
+
+MANIFEST = "embeddings.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """One file of consecutive rows; `docid` stands beside `npy`."""
+
+    start: int
+    npy: Path
+
+    @property
+    def docid(self) -> Path:
+        """The file of docids, one a line."""
+        return self.npy.with_suffix(".docid")
+
+
+def row_file(folder: Path, start: int) -> RowFile:
+    """Return the file of the rows from `start` on."""
+    return RowFile(start, folder / f"rows-{start:010d}.npy")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a folder of embeddings.
+
+    Raises
+    ------
+    EmbeddingsError
+        If the folder is missing, is no folder of embeddings, or is of a later version.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise EmbeddingsError(f"{folder} is no folder of embeddings ({MANIFEST} is missing); make one with encode")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        schema = manifest["schema"]
+    except (ValueError, KeyError, TypeError):
+        raise EmbeddingsError(f"{path} is damaged; encode the collection again") from None
+    if schema != SCHEMA:
+        raise EmbeddingsError(f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it")
+    return manifest
+
+
+class Embeddings:
+    """Embeddings on disk, opened for reading; rows come in blocks and are never all in memory.
+
+    Parameters
+    ----------
+    folder
+        What `python -m pyserini_jpq.encode` wrote.
+
+    Attributes
+    ----------
+    documents : int
+        Number of rows N.
+    dimension : int
+        Number of columns D.
+    encoder : dict
+        Name, card and weights hash of the encoder.
+
+    Raises
+    ------
+    EmbeddingsError
+        If rows are missing or files do not fit each other.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder)
+        self.documents = int(self.manifest["documents"])
+        self.dimension = int(self.manifest["dimension"])
+        self.encoder: dict[str, Any] = self.manifest["encoder"]
+        self._files = sorted(
+            (RowFile(int(p.stem.removeprefix("rows-")), p) for p in self.folder.glob("rows-*.npy")),
+            key=lambda f: f.start,
+        )
+        self._arrays = [self._open(f) for f in self._files]
+        self._check_whole()
+
+    def blocks(self, rows: int) -> Iterator[np.ndarray]:
+        """Give all rows in order, as [<= rows, D] float32 blocks, checked to be finite.
+
+        Raises
+        ------
+        EmbeddingsError
+            At the first row that holds NaN or an infinite value, with its docid.
+        """
+        for file, array in zip(self._files, self._arrays, strict=True):
+            for start in range(0, len(array), rows):
+                yield self._finite(np.asarray(array[start : start + rows], dtype=np.float32), file, start)
+
+    def sample(self, rows: int, seed: int) -> np.ndarray:
+        """Return a random sample without replacement, [min(rows, N), D] float32, in row order."""
+        if rows >= self.documents:
+            return np.concatenate(list(self.blocks(1 << 16)))
+        chosen = np.sort(np.random.default_rng(seed).choice(self.documents, rows, replace=False))
+        parts = []
+        for file, array in zip(self._files, self._arrays, strict=True):
+            inside = chosen[(chosen >= file.start) & (chosen < file.start + len(array))] - file.start
+            parts.append(self._finite(np.asarray(array[inside], dtype=np.float32), file, None, inside))
+        return np.concatenate(parts)
+
+    def docids(self) -> Iterator[str]:
+        """Give the docids in row order."""
+        for file, array in zip(self._files, self._arrays, strict=True):
+            count = 0
+            with open(file.docid, encoding="utf-8", newline="\n") as lines:
+                for line in lines:
+                    count += 1
+                    yield line.rstrip("\n")
+            if count != len(array):
+                raise EmbeddingsError(f"{file.docid} has {count} docids for {len(array)} rows; encode again")
+
+    def _open(self, file: RowFile) -> np.ndarray:
+        try:
+            array = np.load(file.npy, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError) as problem:
+            raise EmbeddingsError(f"{file.npy} cannot be read: {problem}; remove it and encode again") from None
+        if array.ndim != 2 or array.shape[1] != self.dimension:
+            raise EmbeddingsError(f"{file.npy} has shape {array.shape}, expected rows of {self.dimension}")
+        if not file.docid.is_file():
+            raise EmbeddingsError(f"{file.docid} is missing; remove {file.npy} and encode again")
+        return array
+
+    def _check_whole(self) -> None:
+        expected = 0
+        for file, array in zip(self._files, self._arrays, strict=True):
+            if file.start != expected:
+                break
+            expected += len(array)
+        if expected != self.documents:
+            raise EmbeddingsError(
+                f"{self.folder} is not complete: rows from {expected} on are missing of {self.documents}; "
+                "run encode again, it goes on where it stopped (every --shard-id of it)"
+            )
+
+    def _finite(
+        self, block: np.ndarray, file: RowFile, start: int | None, offsets: np.ndarray | None = None
+    ) -> np.ndarray:
+        good = np.isfinite(block).all(axis=1)
+        if good.all():
+            return block
+        bad = int(np.flatnonzero(~good)[0])
+        row = int(offsets[bad]) if offsets is not None else (start or 0) + bad
+        docid = file.docid.read_text(encoding="utf-8").split("\n")[row]
+        raise EmbeddingsError(
+            f"{file.npy} row {row} (docid {docid}) holds a value that is NaN or infinite; "
+            "remove the file and encode again, in --dtype float32 if it comes back"
+        )

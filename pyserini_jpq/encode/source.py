@@ -1,0 +1,105 @@
+"""Which encoder is meant: a folder that was built here, a card, or any Hugging Face encoder described by flags."""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import catalog
+from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard
+from pyserini_jpq.cli import positive_int
+from pyserini_jpq.errors import EncoderError
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """An encoder before its weights are loaded.
+
+    Attributes
+    ----------
+    name
+        What the user calls it.
+    card
+        How it is used.
+    folder
+        Where its weights lie, if it was built here; else the card names them.
+    """
+
+    name: str
+    card: EncoderCard
+    folder: Path | None = None
+
+    def with_changes(self, changes: dict[str, Any]) -> "EncoderSource":
+        """Return the same encoder with fields of its card replaced; `query` and `document` take partial mappings."""
+        sides = {
+            side: dataclasses.replace(getattr(self.card, side), **changes[side])
+            for side in ("query", "document")
+            if side in changes
+        }
+        return dataclasses.replace(self, card=dataclasses.replace(self.card, **{**changes, **sides}))
+
+
+def find_encoder(name: str) -> EncoderSource:
+    """Find an encoder by folder, by the name of one built under `encoders/`, by card, or by Hugging Face name.
+
+    Parameters
+    ----------
+    name
+        `encoders/X`, `X`, `all-minilm-l6-v2`, `intfloat/e5-base-v2`, or a folder as transformers writes it.
+
+    Raises
+    ------
+    EncoderError
+        If nothing of that name is known.
+    """
+    for folder in (Path(name), Path("encoders") / name):
+        if (folder / ENCODER_FOLDER_CARD).is_file():
+            return EncoderSource(folder.name, catalog.read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").is_file():
+            raise EncoderError(f"{name} is no encoder: it has neither {ENCODER_FOLDER_CARD} nor config.json")
+        return EncoderSource(Path(name).resolve().name, EncoderCard(backbone=name))
+    if "/" in name and not catalog.has_card("encoders", name):
+        return EncoderSource(name, EncoderCard(backbone=name))
+    return EncoderSource(name, catalog.encoder_card(name))
+
+
+def add_encoder_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that describe an encoder, or change what its card says; all are unset by default."""
+    group = parser.add_argument_group("encoder", "in place of a card, or to change what the card says")
+    keep: dict[str, Any] = {"default": argparse.SUPPRESS}
+    group.add_argument("--pooling", choices=catalog.POOLINGS, help="first token, or mean of the tokens", **keep)
+    group.add_argument("--l2-norm", action=argparse.BooleanOptionalAction, help="embeddings of unit length", **keep)
+    group.add_argument("--query-prefix", help="text put in front of every query", **keep)
+    group.add_argument("--doc-prefix", help="text put in front of every document", **keep)
+    group.add_argument("--query-max-length", type=positive_int, help="most tokens of a query", **keep)
+    group.add_argument("--doc-max-length", type=positive_int, help="most tokens of a document", **keep)
+    group.add_argument("--doc-template", help="how title and text are joined, such as '{title} {text}'", **keep)
+    group.add_argument("--tokenizer", help="Hugging Face name or folder, where it is not the backbone's", **keep)
+    group.add_argument("--tokenizer-class", help="a class of transformers, such as BertTokenizer", **keep)
+
+
+def flag_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags of `add_encoder_flags` change in a card, for `EncoderSource.with_changes`."""
+    given = vars(args)
+    names = {
+        "pooling": ("pooling",),
+        "l2_norm": ("normalize",),
+        "tokenizer": ("tokenizer",),
+        "tokenizer_class": ("tokenizer_class",),
+        "query_prefix": ("query", "prefix"),
+        "query_max_length": ("query", "max_length"),
+        "doc_prefix": ("document", "prefix"),
+        "doc_max_length": ("document", "max_length"),
+        "doc_template": ("document", "template"),
+    }
+    changes: dict[str, Any] = {}
+    for flag, (field, *inner) in names.items():
+        if flag not in given:
+            continue
+        if inner:
+            changes.setdefault(field, {})[inner[0]] = given[flag]
+        else:
+            changes[field] = given[flag]
+    return changes

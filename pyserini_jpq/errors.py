@@ -1,0 +1,45 @@
+"""The exceptions a user can meet: each carries one line that says what is wrong, where, and what to do."""
+
+
+class JPQError(Exception):
+    """The request or its input is wrong; the command line prints the message alone and exits with status 2."""
+
+
+class CollectionError(JPQError):
+    """A collection cannot be read: no documents, a bad line, a bad or repeated docid, a document without text."""
+
+
+class TopicsError(JPQError):
+    """Topics or qrels cannot be used: missing, empty, malformed, or naming nothing that is known."""
+
+
+class RunError(JPQError):
+    """A run file cannot be evaluated."""
+
+
+class EncoderError(JPQError):
+    """An encoder cannot be loaded, or is not the one that an index was trained with."""
+
+
+class EmbeddingsError(JPQError):
+    """A folder of embeddings is incomplete, inconsistent, or holds values that are not finite."""
+
+
+class QuantizerError(JPQError):
+    """A product quantizer cannot be built or used with these shapes or values."""
+
+
+class IndexFolderError(JPQError):
+    """An index folder is incomplete, damaged, or of an unknown version."""
+
+
+class OutputError(JPQError):
+    """An output exists already, or cannot be written."""
+
+
+class TrainingError(JPQError):
+    """Training cannot start or go on."""
+
+
+class InstallationError(JPQError):
+    """Java or a package is missing or of a version that does not work."""

@@ -1,0 +1,150 @@
+"""`python -m pyserini_jpq.evaluate`: one table of several runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.evaluate import figures, table
+from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, parse_metrics, unknown_metrics
+from pyserini_jpq.evaluate.runs import Comparison, evaluate_runs, is_sidecar, run_name
+from pyserini_jpq.files import write_json_atomically
+
+_FIGURES = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arguments, found to be right."""
+
+    runs: dict[str, str]
+    qrels: str
+    metrics: list[str]
+    baseline: str
+    sizes: dict[str, float]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluate runs and print their table."""
+    given = vars(_parser().parse_args(argv))
+    request = _checked(given)
+    comparison = evaluate_runs(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
+    _note_queries(comparison)
+    print(table.render(comparison, given["format"]), flush=True)
+    if "json" in given:
+        write_json_atomically(Path(given["json"]), table.as_dict(comparison))
+    if "figure" in given:
+        figures.draw(comparison, Path(given["figure"]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser("evaluate", "Compare runs: metrics as trec_eval -c computes them, and a paired t-test.")
+    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run file, TREC or MS MARCO; or NAME=FILE", **unset)
+    parser.add_argument("--qrels", required=True, help="TREC or BEIR file, or a name that Pyserini knows", **unset)
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(DEFAULT_METRICS),
+        metavar="METRIC",
+        help="as in ir_measures (nDCG@10 R(rel=2)@1000 AP) or trec_eval (ndcg_cut.10 recall.1000 map)",
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="run to test the others against (the first)", **unset)
+    parser.add_argument(
+        "--bytes",
+        nargs="+",
+        metavar="NAME=N",
+        help="bytes per document of a run (what the file RUN.json beside it says)",
+        **unset,
+    )
+    parser.add_argument(
+        "--format", choices=tuple(table.FORMATS), default="text", help="of the table on standard output"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures, unrounded", **unset)
+    parser.add_argument(
+        "--figure",
+        metavar="FILE",
+        help=f"draw the first metric against bytes per document ({', '.join(_FIGURES)})",
+        **unset,
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of --json and --figure", **unset)
+    return parser
+
+
+def _checked(given: dict[str, Any]) -> _Request:
+    """Check all arguments before anything is read; raises JPQError with all that is wrong with them."""
+    problems: list[str] = []
+    runs = _named_runs(given.get("runs", []), problems)
+    sizes = _named_sizes(given.get("bytes", []), problems)
+    baseline = given.get("baseline", next(iter(runs), ""))
+    for name in dict.fromkeys([baseline, *sizes]) if runs else ():
+        if name not in runs:
+            problems.append(f"no run is named {name!r}; the runs are {', '.join(runs)}")
+    unknown = parse_metrics(given["metrics"])[1]
+    if unknown:
+        problems.append(unknown_metrics(unknown))
+    outputs = {flag: given[flag] for flag in ("json", "figure") if flag in given}
+    for flag, path in outputs.items():
+        if os.path.exists(path) and "overwrite" not in given:
+            problems.append(f"{path} exists already; give --overwrite to replace it, or another --{flag}")
+    if "figure" in outputs and Path(outputs["figure"]).suffix.lower() not in _FIGURES:
+        problems.append(f"--figure {outputs['figure']} must end in {' or '.join(_FIGURES)}")
+    if problems:
+        raise JPQError("; ".join(problems))
+    return _Request(runs, given["qrels"], given["metrics"], baseline, sizes)
+
+
+def _named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
+    runs: dict[str, str] = {}
+    missing: list[str] = []
+    repeated: list[str] = []
+    for argument in arguments:
+        is_named = "=" in argument and not os.path.exists(argument)
+        name, _, path = argument.partition("=") if is_named else (run_name(argument), "", argument)
+        if is_sidecar(path):
+            # `runs/*` names these too.
+            continue
+        if not os.path.exists(path):
+            missing.append(path)
+        if name in runs:
+            repeated.append(name)
+        runs.setdefault(name, path)
+    if missing:
+        problems.append(f"no such run file: {', '.join(missing)}")
+    if repeated:
+        problems.append(f"several runs are named {', '.join(dict.fromkeys(repeated))}; name them with NAME=FILE")
+    if not runs:
+        problems.append("no run is given; runs come before --metrics and --bytes")
+    return runs
+
+
+def _named_sizes(arguments: Sequence[str], problems: list[str]) -> dict[str, float]:
+    sizes: dict[str, float] = {}
+    for argument in arguments:
+        name, _, text = argument.rpartition("=")
+        try:
+            size = cli.positive_float(text)
+        except argparse.ArgumentTypeError as problem:
+            problems.append(f"--bytes {argument}: {problem}; expected NAME=N")
+            continue
+        sizes[name] = int(size) if size.is_integer() else size
+    return sizes
+
+
+def _note_queries(comparison: Comparison) -> None:
+    """Say how many queries a run has too many (left out) or too few (count 0)."""
+    for run in comparison.runs:
+        if run.unjudged:
+            cli.say(f"note: {run.name}: {run.unjudged} queries of the run are not in the qrels and are left out")
+        if run.missing:
+            total = comparison.queries
+            cli.say(f"note: {run.name}: {run.missing} of the {total} queries of the qrels have no hits and count 0")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,232 @@
+"""Draws effectiveness against bytes per document."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.evaluate.labels import Box, Place, along_line, around_point, place_labels
+from pyserini_jpq.evaluate.runs import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the shapes do the same in black and white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DASHES = ((6, 3), (2, 2), (8, 2, 2, 2), (1, 3))
+_INCHES = (6.4, 4.0)
+_FONT_POINTS = 10
+_MARKER_POINTS = 9
+# Smaller differences than this part of the axis are not blown up to its whole height.
+_LEAST_SPAN = 0.02
+
+
+class _Point(NamedTuple):
+    name: str
+    size: float
+    value: float
+
+
+class _Line(NamedTuple):
+    name: str
+    value: float
+
+
+def draw(comparison: Comparison, path: str | os.PathLike[str], metric: str | None = None, dpi: int = 300) -> None:
+    """Draw one labelled point a run, and a dashed line for each run whose bytes per document are not known.
+
+    Parameters
+    ----------
+    comparison
+        The runs, of which one at least must have its bytes per document.
+    path
+        Where to write, whole or not at all; the ending says the format (`.png`, `.pdf`, `.svg`).
+    metric
+        What is drawn upwards; the first metric by default.
+    dpi
+        Dots per inch of a PNG.
+
+    Raises
+    ------
+    JPQError
+        If no run has its bytes per document, or the metric was not computed.
+    """
+    metric = comparison.metrics[0] if metric is None else metric
+    if metric not in comparison.metrics:
+        raise JPQError(f"{metric} was not computed; there are {', '.join(comparison.metrics)}")
+    points, lines = _points_and_lines(comparison, metric)
+    if not points:
+        raise JPQError("no figure without bytes per document; give --bytes NAME=N for one run at least")
+    figure = _figure(points, lines, metric)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        figure.savefig(beside, format=path.suffix.lower().removeprefix("."), dpi=dpi)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _points_and_lines(comparison: Comparison, metric: str) -> tuple[list[_Point], list[_Line]]:
+    points, lines = [], []
+    for run in comparison.runs:
+        if run.bytes_per_document is None:
+            lines.append(_Line(run.name, run.metrics[metric]))
+        else:
+            points.append(_Point(run.name, run.bytes_per_document, run.metrics[metric]))
+    return points, lines
+
+
+def _figure(points: Sequence[_Point], lines: Sequence[_Line], metric: str) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_INCHES, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _set_axes(axes, points, [*points, *lines], metric)
+    for style, line in enumerate(lines):
+        dashes = (0, _DASHES[style % len(_DASHES)])
+        axes.axhline(line.value, color="#444444", linewidth=1.2, linestyle=dashes, zorder=1)
+    figure.draw_without_rendering()
+    sizes = _marker_sizes([_to_pixels(axes, point.size, point.value) for point in points])
+    for style, (point, size) in enumerate(zip(points, sizes, strict=True)):
+        _draw_point(axes, point, size, style)
+    if _cover_each_other(_marker_boxes(figure, axes, points, sizes)):
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=_FONT_POINTS - 1)
+        figure.draw_without_rendering()
+    # The axes stay where they are from here on, and labels where they are put.
+    figure.set_layout_engine("none")
+    _add_labels(figure, axes, points, sizes, lines)
+    return figure
+
+
+def _draw_point(axes: "Axes", point: _Point, size: float, style: int) -> None:
+    axes.plot(
+        [point.size],
+        [point.value],
+        label=point.name,
+        linestyle="none",
+        marker=_MARKERS[style % len(_MARKERS)],
+        markersize=size,
+        color=_COLOURS[style % len(_COLOURS)],
+        markeredgecolor="black",
+        markeredgewidth=0.7,
+        zorder=3,
+    )
+
+
+def _marker_sizes(centres: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the sizes of markers: larger where others lie right upon one, so that it can be seen behind them."""
+    return [
+        _MARKER_POINTS * (1 + 0.5 * sum(math.dist(centre, later) < 2 for later in centres[index + 1 :]))
+        for index, centre in enumerate(centres)
+    ]
+
+
+def _set_axes(axes: "Axes", points: Sequence[_Point], runs: Sequence[_Point | _Line], metric: str) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    sizes = sorted({point.size for point in points})
+    values = [run.value for run in runs]
+    axes.set_xscale("log")
+    # Room for labels: a fifth of the width on each side.
+    room = max((sizes[-1] / sizes[0]) ** 0.2, 1.5)
+    axes.set_xlim(sizes[0] / room, sizes[-1] * room)
+    span = max(max(values) - min(values), _LEAST_SPAN)
+    middle = (max(values) + min(values)) / 2
+    axes.set_ylim(middle - 0.7 * span, middle + 0.7 * span)
+    ticks = _ticks(sizes)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([f"{tick:,.10g}" for tick in ticks])
+    axes.set_xlabel("bytes per document (log scale)", fontsize=_FONT_POINTS)
+    axes.set_ylabel(metric, fontsize=_FONT_POINTS)
+    axes.tick_params(labelsize=_FONT_POINTS - 1)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _ticks(sizes: Sequence[float]) -> list[float]:
+    """Return the sizes in ascending order, without those whose tick labels would run into the one before."""
+    ticks = [sizes[0]]
+    span = sizes[-1] / sizes[0]
+    for size in sizes[1:]:
+        if size / ticks[-1] >= span**0.06:
+            ticks.append(size)
+    return ticks
+
+
+def _marker_boxes(figure: "Figure", axes: "Axes", points: Sequence[_Point], sizes: Sequence[float]) -> list[Box]:
+    boxes = []
+    for point, size in zip(points, sizes, strict=True):
+        x, y = _to_pixels(axes, point.size, point.value)
+        # Diamonds and stars reach beyond the nominal size.
+        boxes.append(Box(x, y, x, y).grown(0.6 * size * figure.dpi / 72))
+    return boxes
+
+
+def _cover_each_other(boxes: Sequence[Box]) -> bool:
+    return any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
+
+
+def _add_labels(
+    figure: "Figure", axes: "Axes", points: Sequence[_Point], sizes: Sequence[float], lines: Sequence[_Line]
+) -> None:
+    """Write the name of every run beside its point or line."""
+    pixels = figure.dpi / 72
+    gap = 3 * pixels
+    corners = axes.get_window_extent()
+    frame = Box(corners.x0, corners.y0, corners.x1, corners.y1)
+    boxes = _marker_boxes(figure, axes, points, sizes)
+    choices = [
+        around_point(box, *_text_size(figure, point.name), gap) for point, box in zip(points, boxes, strict=True)
+    ]
+    line_boxes = []
+    for line in lines:
+        y = _to_pixels(axes, points[0].size, line.value)[1]
+        line_boxes.append(Box(frame.left, y, frame.right, y).grown(pixels / 2))
+        choices.append(along_line(y, frame, *_text_size(figure, line.name), gap))
+    chosen = place_labels(choices, boxes, line_boxes, frame, near=1.5 * gap)
+    for run, place in zip([*points, *lines], chosen, strict=True):
+        _write(figure, axes, run[0], place)
+
+
+def _to_pixels(axes: "Axes", x: float, y: float) -> tuple[float, float]:
+    across, up = axes.transData.transform((x, y))
+    return float(across), float(up)
+
+
+def _text_size(figure: "Figure", text: str) -> tuple[float, float]:
+    """Return width and height of a label, in pixels."""
+    trial = figure.text(0, 0, text, fontsize=_FONT_POINTS, parse_math=False)
+    extent = trial.get_window_extent()
+    trial.remove()
+    return float(extent.width), float(extent.height)
+
+
+def _write(figure: "Figure", axes: "Axes", text: str, place: Place) -> None:
+    """Write a label at its place, with a leader to its point if it is not beside it."""
+    corner = (place.box.left, place.box.bottom)
+    anchor = place.leader or corner
+    points = 72 / figure.dpi
+    leader = {"arrowstyle": "-", "color": "#666666", "linewidth": 0.7, "shrinkA": 1, "shrinkB": _MARKER_POINTS / 2}
+    axes.annotate(
+        text,
+        axes.transData.inverted().transform(anchor),
+        xytext=((corner[0] - anchor[0]) * points, (corner[1] - anchor[1]) * points),
+        textcoords="offset points",
+        horizontalalignment="left",
+        verticalalignment="bottom",
+        fontsize=_FONT_POINTS,
+        arrowprops=leader if place.leader else None,
+        annotation_clip=False,
+        parse_math=False,
+        zorder=4,
+    )

@@ -1,0 +1,92 @@
+"""Writing files and folders so that they are there whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq.errors import OutputError
+
+_READ_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a UTF-8 text file beside its place, then rename it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def partial_folder(final: Path) -> Path:
+    """Return the folder in which an output is prepared: beside its final place, so that a rename suffices."""
+    return final.with_name(f".{final.name}.partial")
+
+
+def refuse_existing(output: Path, overwrite: bool) -> None:
+    """Raise OutputError if an output is there already and must not be replaced."""
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists already; give --overwrite to replace it, or another --output")
+
+
+def move_into_place(prepared: Path, final: Path) -> None:
+    """Rename a finished folder or file to its final place; what was there stays until the last moment."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if not final.exists():
+        os.rename(prepared, final)
+        return
+    old = final.with_name(f".{final.name}.replaced")
+    remove(old)
+    os.rename(final, old)
+    os.rename(prepared, final)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+    """Give an empty folder to write into; it becomes `final` when the block ends well, and vanishes when it does not.
+
+    Raises
+    ------
+    OutputError
+        If `final` exists and `overwrite` is false.
+    """
+    refuse_existing(final, overwrite)
+    prepared = partial_folder(final)
+    remove(prepared)
+    prepared.mkdir(parents=True)
+    try:
+        yield prepared
+    except BaseException:
+        remove(prepared)
+        raise
+    move_into_place(prepared, final)

@@ -1,0 +1,164 @@
+"""The only conversions between our quantizer and faiss.
+
+On disk the index is faiss's own: `IndexPreTransform(OPQ rotation -> IndexPQ)`, inner product, which the stock
+`FaissSearcher` of Pyserini opens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+
+if TYPE_CHECKING:
+    import faiss
+
+
+def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> faiss.IndexPreTransform:
+    """Make a faiss index that ranks by ⟨R q, decoded document⟩.
+
+    Parameters
+    ----------
+    quantizer
+        Rotation and centroids, K = 256.
+    codes
+        [N, M] uint8.
+    """
+    import faiss
+
+    d = quantizer.dimension
+    rotation = faiss.OPQMatrix(d, quantizer.m)
+    faiss.copy_array_to_vector(np.ascontiguousarray(quantizer.rotation).ravel(), rotation.A)
+    rotation.is_trained = True
+    rotation.is_orthonormal = True
+    inner = faiss.IndexPQ(d, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
+    set_centroids(inner, quantizer.centroids)
+    inner.is_trained = True
+    if len(codes):
+        faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), inner.codes)
+    inner.ntotal = len(codes)
+    index = faiss.IndexPreTransform(rotation, inner)
+    # faiss frees neither part while Python holds them, and Python must hold them as long as the whole.
+    index.referenced_objects = [rotation, inner]
+    return index
+
+
+def set_centroids(index: faiss.IndexPQ, centroids: Floats) -> None:
+    """Replace the centroids of an index in place; its codes stay. [M, K, D/M] float32."""
+    import faiss
+
+    faiss.copy_array_to_vector(np.ascontiguousarray(centroids, dtype=np.float32).ravel(), index.pq.centroids)
+
+
+def parts_of(index: faiss.Index, where: str | Path) -> tuple[faiss.LinearTransform, faiss.IndexPQ]:
+    """Return the rotation and the `IndexPQ` of an index of ours.
+
+    Raises
+    ------
+    IndexFolderError
+        If the index is of another kind.
+    """
+    import faiss
+
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform) and index.chain.size() == 1:
+        rotation = faiss.downcast_VectorTransform(index.chain.at(0))
+        inner = faiss.downcast_index(index.index)
+        metric = inner.metric_type == faiss.METRIC_INNER_PRODUCT
+        if isinstance(rotation, faiss.LinearTransform) and isinstance(inner, faiss.IndexPQ) and metric:
+            return rotation, inner
+    raise IndexFolderError(f"{where} is no rotation followed by an IndexPQ with inner product, but {type(index)}")
+
+
+def read_faiss(path: Path) -> faiss.IndexPreTransform:
+    """Read an index file.
+
+    Raises
+    ------
+    IndexFolderError
+        If faiss cannot read it.
+    """
+    import faiss
+
+    try:
+        return faiss.read_index(str(path))
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[-1]
+        raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
+
+
+def from_faiss(index: faiss.IndexPreTransform, where: str | Path) -> tuple[ProductQuantizer, Codes]:
+    """Return quantizer and codes of an index; the codes are a view, valid as long as the index.
+
+    Returns
+    -------
+    quantizer : ProductQuantizer
+        A copy of rotation and centroids.
+    codes : numpy.ndarray
+        [N, M] uint8, not copied.
+    """
+    import faiss
+
+    rotation, inner = parts_of(index, where)
+    pq = inner.pq
+    quantizer = ProductQuantizer(
+        faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in).copy(),
+        faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).copy(),
+    )
+    size = inner.ntotal * pq.code_size
+    codes = faiss.rev_swig_ptr(inner.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
+    return quantizer, codes.reshape(inner.ntotal, pq.code_size)
+
+
+class Assigner:
+    """Assigns codes with faiss: `ProductQuantizer.assign`, on all cores."""
+
+    def __init__(self, quantizer: ProductQuantizer) -> None:
+        import faiss
+
+        self._quantizer = quantizer
+        self._index: Any = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits)
+        set_centroids(self._index, quantizer.centroids)
+        self._index.is_trained = True
+
+    def assign(self, vectors: Floats) -> Codes:
+        """Return the codes of vectors, [n, D] float32 to [n, M] uint8."""
+        codes: Codes = self._index.sa_encode(np.ascontiguousarray(self._quantizer.rotate(vectors)))
+        return codes
+
+
+def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after the codes in the file of an index.
+
+    Written around codes that are streamed to disk, it makes an index file of any size without holding one in
+    memory. Where the codes and their counts stand is learnt from faiss itself, by comparing the files of an empty
+    index and of an index of one document.
+
+    Parameters
+    ----------
+    quantizer
+        Rotation and centroids.
+    documents
+        Number of documents N whose codes will stand between the two parts.
+
+    Raises
+    ------
+    IndexFolderError
+        If this version of faiss lays its files out in another way.
+    """
+    import faiss
+
+    code = np.zeros((1, quantizer.m), dtype=np.uint8)
+    empty = faiss.serialize_index(to_faiss(quantizer, code[:0])).tobytes()
+    one = faiss.serialize_index(to_faiss(quantizer, code)).tobytes()
+    differing = [i for i in range(len(empty)) if empty[i] != one[i]][:3]
+    if len(differing) != 3 or one[differing[2]] != quantizer.m or len(one) != len(empty) + quantizer.m:
+        raise IndexFolderError(f"faiss {faiss.__version__} writes an IndexPQ in an unknown layout; use faiss 1.8 to 1.15")
+    head = bytearray(empty[: differing[2] + 8])
+    for position, value in zip(differing, (documents, documents, documents * quantizer.m), strict=True):
+        head[position : position + 8] = value.to_bytes(8, "little")
+    return bytes(head), empty[differing[2] + 8 :]

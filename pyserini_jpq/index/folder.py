@@ -1,0 +1,163 @@
+"""The index folder: what Pyserini needs (`index`, `docid`), what we add (`jpq.json`, `initial_centroids.npy`)."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.catalog import has_card, index_card
+from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import sha256_of, write_json_atomically
+from pyserini_jpq.quantizer import Floats
+
+SCHEMA = 1
+INDEX = "index"
+DOCID = "docid"
+MANIFEST = "jpq.json"
+INITIAL_CENTROIDS = "initial_centroids.npy"
+FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `jpq.json` says of an index.
+
+    Attributes
+    ----------
+    documents, dimension, m, bits
+        N, D, M, and bits of a code.
+    bytes_per_document
+        Bytes of the codes of a document.
+    document_encoder, query_encoder
+        `name`, `card`, `sha256` of the weights, and `folder` (relative to the index folder) for one that was built
+        here. The two are the same until training.
+    training
+        The recipe and what it reached; None for an index that was not trained.
+    metric
+        Always inner product.
+    schema
+        Version of this layout.
+    files
+        Size and SHA-256 of every other file.
+    """
+
+    documents: int
+    dimension: int
+    m: int
+    bits: int
+    bytes_per_document: int
+    document_encoder: dict[str, Any]
+    query_encoder: dict[str, Any]
+    training: dict[str, Any] | None = None
+    metric: str = "inner_product"
+    schema: int = SCHEMA
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
+    files = {n: {"bytes": (folder / n).stat().st_size, "sha256": sha256_of(folder / n)} for n in FILES}
+    write_json_atomically(folder / MANIFEST, {**asdict(manifest), "files": files})
+
+
+class IndexFolder:
+    """An index folder, checked on opening.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    verify
+        Also compare the SHA-256 of every file; reads them whole.
+
+    Raises
+    ------
+    IndexFolderError
+        If it is no index folder, of another version, or a file of it is missing, cut short or changed.
+    """
+
+    def __init__(self, path: str | Path, verify: bool = False) -> None:
+        self.path = Path(path)
+        self.manifest = self._read_manifest()
+        for name in FILES:
+            self._check_file(name, verify)
+
+    def docids(self) -> list[str]:
+        """Return the docids in row order."""
+        text = (self.path / DOCID).read_text(encoding="utf-8")
+        docids = text.removesuffix("\n").split("\n") if text else []
+        if len(docids) != self.manifest.documents:
+            raise IndexFolderError(
+                f"{self.path / DOCID} holds {len(docids)} docids for {self.manifest.documents} documents; "
+                "make the index again"
+            )
+        return docids
+
+    def initial_centroids(self) -> Floats:
+        """Return the centroids that the codes were assigned with, [M, K, D/M] float32."""
+        centroids: Floats = np.load(self.path / INITIAL_CENTROIDS, allow_pickle=False)
+        return centroids
+
+    def _read_manifest(self) -> Manifest:
+        path = self.path / MANIFEST
+        if not self.path.is_dir():
+            raise IndexFolderError(f"{self.path} is no folder; make an index with `python -m pyserini_jpq.index`")
+        if not path.is_file():
+            raise IndexFolderError(
+                f"{self.path} is no index of ours: {MANIFEST} is missing; make one with `python -m pyserini_jpq.index`"
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            schema = values.get("schema")
+        except (ValueError, AttributeError):
+            raise IndexFolderError(f"{path} is damaged; make the index again") from None
+        if schema != SCHEMA:
+            raise IndexFolderError(
+                f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
+            )
+        try:
+            return Manifest(**values)
+        except TypeError as problem:
+            raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
+
+    def _check_file(self, name: str, verify: bool) -> None:
+        path = self.path / name
+        expected = self.manifest.files.get(name)
+        if expected is None:
+            raise IndexFolderError(f"{self.path / MANIFEST} does not list {name}; make the index again")
+        if not path.is_file():
+            raise IndexFolderError(f"{path} is missing; make the index again")
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise IndexFolderError(
+                f"{path} has {size} bytes, {MANIFEST} says {expected['bytes']}; it was cut short or changed: "
+                "make the index again"
+            )
+        if verify and (found := sha256_of(path)) != expected["sha256"]:
+            raise IndexFolderError(f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed")
+
+
+def find_index(name: str) -> Path:
+    """Find an index folder by path, or by the name of one built under `indexes/`.
+
+    Raises
+    ------
+    IndexFolderError
+        If it is not built here; where a card of that name exists, with what it is and where it comes from.
+    """
+    for folder in (Path(name), Path("indexes") / name):
+        if folder.is_dir():
+            return folder
+    if has_card("indexes", name):
+        card = index_card(name)
+        source = f"; its publisher: {card.source}" if card.source else ""
+        raise IndexFolderError(
+            f"the index {name} ({card.collection}, encoder {card.encoder}, M={card.m}) is not here; build it into "
+            f"indexes/{name} with encode, index and train (docs/index.md){source}"
+        )
+    if "/" in name:
+        raise IndexFolderError(f"{name} is no folder; make an index with `python -m pyserini_jpq.index`")
+    index_card(name)
+    raise AssertionError("unreachable: index_card raises for an unknown name")

@@ -1,0 +1,84 @@
+"""Training a rotation and centroids on a sample: OPQ, by alternating k-means and a Procrustes rotation."""
+
+import numpy as np
+from tqdm import tqdm
+
+from pyserini_jpq.errors import QuantizerError
+from pyserini_jpq.quantizer import Floats, ProductQuantizer
+
+ROUNDS = 50
+"""Alternations of centroids and rotation; as many as faiss takes."""
+
+
+def check_shape(dimension: int, m: int, bits: int, documents: int) -> None:
+    """Raise QuantizerError if M subspaces of 2^bits centroids cannot be trained on these vectors."""
+    if dimension % m:
+        near = [d for d in range(1, dimension + 1) if dimension % d == 0]
+        near = sorted(sorted(near, key=lambda d: abs(d - m))[:4])
+        raise QuantizerError(
+            f"--m {m} does not divide the {dimension} dimensions of the embeddings; "
+            f"nearest that do: {', '.join(map(str, near))}"
+        )
+    if documents < 2**bits:
+        raise QuantizerError(
+            f"{documents} documents (or --sample) are fewer than the {2**bits} centroids of {bits} bits; "
+            f"at least {2**bits} are needed"
+        )
+
+
+def train_opq(sample: Floats, m: int, bits: int, seed: int, rounds: int = ROUNDS) -> ProductQuantizer:
+    """Train an optimized product quantizer (Ge et al., CVPR 2013, non-parametric).
+
+    Parameters
+    ----------
+    sample
+        [S, D] float32, S at least 2^bits.
+    m
+        Number of subspaces, a divisor of D.
+    bits
+        Bits of a code in one subspace.
+    seed
+        Of the first rotation and of the k-means.
+    rounds
+        Alternations of centroids and rotation.
+
+    Returns
+    -------
+    ProductQuantizer
+        Rotation and centroids.
+
+    Raises
+    ------
+    QuantizerError
+        If the shapes cannot be.
+    """
+    import faiss
+
+    check_shape(sample.shape[1], m, bits, len(sample))
+    pq = faiss.ProductQuantizer(sample.shape[1], m, bits)
+    # faiss warns for each subspace and round where points are few; here that is the rule, not an accident.
+    pq.cp.min_points_per_centroid = 1
+    pq.cp.max_points_per_centroid = max(256, len(sample))
+    pq.cp.seed = seed
+    rotation = _random_rotation(sample.shape[1], seed)
+    for step in tqdm(range(rounds + 1), desc="training OPQ", unit=" rounds", leave=False):
+        rotated = np.ascontiguousarray(sample @ rotation.T)
+        pq.cp.niter = 25 if step in (0, rounds) else 4
+        pq.train_type = faiss.ProductQuantizer.Train_default if step == 0 else faiss.ProductQuantizer.Train_hot_start
+        pq.train(rotated)
+        if step < rounds:
+            rotation = _procrustes(sample, pq.decode(pq.compute_codes(rotated)))
+    centroids = faiss.vector_to_array(pq.centroids).reshape(m, 2**bits, -1)
+    return ProductQuantizer(rotation, centroids.copy())
+
+
+def _procrustes(vectors: Floats, targets: Floats) -> Floats:
+    """Return the rotation R that brings R x nearest to its target, over all rows."""
+    u, _, vt = np.linalg.svd(vectors.T.astype(np.float64) @ targets.astype(np.float64))
+    return np.ascontiguousarray((u @ vt).T, dtype=np.float32)
+
+
+def _random_rotation(dimension: int, seed: int) -> Floats:
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, dimension)))
+    # With the signs of r's diagonal, all rotations are equally likely.
+    return np.ascontiguousarray(q * np.sign(np.diag(r)), dtype=np.float32)

@@ -1,0 +1,157 @@
+"""The product quantizer in NumPy: rotation, centroids and codes; the reference that every engine is tested against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyserini_jpq.errors import QuantizerError
+
+Floats = NDArray[np.float32]
+Codes = NDArray[np.uint8]
+
+_SCORE_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class ProductQuantizer:
+    """An OPQ rotation and the centroids of M subspaces (Jégou et al., TPAMI 2011; Ge et al., CVPR 2013).
+
+    Attributes
+    ----------
+    rotation : numpy.ndarray
+        [D, D] float32, orthogonal; a vector x is rotated to `rotation @ x`.
+    centroids : numpy.ndarray
+        [M, K, D/M] float32, K a power of two up to 256.
+
+    Raises
+    ------
+    QuantizerError
+        If the shapes do not fit each other, or a value is not finite.
+    """
+
+    rotation: Floats
+    centroids: Floats
+
+    def __post_init__(self) -> None:
+        if self.centroids.ndim != 3 or self.rotation.shape != (self.dimension, self.dimension):
+            raise QuantizerError(
+                f"rotation {self.rotation.shape} and centroids {self.centroids.shape} do not fit: "
+                "expected [D, D] and [M, K, D/M]"
+            )
+        if self.k & (self.k - 1) or not 2 <= self.k <= 256:
+            raise QuantizerError(f"{self.k} centroids a subspace; expected a power of two from 2 to 256")
+        if not (np.isfinite(self.rotation).all() and np.isfinite(self.centroids).all()):
+            raise QuantizerError("the rotation or the centroids hold a value that is NaN or infinite")
+
+    @property
+    def m(self) -> int:
+        """Number of subspaces M."""
+        return int(self.centroids.shape[0])
+
+    @property
+    def k(self) -> int:
+        """Number of centroids K of a subspace."""
+        return int(self.centroids.shape[1])
+
+    @property
+    def bits(self) -> int:
+        """Bits of a code in one subspace."""
+        return self.k.bit_length() - 1
+
+    @property
+    def dimension(self) -> int:
+        """Number of dimensions D of a vector."""
+        return int(self.centroids.shape[0] * self.centroids.shape[2])
+
+    @property
+    def bytes_per_document(self) -> int:
+        """Bytes of a document's codes, packed."""
+        return (self.m * self.bits + 7) // 8
+
+    def rotate(self, vectors: Floats) -> Floats:
+        """Rotate vectors, [N, D] float32 to [N, D] float32 (equation 6 of the JPQ paper)."""
+        return vectors @ self.rotation.T
+
+    def assign(self, vectors: Floats) -> Codes:
+        """Return the codes of vectors: in each subspace the nearest centroid by Euclidean distance.
+
+        Parameters
+        ----------
+        vectors
+            [N, D] float32, not rotated.
+
+        Returns
+        -------
+        numpy.ndarray
+            [N, M] uint8; the lowest number where two centroids are equally near.
+        """
+        parts = self.rotate(vectors).reshape(len(vectors), self.m, -1)
+        codes = np.empty((len(vectors), self.m), dtype=np.uint8)
+        for j in range(self.m):
+            # ‖x − c‖² = ‖x‖² − 2⟨x, c⟩ + ‖c‖², of which the first term is the same for all centroids.
+            squares = (self.centroids[j] ** 2).sum(axis=1)
+            codes[:, j] = np.argmin(squares - 2 * parts[:, j] @ self.centroids[j].T, axis=1)
+        return codes
+
+    def decode(self, codes: Codes) -> Floats:
+        """Return the rotated vectors that codes stand for, [N, M] uint8 to [N, D] float32 (equation 8)."""
+        return self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
+
+    def lookup_tables(self, queries: Floats) -> Floats:
+        """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
+        parts = self.rotate(queries).reshape(len(queries), self.m, -1)
+        return np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
+
+    def score(self, queries: Floats, codes: Codes) -> Floats:
+        """Return the scores of documents: ⟨R q, decoded document⟩, by table (equation 9).
+
+        Parameters
+        ----------
+        queries
+            [B, D] float32, not rotated.
+        codes
+            [N, M] uint8.
+
+        Returns
+        -------
+        numpy.ndarray
+            [B, N] float32.
+        """
+        tables = self.lookup_tables(queries)
+        scores = np.zeros((len(queries), len(codes)), dtype=np.float32)
+        for j in range(self.m):
+            scores += tables[:, j, codes[:, j]]
+        return scores
+
+    def search(self, queries: Floats, codes: Codes, k: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the k best documents of each query; the earlier row first where scores are equal.
+
+        Parameters
+        ----------
+        queries
+            [B, D] float32.
+        codes
+            [N, M] uint8.
+        k
+            Hits wanted; all N documents where there are fewer.
+
+        Returns
+        -------
+        scores : numpy.ndarray
+            [B, min(k, N)] float32, falling.
+        offsets : numpy.ndarray
+            [B, min(k, N)] int64.
+        """
+        k = min(k, len(codes))
+        best_scores = np.empty((len(queries), 0), dtype=np.float32)
+        best_rows = np.empty((len(queries), 0), dtype=np.int64)
+        for start in range(0, len(codes), _SCORE_BLOCK):
+            scores = self.score(queries, codes[start : start + _SCORE_BLOCK])
+            rows = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
+            scores = np.concatenate([best_scores, scores], axis=1)
+            rows = np.concatenate([best_rows, rows], axis=1)
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            best_scores = np.take_along_axis(scores, order, axis=1)
+            best_rows = np.take_along_axis(rows, order, axis=1)
+        return best_scores, best_rows
