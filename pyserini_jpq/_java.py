@@ -131,14 +131,18 @@ def jvm_options(java: Java, asked: list[str]) -> list[str]:
         The options so far, from pyserini and from the user; they win over ours.
     """
     options = [kept for option in asked + _options_of_environment() if (kept := _with_known_modules(option, java))]
-    quiet = [
-        # Lucene maps its files through java.lang.foreign, which warns of itself otherwise.
-        "--enable-native-access=ALL-UNNAMED",
+    ours = [
+        # How Lucene reaches its files and which vector instructions it uses are no news to those who search.
+        f"-Djava.util.logging.config.file={Path(__file__).with_name('logging.properties')}",
         "-Dslf4j.internal.verbosity=WARN",
+        "--enable-native-access=ALL-UNNAMED",
         # Java asks the password file, Python asks HOME: both must mean the same ~/.cache/pyserini.
         f"-Duser.home={Path.home()}",
     ]
-    return options + [option for option in quiet if not any(_key(o) == _key(option) for o in options)]
+    if java.major >= 23:
+        ours.append("--sun-misc-unsafe-memory-access=allow")
+    given = {_key(option) for option in options}
+    return options + [option for option in ours if _key(option) not in given]
 
 
 def _key(option: str) -> str:

@@ -1,6 +1,8 @@
 """Topics and qrels by the names that pyserini knows, and topics in the formats that only pyserini reads."""
 
+import contextlib
 import difflib
+import io
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -59,7 +61,7 @@ def topics_by_name(name: str) -> list[tuple[str, str]]:
         if path is None:
             raise _unreachable("topics", name, error) from None
         topics = _read(path, _guess_reader(path))
-    with stdout_to_stderr():
+    with contextlib.redirect_stdout(io.StringIO()):  # it says which order it took
         order = iterators.QueryIterator.get_predefined_order(name)
     return _pairs(iterators.DefaultQueryIterator(topics, order))
 
@@ -77,7 +79,7 @@ def topics_from_file(path: str, topics_format: str = "default") -> list[tuple[st
     Returns
     -------
     list of (qid, text)
-        Sorted by qid; with `kilt` in the order of the file.
+        Sorted by qid, text on one line; with `kilt` in the order of the file.
 
     Raises
     ------
@@ -95,7 +97,8 @@ def topics_from_file(path: str, topics_format: str = "default") -> list[tuple[st
     topics = _read(Path(path), reader)
     if not topics:
         raise TopicsError(f"{path}: no topics in it for {reader}; check the file and --topics-format")
-    return _pairs(load("pyserini.query_iterator").DefaultQueryIterator(topics))
+    pairs = _pairs(load("pyserini.query_iterator").DefaultQueryIterator(topics))
+    return [(qid, " ".join(text.split())) for qid, text in pairs]
 
 
 def qrels_path_by_name(name: str) -> str:
@@ -200,4 +203,4 @@ def _cached_file(kind: str, name: str) -> Path | None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0].removeprefix("JVM exception occurred: ")

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -195,12 +196,14 @@ def trec_eval(args: Sequence[str]) -> dict[str, float]:
         qrels = qrels_path_by_name(qrels)
     evaluate = load("pyserini.eval.trec_eval").trec_eval
     printed, complaints = io.StringIO(), io.StringIO()
-    # It returns the last metric only but prints all of them, and stumbles where trec_eval prints nothing.
-    stumbles = contextlib.suppress(IndexError, KeyError, ValueError)
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints), stumbles:
-        evaluate(["trec_eval", *options, qrels, run])
+    # It returns the last metric only, but prints all; where a file is not what it should be it raises all sorts.
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
+        try:
+            evaluate(["trec_eval", *options, qrels, run])
+        except Exception as error:
+            print(type(error).__name__, error, file=sys.stderr)
     values = re.findall(r"^(\S+)\s+all\s+(-?\d[\d.]*)$", printed.getvalue(), re.MULTILINE)
     if not values:
-        complaint = " ".join(complaints.getvalue().split()) or "it gives no value over all queries"
+        complaint = complaints.getvalue().strip().partition("\n")[0] or "it gives no value over all queries"
         raise RunError(f"trec_eval cannot evaluate {run} against {qrels}: {complaint}")
     return {metric: float(value) for metric, value in values}

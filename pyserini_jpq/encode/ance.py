@@ -19,6 +19,7 @@ class AnceBackbone(RobertaPreTrainedModel):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode [B, L] token ids to [B, D]."""
-        states = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        # Published configurations may say return_dict: false.
+        states = self.roberta(input_ids=input_ids, attention_mask=attention_mask, return_dict=True).last_hidden_state
         pooled: torch.Tensor = self.norm(self.embeddingHead(states[:, 0]))
         return pooled

@@ -15,6 +15,9 @@ from pyserini_jpq.encode.weights import backbone_location, quiet_transformers
 from pyserini_jpq.errors import EncoderError
 
 
+_COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+
+
 class Tower(nn.Module):
     """A text encoder as its card describes it.
 
@@ -140,9 +143,10 @@ class Tower(nn.Module):
         (folder / ENCODER_FOLDER_CARD).write_text(text, encoding="utf-8")
 
     def _prepare(self, text: str, side: TextSide) -> str:
-        # Today's RoBERTa tokenizers ignore do_lower_case, which the old ones that STAR and ANCE came with obeyed.
+        # Today's RoBERTa tokenizers ignore do_lower_case, which the old ones that STAR and ANCE came with obeyed:
+        # character by character (a Greek final sigma stays what it was), and without white space at the end.
         if self.card.architecture == "ance" and self.card.tokenizer_options.get("do_lower_case"):
-            text = text.lower()
+            text = "".join(character.lower() for character in text).rstrip()
         masks = self.tokenizer.mask_token * side.max_length if side.mask_padding else ""
         return side.prefix + text + masks
 
@@ -157,12 +161,12 @@ class Tower(nn.Module):
         return int(self.tokenizer.pad_token_id or 0)
 
     def _most_positions(self) -> int:
-        """The longest input the backbone takes; RoBERTa counts positions from the padding id on."""
+        """The longest input the backbone takes; RoBERTa and MPNet count positions from the padding id on."""
         config = self.backbone.config
         most = getattr(config, "max_position_embeddings", None)
         if not most or most < 0:
             return 1 << 20
-        return int(most) - (self._pad_id() + 1 if "roberta" in config.model_type else 0)
+        return int(most) - (self._pad_id() + 1 if config.model_type in _COUNT_FROM_PADDING else 0)
 
     def _check_card(self) -> None:
         if self.card.dimension not in (None, self.dimension):

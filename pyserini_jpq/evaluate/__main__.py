@@ -50,16 +50,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics",
         nargs="+",
-        default=list(DEFAULT_METRICS),
         metavar="METRIC",
-        help="as in ir_measures (nDCG@10 R(rel=2)@1000 AP) or trec_eval (ndcg_cut.10 recall.1000 map)",
+        help="as in ir_measures (nDCG@10 'R(rel=2)@1000' AP) or trec_eval (ndcg_cut.10 recall.1000 map) "
+        f"(default: {' '.join(DEFAULT_METRICS)})",
+        **unset,
     )
-    parser.add_argument("--baseline", metavar="NAME", help="run to test the others against (the first)", **unset)
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="run to test the others against (default: the first)", **unset
+    )
     parser.add_argument(
         "--bytes",
         nargs="+",
         metavar="NAME=N",
-        help="bytes per document of a run (what the file RUN.json beside it says)",
+        help="bytes per document of a run (default: what the file RUN.json beside it says)",
         **unset,
     )
     parser.add_argument(
@@ -82,21 +85,24 @@ def _checked(given: dict[str, Any]) -> _Request:
     runs = _named_runs(given.get("runs", []), problems)
     sizes = _named_sizes(given.get("bytes", []), problems)
     baseline = given.get("baseline", next(iter(runs), ""))
-    for name in dict.fromkeys([baseline, *sizes]) if runs else ():
-        if name not in runs:
-            problems.append(f"no run is named {name!r}; the runs are {', '.join(runs)}")
-    unknown = parse_metrics(given["metrics"])[1]
+    strangers = [name for name in dict.fromkeys([baseline, *sizes]) if name not in runs]
+    if runs and strangers:
+        problems.append(f"no run is named {', '.join(strangers)} (the runs are {', '.join(runs)})")
+    metrics = given.get("metrics", list(DEFAULT_METRICS))
+    unknown = parse_metrics(metrics)[1]
     if unknown:
         problems.append(unknown_metrics(unknown))
     outputs = {flag: given[flag] for flag in ("json", "figure") if flag in given}
     for flag, path in outputs.items():
-        if os.path.exists(path) and "overwrite" not in given:
+        if os.path.isdir(path):
+            problems.append(f"--{flag} {path} is a folder")
+        elif os.path.exists(path) and "overwrite" not in given:
             problems.append(f"{path} exists already; give --overwrite to replace it, or another --{flag}")
     if "figure" in outputs and Path(outputs["figure"]).suffix.lower() not in _FIGURES:
         problems.append(f"--figure {outputs['figure']} must end in {' or '.join(_FIGURES)}")
     if problems:
         raise JPQError("; ".join(problems))
-    return _Request(runs, given["qrels"], given["metrics"], baseline, sizes)
+    return _Request(runs, given["qrels"], metrics, baseline, sizes)
 
 
 def _named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:

@@ -4,9 +4,9 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import InstallationError, JPQError
 from pyserini_jpq.evaluate.labels import Box, Place, along_line, around_point, place_labels
 from pyserini_jpq.evaluate.runs import Comparison
 
@@ -21,6 +21,7 @@ _DASHES = ((6, 3), (2, 2), (8, 2, 2, 2), (1, 3))
 _INCHES = (6.4, 4.0)
 _FONT_POINTS = 10
 _MARKER_POINTS = 9
+_LEGEND_CHARACTERS = 90
 # Smaller differences than this part of the axis are not blown up to its whole height.
 _LEAST_SPAN = 0.02
 
@@ -54,6 +55,8 @@ def draw(comparison: Comparison, path: str | os.PathLike[str], metric: str | Non
     ------
     JPQError
         If no run has its bytes per document, or the metric was not computed.
+    InstallationError
+        If matplotlib is not installed.
     """
     metric = comparison.metrics[0] if metric is None else metric
     if metric not in comparison.metrics:
@@ -83,8 +86,11 @@ def _points_and_lines(comparison: Comparison, metric: str) -> tuple[list[_Point]
 
 
 def _figure(points: Sequence[_Point], lines: Sequence[_Line], metric: str) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InstallationError("figures need matplotlib; pip install matplotlib") from None
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     FigureCanvasAgg(figure)
@@ -98,7 +104,7 @@ def _figure(points: Sequence[_Point], lines: Sequence[_Line], metric: str) -> "F
     for style, (point, size) in enumerate(zip(points, sizes, strict=True)):
         _draw_point(axes, point, size, style)
     if _cover_each_other(_marker_boxes(figure, axes, points, sizes)):
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=_FONT_POINTS - 1)
+        _add_legend(figure, [point.name for point in points])
         figure.draw_without_rendering()
     # The axes stay where they are from here on, and labels where they are put.
     figure.set_layout_engine("none")
@@ -119,6 +125,17 @@ def _draw_point(axes: "Axes", point: _Point, size: float, style: int) -> None:
         markeredgewidth=0.7,
         zorder=3,
     )
+
+
+def _add_legend(figure: "Figure", names: Sequence[str]) -> None:
+    """Say which marker is whose, below the axes: for markers that cover each other, labels beside them do not."""
+    from matplotlib.lines import Line2D
+
+    columns = max(1, min(4, _LEGEND_CHARACTERS // (max(map(len, names)) + 6)))
+    legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=_FONT_POINTS - 1)
+    for handle in legend.legend_handles:
+        if isinstance(handle, Line2D):
+            handle.set_markersize(_MARKER_POINTS)
 
 
 def _marker_sizes(centres: Sequence[tuple[float, float]]) -> list[float]:
@@ -194,8 +211,9 @@ def _add_labels(
         line_boxes.append(Box(frame.left, y, frame.right, y).grown(pixels / 2))
         choices.append(along_line(y, frame, *_text_size(figure, line.name), gap))
     chosen = place_labels(choices, boxes, line_boxes, frame, near=1.5 * gap)
-    for run, place in zip([*points, *lines], chosen, strict=True):
-        _write(figure, axes, run[0], place)
+    names = [point.name for point in points] + [line.name for line in lines]
+    for name, place in zip(names, chosen, strict=True):
+        _write(figure, axes, name, place)
 
 
 def _to_pixels(axes: "Axes", x: float, y: float) -> tuple[float, float]:
@@ -219,7 +237,7 @@ def _write(figure: "Figure", axes: "Axes", text: str, place: Place) -> None:
     leader = {"arrowstyle": "-", "color": "#666666", "linewidth": 0.7, "shrinkA": 1, "shrinkB": _MARKER_POINTS / 2}
     axes.annotate(
         text,
-        axes.transData.inverted().transform(anchor),
+        tuple(axes.transData.inverted().transform(anchor)),
         xytext=((corner[0] - anchor[0]) * points, (corner[1] - anchor[1]) * points),
         textcoords="offset points",
         horizontalalignment="left",

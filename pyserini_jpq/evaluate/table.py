@@ -23,14 +23,14 @@ def as_text(comparison: Comparison) -> str:
         "  ".join(_align(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    return "\n".join([*(line.rstrip() for line in lines), "", _legend(comparison)])
+    return "\n".join([*(line.rstrip() for line in lines), "", *_legend(comparison)])
 
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the table in GitHub's Markdown, and a line that says what its columns are."""
     rows = [[_escape(cell.strip()) for cell in row] for row in _rows(comparison)]
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _escape(_legend(comparison))])
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _escape("; ".join(_legend(comparison)))])
 
 
 def as_json(comparison: Comparison) -> str:
@@ -69,7 +69,7 @@ def _rows(comparison: Comparison) -> list[list[str]]:
 
 
 def _row(run: RunResult, metrics: Sequence[str], is_tested: bool) -> list[str]:
-    row = [run.name, _NONE if run.bytes_per_document is None else f"{run.bytes_per_document:g}"]
+    row = [run.name, _NONE if run.bytes_per_document is None else f"{run.bytes_per_document:.10g}"]
     for metric in metrics:
         value = f"{run.metrics[metric]:.4f}"
         p = run.p.get(metric)
@@ -87,14 +87,12 @@ def _p_value(p: float | None) -> str:
     return f"<{_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.4f}"
 
 
-def _legend(comparison: Comparison) -> str:
+def _legend(comparison: Comparison) -> list[str]:
     queries = f"{comparison.queries} quer{'y' if comparison.queries == 1 else 'ies'}"
     if len(comparison.runs) == 1:
-        return queries
-    return (
-        f"{queries}; p: two-sided paired t-test against {comparison.baseline}, "
-        "not corrected for the number of comparisons; * p < .05, ** p < .01"
-    )
+        return [queries]
+    test = f"p: two-sided paired t-test against {comparison.baseline}, not corrected for the number of comparisons"
+    return [f"{queries}; {test}", "* p < .05, ** p < .01"]
 
 
 def _align(cell: str, width: int, column: int) -> str:

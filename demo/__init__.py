@@ -1,0 +1,1 @@
+"""The demo: a real collection that every machine has, questions about it, and the two commands' main job."""

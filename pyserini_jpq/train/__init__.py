@@ -1,0 +1,1 @@
+"""Training: query encoder and centroids together, against the index that is being trained."""

@@ -1,0 +1,67 @@
+"""Evaluation while training: dev queries through the very index that would be shipped now."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.evaluate.metrics import Metrics
+from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.negatives import FaissSearch, TorchSearch
+
+_BATCH = 64
+
+
+class DevSet:
+    """Dev queries, ready to be searched and measured again and again.
+
+    Parameters
+    ----------
+    topics
+        Query texts by query id; those without judgements are left aside.
+    qrels
+        Grades by query id and docid.
+    docids
+        The documents of the index, in row order.
+    metric
+        A name of ir_measures, such as `nDCG@10`.
+    hits
+        Documents retrieved for each query.
+
+    Raises
+    ------
+    TrainingError
+        If no dev query has a judgement.
+    """
+
+    def __init__(
+        self,
+        topics: Mapping[str, str],
+        qrels: Mapping[str, Mapping[str, int]],
+        docids: Sequence[str],
+        metric: str,
+        hits: int = 1000,
+    ) -> None:
+        self._topics = {qid: text for qid, text in topics.items() if qid in qrels}
+        if not self._topics:
+            raise TrainingError("no query of --dev-topics is in --dev-qrels; check that query ids are written alike")
+        self._qrels = {qid: qrels[qid] for qid in self._topics}
+        self._docids = docids
+        self._metrics = Metrics([metric])
+        self._hits = hits
+
+    @torch.no_grad()
+    def evaluate(self, model: JPQModel, search: FaissSearch | TorchSearch) -> float:
+        """Return the metric of the model as it is, over all dev queries."""
+        model.eval()
+        qids = list(self._topics)
+        run: dict[str, dict[str, float]] = {}
+        for start in range(0, len(qids), _BATCH):
+            batch = qids[start : start + _BATCH]
+            queries = model.encode([self._topics[q] for q in batch])
+            offsets = search.search(queries, self._hits)
+            scores = model.score(queries, offsets).cpu().tolist()
+            for qid, rows, values in zip(batch, offsets.cpu().tolist(), scores, strict=True):
+                run[qid] = {self._docids[row]: value for row, value in zip(rows, values, strict=True)}
+        (values,) = self._metrics.per_query(self._qrels, run).values()
+        return float(values.mean())

@@ -1,0 +1,50 @@
+"""What training leaves: an encoder folder, and an index folder with the codes as before and the centroids trained."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.files import new_folder
+from pyserini_jpq.index.encoders import entry_for
+from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
+from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, write_manifest
+from pyserini_jpq.train.model import JPQModel
+
+
+def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
+    """Write the query encoder as a folder that transformers, and `JPQQueryEncoder`, open."""
+    card = dataclasses.replace(
+        model.tower.card,
+        backbone=".",
+        tokenizer=None,
+        package=None,
+        sha256={},
+        description=f"JPQ query encoder; trained from {model.tower.card.backbone}",
+    )
+    with new_folder(output, overwrite) as folder:
+        model.tower.save(folder, card)
+    return EncoderSource(output.name, card, output)
+
+
+def write_index(
+    source: IndexFolder, model: JPQModel, encoder: EncoderSource, training: dict[str, Any], output: Path, overwrite: bool
+) -> None:
+    """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained."""
+    import faiss
+
+    whole = read_faiss(source.path / INDEX)
+    _, codes = from_faiss(whole, source.path)
+    manifest = dataclasses.replace(
+        source.manifest,
+        query_encoder=entry_for(encoder, model.tower.weights_sha256(), output),
+        training=training,
+    )
+    with new_folder(output, overwrite) as folder:
+        faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
+        shutil.copyfile(source.path / DOCID, folder / DOCID)
+        np.save(folder / INITIAL_CENTROIDS, source.initial_centroids())
+        write_manifest(folder, manifest)
