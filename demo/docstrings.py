@@ -16,7 +16,22 @@ _MARKUP = [
     (re.compile(r"\*(\w+)\*"), r"\1"),
 ]
 _NO_PARAMETERS = frozenset(
-    "note notes example examples usage returns return raises warning see args arguments e g".split()
+    (
+        "note",
+        "notes",
+        "example",
+        "examples",
+        "usage",
+        "returns",
+        "return",
+        "raises",
+        "warning",
+        "see",
+        "args",
+        "arguments",
+        "e",
+        "g",
+    )
 )
 
 

@@ -1,31 +1,29 @@
-"""Turns what documentation says into what people type: "Return the size of a file." into "how to get the size of a file"."""
+"""Turns what documentation says ("Return the size of a file.") into what people type ("how to get the size of it")."""
 
 import random
 import re
 
 # Verbs with which summaries begin, uninflected.
-VERBS = frozenset(
-    """
-    abbreviate abort accept access acknowledge acquire add adjust advance allocate allow append apply arrange
-    assert assign attach attempt begin bind block break build cache calculate call cancel cast change check
-    choose clean clear clone close collapse collect combine compare compile complain complete compose compress
-    compute concatenate configure connect construct control convert copy count create deactivate deal decode
-    decompress define delete deliver deserialize destroy detach determine disable discard display divide
-    download draw dump duplicate emit enable encode encrypt enforce ensure enter enumerate escape establish
-    evaluate examine execute exit expand extend extract feed fetch fill filter find finish flush force fork
-    format free generate get give group guess handle hash help hide identify implement import increase indicate
-    initialize insert inspect install instantiate interpret invoke issue iterate join keep kill lay leave list
-    listen load locate lock log look lookup make manage map mark match merge modify monitor move multiply
-    negotiate normalize notify obtain open override pack pad parse partition pass pause peek perform pickle pop
-    pretty-print prevent print process produce prompt provide push put query quote raise read rebuild receive
-    record redirect reduce refresh register release reload remove rename render repeat replace report represent
-    request reset resize resolve restore resume retrieve return reverse rotate round run save scan schedule
-    search seek select send serialize serve set setup show shuffle shut shutdown signal skip sleep sort specify
-    split start stop store strip subclass subtract suppress suspend swap synchronize take tell terminate test
-    transfer transform translate traverse truncate try turn undo uninstall unlock unpack unregister update
-    upgrade upload use validate verify visit wait wake walk wrap write yield zip
-    """.split()
-)
+_VERBS = """
+abbreviate abort accept access acknowledge acquire add adjust advance allocate allow append apply arrange assert
+assign attach attempt begin bind block break build cache calculate call cancel cast change check choose clean clear
+clone close collapse collect combine compare compile complain complete compose compress compute concatenate
+configure connect construct control convert copy count create deactivate deal decode decompress define delete
+deliver deserialize destroy detach determine disable discard display divide download draw dump duplicate emit enable
+encode encrypt enforce ensure enter enumerate escape establish evaluate examine execute exit expand extend extract
+feed fetch fill filter find finish flush force fork format free generate get give group guess handle hash help hide
+identify implement import increase indicate initialize insert inspect install instantiate interpret invoke issue
+iterate join keep kill lay leave list listen load locate lock log look lookup make manage map mark match merge
+modify monitor move multiply negotiate normalize notify obtain open override pack pad parse partition pass pause
+peek perform pickle pop pretty-print prevent print process produce prompt provide push put query quote raise read
+rebuild receive record redirect reduce refresh register release reload remove rename render repeat replace report
+represent request reset resize resolve restore resume retrieve return reverse rotate round run save scan schedule
+search seek select send serialize serve set setup show shuffle shut shutdown signal skip sleep sort specify split
+start stop store strip subclass subtract suppress suspend swap synchronize take tell terminate test transfer
+transform translate traverse truncate try turn undo uninstall unlock unpack unregister update upgrade upload use
+validate verify visit wait wake walk wrap write yield zip
+"""
+VERBS = frozenset(_VERBS.split())
 
 # What programmers say for what the documentation says; one direction suffices, the other is in the documents.
 SYNONYMS = {
@@ -82,11 +80,13 @@ SYNONYMS = {
 }
 
 _TRUTH = re.compile(
-    r"^(?:returns? )?(?:true|1|non-zero|a boolean|whether)(?: or false)?\s+(?:if and only if|iff|if|when|whether|for)?\s*",
+    r"^(?:returns? )?(?:true|1|non-zero|a boolean|whether)(?: or false)?\s+"
+    r"(?:if and only if|iff|if|when|whether|for)?\s*",
     re.IGNORECASE,
 )
 _OTHERWISE = re.compile(
-    r"[,;]?\s*(?:\b(?:and|or|else|otherwise)\b,?\s*(?:return(?:s|ing)?\s+)?(?:false|none|0)\b.*|\botherwise\b.*|\bfalse otherwise.*)$",
+    r"[,;]?\s*(?:\b(?:and|or|else|otherwise)\b,?\s*(?:return(?:s|ing)?\s+)?(?:false|none|0)\b.*"
+    r"|\botherwise\b.*|\bfalse otherwise.*)$",
     re.IGNORECASE,
 )
 _RETURN = re.compile(r"^(?:returns?|gives?|yields?|produces?)\s+(?:a tuple (?:of|containing)\s+)?", re.IGNORECASE)
@@ -103,13 +103,36 @@ _ASIDE = re.compile(r"\s*[(\[][^()\[\]]*[)\]]")
 _CLAUSE = re.compile(
     r"(?:;|: | -- |, (?:which|where|or|and|but|as|if|so|with|using)\b|\b(?:as described|see also|such as)\b).*$"
 )
-_DANGLING = frozenset("the a an of to in for and or with is by as if that which are from on at".split())
-_DETERMINERS = frozenset("a an the all any its this each".split())
+_DANGLING = frozenset(
+    (
+        "the",
+        "a",
+        "an",
+        "of",
+        "to",
+        "in",
+        "for",
+        "and",
+        "or",
+        "with",
+        "is",
+        "by",
+        "as",
+        "if",
+        "that",
+        "which",
+        "are",
+        "from",
+        "on",
+        "at",
+    )
+)
+_DETERMINERS = frozenset(("a", "an", "the", "all", "any", "its", "this", "each"))
 MAX_WORDS = 16
 
 
 def uninflected(word: str) -> str | None:
-    """Return the plain form of a verb that a summary may begin with ("Creates" gives "create"), None for other words."""
+    """Return the plain form of a verb that a summary may begin with ("Creates" gives "create"), else None."""
     lower = word.lower()
     forms = [lower, lower.removesuffix("s"), lower.removesuffix("es")]
     if lower.endswith("ies"):

@@ -1,7 +1,7 @@
 """The demo's collection: the documentation of the running Python's own standard library.
 
 One document for each public module, class, function and method (property included) with a docstring. Its docid is the
-dotted name that users write (`csv.DictReader`, `os.path.join`, `str.split` for builtins), its title the same with the
+dotted name that users write (`csv.writer`, `os.path.join`, `str.split` for builtins), its title the same with the
 names of the parameters, its text the docstring. What is public, canonical and repeated is decided in `stdlib_walk.py`.
 """
 
@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from pyserini_jpq.errors import CollectionError, InstallationError
 
 DOCUMENTS = "documents.jsonl"
 WALKER = Path(__file__).with_name("stdlib_walk.py")
@@ -40,7 +42,10 @@ def write_collection(folder: str | Path) -> int:
 
 def read_collection(folder: str | Path) -> list[dict[str, str]]:
     """Return the documents that `write_collection` wrote, in the order of their docids."""
-    with (Path(folder) / DOCUMENTS).open(encoding="utf-8") as lines:
+    path = Path(folder) / DOCUMENTS
+    if not path.is_file():
+        raise CollectionError(f"{path}: not there; write_collection({str(folder)!r}) makes it")
+    with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
@@ -50,8 +55,6 @@ def _walk() -> bytes:
     Isolated (-I) and without site-packages (-S), so that neither the environment (PYTHONOPTIMIZE strips docstrings) nor
     what is installed (setuptools replaces distutils) changes the collection; without a terminal and a display.
     """
-    from pyserini_jpq.errors import InstallationError
-
     command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-W", "ignore", str(WALKER)]
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     what = f"{sys.executable}: cannot document its standard library"

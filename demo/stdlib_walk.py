@@ -26,6 +26,9 @@ SKIPPED |= {"sre_compile", "sre_constants", "sre_parse", "xxlimited", "xxlimited
 SKIPPED_PARTS = frozenset({"test", "tests", "idle_test"})
 TABLES = frozenset({"encodings"})  # packages whose submodules are generated tables with one docstring for all
 
+# Other names of bases, whose methods users know from the subclass (`socket.socket.connect`).
+ALIASES = frozenset({"socket.SocketType"})
+
 # Where C implementations, whose names are no help, are documented.
 PUBLIC_HOME = {"posix": "os", "nt": "os", "posixpath": "os.path", "ntpath": "os.path", "genericpath": "os.path"}
 PUBLIC_HOME |= {"pyexpat": "xml.parsers.expat", "_collections_abc": "collections.abc", "_thread": "threading"}
@@ -90,7 +93,7 @@ def members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
             value = getattr(module, name)
         except AttributeError:
             continue
-        if name.startswith("_") or isinstance(value, types.ModuleType):
+        if name.startswith("_") or isinstance(value, types.ModuleType) or f"{here}.{name}" in ALIASES:
             continue
         home = _home(value)
         taken = home.startswith(f"{here}.") and "._" not in home

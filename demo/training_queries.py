@@ -16,7 +16,8 @@ from pathlib import Path
 
 from demo.docstrings import Docstring, parse
 from demo.phrasing import questions, reworded
-from demo.python_docs import read_collection
+from demo.python_docs import DOCUMENTS, read_collection
+from pyserini_jpq.errors import TopicsError
 
 TOPICS = "topics.train.tsv"
 QRELS = "qrels.train.txt"
@@ -27,14 +28,16 @@ SAME = 0.8  # Jaccard similarity of the words and word pairs of two summaries fr
 
 # How sentences begin that mean little without what stands before them.
 _DEPENDENT = re.compile(
-    r"(?:it|they|these|those|this|that|note|see|deprecated|don't|do not|however|for|the default|default|such|but|so|also)\b",
+    r"(?:it|they|these|those|this|that|note|see|deprecated|don't|do not|however|for|the default|default)\b"
+    r"|(?:such|but|so|also)\b",
     re.IGNORECASE,
 )
-_STOPWORDS = frozenset(
-    """a an the of to in on for from by with at as is are be been was were it its this that these those and or not if when then than
-    will can may should must do does has have had which who what how into out up any all each one same use used using return returns
-    get set object objects given self e g i s t""".split()
-)
+_COMMON = """
+a an the of to in on for from by with at as is are be been was were it its this that these those and or not if
+when then than will can may should must do does has have had which who what how into out up any all each one
+same use used using return returns get set object objects given self e g i s t
+"""
+_STOPWORDS = frozenset(_COMMON.split())
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def _reworded(source: Source, chance: random.Random) -> list[str]:
 
 
 def _named(source: Source, chance: random.Random) -> list[str]:
-    """The name in words, with its class or module: "dict reader csv"."""
+    """Put the name in words, with its class or module: "dict reader csv"."""
     *context, last = [split_name(part) for part in source.docid.split(".")]
     context = [part for part in context[-2:] if part != last]
     found = [f"{last} {context[-1]}", f"{context[-1]} {last}", f"python {' '.join(context)} {last}"] if context else []
@@ -64,7 +67,7 @@ def _named(source: Source, chance: random.Random) -> list[str]:
 
 
 def _keywords(source: Source, chance: random.Random) -> list[str]:
-    """The rarest words of the first sentences, in their order, as in a search box."""
+    """Take the rarest words of the first sentences, in their order, as in a search box."""
     found = list(dict.fromkeys(content_words(" ".join(source.said.sentences[:3]))))
     length = chance.randint(3, 5)
     if len(found) < 3:
@@ -75,7 +78,7 @@ def _keywords(source: Source, chance: random.Random) -> list[str]:
 
 
 def _later(source: Source, chance: random.Random) -> list[str]:
-    """A later sentence, rephrased; one of those that say something of their own."""
+    """Rephrase a later sentence, one of those that say something of their own."""
     telling = [
         said for said in source.said.sentences[1:8] if len(content_words(said)) >= 4 and not _DEPENDENT.match(said)
     ]
@@ -83,7 +86,7 @@ def _later(source: Source, chance: random.Random) -> list[str]:
 
 
 def _parameter(source: Source, chance: random.Random) -> list[str]:
-    """What a parameter is for, after the name of what takes it."""
+    """Tell what a parameter is for, after the name of what takes it."""
     last = split_name(source.docid.rpartition(".")[2])
     described = chance.sample(source.said.parameters, len(source.said.parameters))
     return [f"{last} {' '.join(said.rstrip('.').split()[:12])}" for _, said in described]
@@ -126,11 +129,24 @@ def write_training_queries(
     -------
     int
         The number of queries.
+
+    Raises
+    ------
+    CollectionError
+        There is no collection in the folder.
+    TopicsError
+        A style is unknown, or no query came out.
     """
     folder = Path(folder)
+    if unknown := [style for style in styles if style not in STYLES]:
+        raise TopicsError(f"training queries: no style {unknown[0]!r}; choose from {', '.join(STYLES)}")
     topics = training_topics(read_collection(folder), seed=seed, per_document=per_document, styles=styles)
     if limit is not None and limit < len(topics):
         topics = random.Random(seed).sample(topics, limit)
+    if not topics:
+        raise TopicsError(
+            f"{folder / DOCUMENTS}: no training queries came out of it; raise per_document, limit or styles"
+        )
     names = [f"t{number:06d}" for number in range(1, len(topics) + 1)]
     with (folder / TOPICS).open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(f"{qid}\t{query}\n" for qid, (query, _) in zip(names, topics, strict=True))

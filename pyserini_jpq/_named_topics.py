@@ -194,10 +194,11 @@ def _cache_folders(kind: str) -> list[Path]:
 
 def _cached_file(kind: str, name: str) -> Path | None:
     """Return the file for a name from where pyserini keeps them; 2.x does not look there without a network."""
-    wanted = f"{kind}.{name}".replace(".", "-")
-    for folder in _cache_folders(kind):
-        for path in sorted(folder.glob(f"{kind}.*")):
-            if re.sub(r"\.(txt|tsv|jsonl|trec)(\.gz)?$", "", path.name).replace(".", "-") == wanted:
+    # Names differ from file names in dashes and dots, BEIR's may leave `test` out, DL20's topics serve both its tasks.
+    for variant in (name, f"{name}-test", name.removesuffix("-passage").removesuffix("-doc")):
+        for path in (path for folder in _cache_folders(kind) for path in sorted(folder.glob(f"{kind}.*"))):
+            stem = re.sub(r"\.(txt|tsv|jsonl|trec)(\.gz)?$", "", path.name).removeprefix(f"{kind}.")
+            if stem.replace(".", "-") == variant.replace(".", "-"):
                 return path
     return None
 

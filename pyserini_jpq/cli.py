@@ -19,6 +19,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
         self.exit(EXIT_WRONG_INPUT, f"{self.prog}: error: {message} (--help lists the flags)\n")
 
 

@@ -34,6 +34,7 @@ class ProductQuantizer:
     centroids: Floats
 
     def __post_init__(self) -> None:
+        """Check shapes and values."""
         if self.centroids.ndim != 3 or self.rotation.shape != (self.dimension, self.dimension):
             raise QuantizerError(
                 f"rotation {self.rotation.shape} and centroids {self.centroids.shape} do not fit: "
@@ -70,7 +71,7 @@ class ProductQuantizer:
         return (self.m * self.bits + 7) // 8
 
     def rotate(self, vectors: Floats) -> Floats:
-        """Rotate vectors, [N, D] float32 to [N, D] float32 (equation 6 of the JPQ paper)."""
+        """Rotate vectors, [N, D] float32 to [N, D] float32."""
         return vectors @ self.rotation.T
 
     def assign(self, vectors: Floats) -> Codes:
@@ -89,13 +90,13 @@ class ProductQuantizer:
         parts = self.rotate(vectors).reshape(len(vectors), self.m, -1)
         codes = np.empty((len(vectors), self.m), dtype=np.uint8)
         for j in range(self.m):
-            # ‖x − c‖² = ‖x‖² − 2⟨x, c⟩ + ‖c‖², of which the first term is the same for all centroids.
+            # ‖x - c‖² = ‖x‖² - 2⟨x, c⟩ + ‖c‖², of which the first term is the same for all centroids.
             squares = (self.centroids[j] ** 2).sum(axis=1)
             codes[:, j] = np.argmin(squares - 2 * parts[:, j] @ self.centroids[j].T, axis=1)
         return codes
 
     def decode(self, codes: Codes) -> Floats:
-        """Return the rotated vectors that codes stand for, [N, M] uint8 to [N, D] float32 (equation 8)."""
+        """Return the rotated vectors that codes stand for, [N, M] uint8 to [N, D] float32."""
         return self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
 
     def lookup_tables(self, queries: Floats) -> Floats:
@@ -104,7 +105,7 @@ class ProductQuantizer:
         return np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
-        """Return the scores of documents: ⟨R q, decoded document⟩, by table (equation 9).
+        """Return the scores of documents: ⟨R q, decoded document⟩, by table.
 
         Parameters
         ----------

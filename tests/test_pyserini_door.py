@@ -8,13 +8,14 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from urllib.error import URLError
 
 import pytest
 
-from pyserini_jpq import _catalogue, _loading, _pyserini
+from pyserini_jpq import _catalogue, _loading, _named_topics, _pyserini
 from pyserini_jpq.errors import EncoderError, InstallationError, RunError, TopicsError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -449,6 +450,107 @@ def test_the_official_order_of_the_queries_is_kept_under_every_alias(tmp_path: P
     assert [qid for qid, _ in official[:3]] == ["1048585", "2", "524332"]
     assert len(official) == 6980
     assert alias == official
+
+
+# --- names that cannot be fetched, in pyserini's two ways ---
+
+
+class JavaError(Exception):
+    pass
+
+
+class QueryIterator:
+    def __init__(self, topics: dict[str, dict[str, str]], order: list[str] | None = None) -> None:
+        self.topics, self.order = topics, order or sorted(topics)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return ((qid, self.topics[qid]["title"]) for qid in self.order)
+
+    @staticmethod
+    def get_predefined_order(name: str) -> list[str] | None:
+        print("which order it takes")
+        return ["b", "a"] if name == "msmarco-passage-dev-subset" else None
+
+
+@pytest.fixture(params=["1.6", "2.x"])
+def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The cache of a pyserini without a network: 1.6 fails in Java, 2.x does not even know the names."""
+    old = request.param == "1.6"
+    error = JavaError("JVM exception occurred: unknown host\n\tat Java") if old else URLError("unknown host")
+
+    def fails(*args: object) -> None:
+        print("downloading")
+        raise error
+
+    def read(path: str, reader_class: str) -> dict[str, dict[str, str]]:
+        assert reader_class == "io.anserini.search.topicreader.TsvStringTopicReader"
+        rows = (line.split("\t") for line in Path(path).read_text().splitlines())
+        return {qid: {"title": text} for qid, text in rows}
+
+    search = SimpleNamespace(get_topics=fails, get_qrels_file=fails)
+    if old:
+        search.get_topics_with_reader = lambda reader_class, path: read(path, reader_class)
+        named = {"known": SimpleNamespace(path="its.file.txt")}
+        base = SimpleNamespace(topics_mapping=named, qrels_mapping=named)
+    else:
+        search.load_topics_from_file = read
+        base = SimpleNamespace(_get_topics_mapping=fails, _get_qrels_mapping=fails)
+    modules = {
+        "pyserini.search": search,
+        "pyserini.search._base": base,
+        "pyserini.query_iterator": SimpleNamespace(DefaultQueryIterator=QueryIterator, QueryIterator=QueryIterator),
+        "pyserini.util": SimpleNamespace(get_cache_home=lambda: str(tmp_path)),
+    }
+    monkeypatch.setattr(_named_topics, "load", modules.__getitem__)
+    monkeypatch.setattr(_named_topics, "java_exception", lambda: JavaError)
+    cache = tmp_path / ("topics-and-qrels" if old else "topics")
+    cache.mkdir()
+    return cache
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("dl19-passage", "topics.dl19-passage.txt"),
+        ("dl20-passage", "topics.dl20.txt"),
+        ("beir-v1.0.0-nfcorpus", "topics.beir-v1.0.0-nfcorpus.test.tsv"),
+        ("beir-v1.0.0-nfcorpus-test", "topics.beir-v1.0.0-nfcorpus.test.tsv"),
+    ],
+)
+def test_without_a_network_the_cached_file_of_a_name_is_read(
+    offline: Path, capfd: pytest.CaptureFixture[str], name: str, file: str
+) -> None:
+    (offline / file).write_text("b\tsecond\na\tfirst\n")
+    (offline / "topics.other.txt").write_text("c\tother\n")
+    assert _pyserini.topics_by_name(name) == [("a", "first"), ("b", "second")]
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.unit
+def test_the_cached_file_of_an_alias_keeps_the_official_order(offline: Path) -> None:
+    (offline / "topics.msmarco-passage.dev-subset.txt").write_text("a\tfirst\nb\tsecond\n")
+    assert _pyserini.topics_by_name("msmarco-passage-dev") == [("b", "second"), ("a", "first")]
+
+
+@pytest.mark.unit
+def test_without_a_network_cached_qrels_are_found(offline: Path) -> None:
+    qrels = offline.parent / "topics-and-qrels" / "qrels.dl19-passage.txt"
+    qrels.parent.mkdir(exist_ok=True)
+    qrels.touch()
+    assert _pyserini.qrels_path_by_name("dl19-passage") == str(qrels)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("kind", ["topics", "qrels"])
+def test_a_name_that_cannot_be_fetched_is_one_line_with_the_place_for_the_file(offline: Path, kind: str) -> None:
+    by_name = _pyserini.topics_by_name if kind == "topics" else _pyserini.qrels_path_by_name
+    with pytest.raises(TopicsError, match="unknown host") as raised:
+        by_name("known")
+    file = "its.file.txt" if offline.name == "topics-and-qrels" else f"{kind}.known.txt"
+    assert f"put the file {file} into {offline.parent / 'topics-and-qrels'}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "JVM exception" not in str(raised.value)
 
 
 # --- the .pth file ---

@@ -78,6 +78,7 @@ class Collection:
         self.files = _files_of(self.path)
 
     def __iter__(self) -> Iterator[Document]:
+        """Give the documents in order, each line checked as it is read."""
         for _, document in self._documents():
             if document is not None:
                 yield document
@@ -161,9 +162,9 @@ def _has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 def _lines(path: Path) -> Iterator[str]:
     """Give the lines of a UTF-8 file; only newlines end a line, other Unicode separators belong to the text."""
-    raw: Any = gzip.open(path, "rb") if path.name.endswith(".gz") else open(path, "rb")
+    opener: Any = gzip.open if path.name.endswith(".gz") else open
     number = 0
-    with raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as file:
+    with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as file:
         try:
             for line in file:
                 number += 1

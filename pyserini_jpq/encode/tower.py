@@ -14,7 +14,6 @@ from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard, TextSide
 from pyserini_jpq.encode.weights import backbone_location, quiet_transformers
 from pyserini_jpq.errors import EncoderError
 
-
 _COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
 
@@ -161,7 +160,7 @@ class Tower(nn.Module):
         return int(self.tokenizer.pad_token_id or 0)
 
     def _most_positions(self) -> int:
-        """The longest input the backbone takes; RoBERTa and MPNet count positions from the padding id on."""
+        """Return the longest input of the backbone; RoBERTa and MPNet count positions from the padding id on."""
         config = self.backbone.config
         most = getattr(config, "max_position_embeddings", None)
         if not most or most < 0:

@@ -157,7 +157,7 @@ def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, byte
     one = faiss.serialize_index(to_faiss(quantizer, code)).tobytes()
     differing = [i for i in range(len(empty)) if empty[i] != one[i]][:3]
     if len(differing) != 3 or one[differing[2]] != quantizer.m or len(one) != len(empty) + quantizer.m:
-        raise IndexFolderError(f"faiss {faiss.__version__} writes an IndexPQ in an unknown layout; use faiss 1.8 to 1.15")
+        raise IndexFolderError(f"faiss {faiss.__version__} lays an IndexPQ out in an unknown way; use 1.8 to 1.15")
     head = bytearray(empty[: differing[2] + 8])
     for position, value in zip(differing, (documents, documents, documents * quantizer.m), strict=True):
         head[position : position + 8] = value.to_bytes(8, "little")

@@ -24,7 +24,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--dev-qrels", help="dev qrels")
     parser.add_argument("--dev-metric", default="nDCG@10", help="what is best, by a name of ir_measures")
     parser.add_argument("--output", type=Path, help="index folder to write (default: --index with .jpq for .opq)")
-    parser.add_argument("--output-encoder", type=Path, help="encoder folder to write (default: encoders/NAME OF OUTPUT)")
+    parser.add_argument("--output-encoder", type=Path, help="encoder folder to write (default: encoders/NAME)")
     parser.add_argument("--recipe", help="index card whose recipe to take")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if there is one")
     parser.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")

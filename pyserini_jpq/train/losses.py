@@ -12,7 +12,7 @@ def reciprocal_rank_loss(
     positive_mask: torch.Tensor,
     negative_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """Return the pairwise loss log(1 + exp(s⁻ − s⁺)), weighted by |1/rank⁻ − 1/rank⁺| (LambdaRank; JPQ, section 4).
+    """Return the pairwise loss log(1 + exp(s⁻ - s⁺)), weighted by |1/rank⁻ - 1/rank⁺| (LambdaRank; JPQ, section 4).
 
     The mean is taken over the pairs of a query, then over the queries.
 

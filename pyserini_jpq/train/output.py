@@ -31,7 +31,12 @@ def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSour
 
 
 def write_index(
-    source: IndexFolder, model: JPQModel, encoder: EncoderSource, training: dict[str, Any], output: Path, overwrite: bool
+    source: IndexFolder,
+    model: JPQModel,
+    encoder: EncoderSource,
+    training: dict[str, Any],
+    output: Path,
+    overwrite: bool,
 ) -> None:
     """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained."""
     import faiss

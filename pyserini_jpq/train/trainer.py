@@ -94,7 +94,7 @@ class Trainer:
         value = loss.item()
         if value != value or value in (float("inf"), float("-inf")):
             raise TrainingError(
-                f"the loss is {value} at step {self.step_number + 1} (queries {', '.join(q.qid for q in batch[:5])} …); "
+                f"the loss is {value} at step {self.step_number + 1} (queries {', '.join(q.qid for q in batch)}); "
                 "lower --lr, --centroid-lr or --score-scale"
             )
         self.optimizer.zero_grad()
@@ -198,12 +198,14 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
+        """Take the signals over."""
         # Only the main thread may set handlers; elsewhere (a notebook's worker) signals are somebody else's.
         if threading.current_thread() is threading.main_thread():
             self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

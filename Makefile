@@ -1,0 +1,36 @@
+# Everything runs in .venv, which `make install` makes; nothing else is needed than Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The CPU build of torch, where pip knows one for this Python, must come first: else pip fetches gigabytes of CUDA.
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: help install demo test check clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## make .venv with all that demo, tests and checks need
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,demo,dev]"
+	@touch $@
+
+demo: $(STAMP) ## BM25, flat, OPQ and JPQ side by side on the documentation of Python's standard library
+	$(BIN)/python -m demo
+
+test: $(STAMP) ## all tests, with coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+
+check: $(STAMP) ## ruff and mypy, as pre-commit runs them
+	$(BIN)/python -m pre_commit run --all-files --show-diff-on-failure
+
+clean: ## remove what demo and tests made, and .venv
+	rm -rf $(VENV) runs/demo embeddings/demo indexes/demo.* encoders/demo.*/ collections/demo build *.egg-info

@@ -1,0 +1,172 @@
+"""`python -m pyserini_jpq.search`: topics become a run file, with the flags of Pyserini's own search."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.errors import JPQError
+
+DEFAULT_INDEX = "msmarco-v1-passage.jpq-m96"
+
+
+def define_flags() -> cli.OneLineParser:
+    """Return the parser of this command; names and defaults are those of `pyserini.search.faiss` where it has them."""
+    parser = cli.parser("search", "Search topics in an index and write a run file.")
+    parser.add_argument("--index", default=DEFAULT_INDEX, help="index folder or name")
+    parser.add_argument("--topics", required=True, help="TSV or JSONL file (.gz or not), or a Pyserini name")
+    parser.add_argument("--topics-format", default="default", help="default, or another that Pyserini reads")
+    parser.add_argument("--output", type=Path, help="run file to write (default: runs/run.INDEX.TOPICS.txt)")
+    parser.add_argument("--output-format", choices=("trec", "msmarco", "kilt"), default="trec", help="of the run file")
+    parser.add_argument("--tag", default=None, help="last column of a TREC run file (default: the index's name)")
+    parser.add_argument("--hits", type=cli.positive_int, default=1000, help="hits of each query")
+    parser.add_argument("--batch-size", type=cli.positive_int, default=1, help="queries searched at once")
+    parser.add_argument("--threads", type=cli.positive_int, default=1, help="most threads of the search")
+    parser.add_argument("--encoder", help="query encoder, where not the one that the index names")
+    parser.add_argument("--any-encoder", action="store_true", help="allow one that the index was not trained with")
+    parser.add_argument("--encoded-queries", help="folder of encoded queries as Pyserini writes it, or its name")
+    parser.add_argument("--query-prefix", help="text in front of every query, where not the encoder card's")
+    parser.add_argument("--max-length", type=cli.positive_int, help="most tokens of a query, where not the card's")
+    parser.add_argument("--device", default="cpu", help="of the query encoder: cpu, cuda, cuda:1, auto")
+    parser.add_argument("--faiss-device", default="cpu", help="of the search: cpu, cuda:0")
+    parser.add_argument("--max-passage", action="store_true", help="the best passage of each document only")
+    parser.add_argument("--max-passage-hits", type=cli.positive_int, default=100, help="documents then written")
+    parser.add_argument("--max-passage-delimiter", default="#", help="between docid and passage id")
+    parser.add_argument("--remove-query", action="store_true", help="drop the hit whose docid is the query's id")
+    parser.add_argument("--normalize-distances", action="store_true", help="map scores to the unit interval")
+    parser.add_argument("--prf-depth", type=int, default=0, help="hits for pseudo-relevance feedback; 0: none")
+    parser.add_argument("--prf-method", choices=("avg", "rocchio"), default="avg", help="how they change the query")
+    parser.add_argument("--rocchio-alpha", type=float, default=0.9, help="weight of the query")
+    parser.add_argument("--rocchio-beta", type=float, default=0.1, help="weight of the feedback")
+    parser.add_argument("--rocchio-gamma", type=float, default=0.1, help="weight of the negative feedback")
+    parser.add_argument("--rocchio-topk", type=int, default=3, help="positive feedback")
+    parser.add_argument("--rocchio-bottomk", type=int, default=0, help="negative feedback")
+    parser.add_argument("--verify", action="store_true", help="compare the hashes of the index's files first")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run file that is there")
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    search(define_flags().parse_args(argv))
+
+
+def search(args: argparse.Namespace) -> None:
+    """Search what the flags name."""
+    from pyserini_jpq.files import refuse_existing, write_json_atomically
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.topics import read_topics
+
+    folder = find_index(args.index)
+    manifest = IndexFolder(folder).manifest
+    name = folder.resolve().name
+    output = args.output or Path("runs") / f"run.{name}.{_stem(args.topics)}.txt"
+    refuse_existing(output, args.overwrite)
+    topics = read_topics(args.topics, args.topics_format)
+    searcher = _searcher(args, folder)
+
+    partial = output.with_name(f".{output.name}.partial")
+    _write(args, searcher, topics, partial, args.tag or name)
+    partial.replace(output)
+    sidecar = {
+        "index": str(args.index),
+        "bytes_per_document": manifest.bytes_per_document,
+        "encoder": args.encoder or manifest.query_encoder["name"],
+    }
+    write_json_atomically(output.with_name(f"{output.name}.json"), sidecar)
+    cli.say(f"{len(topics)} topics: {output}")
+
+
+def _stem(topics: str) -> str:
+    name = Path(topics).name.removesuffix(".gz")
+    return name.rpartition(".")[0] if name.endswith((".tsv", ".jsonl", ".txt")) else name
+
+
+def _searcher(args: argparse.Namespace, folder: Path) -> Any:
+    from pyserini_jpq import _pyserini
+    from pyserini_jpq.index.encoders import query_encoder_source
+    from pyserini_jpq.index.folder import IndexFolder
+    from pyserini_jpq.search.encoder import JPQQueryEncoder
+    from pyserini_jpq.search.searcher import JPQFaissSearcher
+
+    encoder: Any
+    if args.encoded_queries:
+        encoder = _pyserini.encoded_queries(args.encoded_queries)
+    else:
+        source = args.encoder or query_encoder_source(IndexFolder(folder))
+        encoder = JPQQueryEncoder(source, args.device, args.max_length, args.query_prefix)
+    # Flags that change how the index's own encoder is used are the user's explicit wish.
+    lenient = args.any_encoder or args.max_length is not None or args.query_prefix is not None
+    return JPQFaissSearcher(
+        folder,
+        encoder,
+        normalize_distances=args.normalize_distances,
+        faiss_device=args.faiss_device,
+        any_encoder=lenient,
+        verify=args.verify,
+    )
+
+
+def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path: Path, tag: str) -> None:
+    from tqdm import tqdm
+
+    from pyserini_jpq import _pyserini
+
+    writer = _pyserini.output_writer(
+        path,
+        args.output_format,
+        hits=args.hits,
+        tag=tag,
+        topics={qid: {"input": text} for qid, text in topics.items()},
+        max_passage=args.max_passage,
+        max_passage_delimiter=args.max_passage_delimiter,
+        max_passage_hits=args.max_passage_hits,
+    )
+    feedback = _feedback(args)
+    try:
+        with writer, tqdm(total=len(topics), desc="searching", unit=" topics") as progress:
+            for batch in _batches(topics, args.batch_size):
+                for qid, hits in _search_batch(args, searcher, batch, feedback).items():
+                    writer.write(qid, [hit for hit in hits if not (args.remove_query and hit.docid == qid)])
+                progress.update(len(batch))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _batches(topics: dict[str, str], size: int) -> Iterator[dict[str, str]]:
+    items = list(topics.items())
+    for start in range(0, len(items), size):
+        yield dict(items[start : start + size])
+
+
+def _search_batch(args: argparse.Namespace, searcher: Any, batch: dict[str, str], feedback: Any) -> dict[str, Any]:
+    qids, queries = list(batch), list(batch.values())
+    if feedback is None:
+        hits: dict[str, Any] = searcher.batch_search(queries, qids, args.hits, args.threads)
+        return hits
+    vectors, candidates = searcher.batch_search(queries, qids, args.prf_depth, args.threads, return_vector=True)
+    vectors = feedback.get_batch_prf_q_emb(qids, vectors, candidates)
+    hits = searcher.batch_search(vectors, qids, args.hits, args.threads)
+    return hits
+
+
+def _feedback(args: argparse.Namespace) -> Any:
+    """Return pyserini's rule of pseudo-relevance feedback, or None."""
+    from pyserini_jpq import _pyserini
+
+    if args.prf_depth < 0:
+        raise JPQError(f"--prf-depth {args.prf_depth} is below 0")
+    if args.prf_depth == 0:
+        return None
+    if args.prf_method == "avg":
+        return _pyserini.average_prf()()
+    return _pyserini.rocchio_prf()(
+        args.rocchio_alpha, args.rocchio_beta, args.rocchio_gamma, args.rocchio_topk, args.rocchio_bottomk
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

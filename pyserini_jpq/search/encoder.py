@@ -1,0 +1,68 @@
+"""The query encoder as Pyserini's other query encoders: text in, vector out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyserini_jpq import _pyserini
+from pyserini_jpq.encode.precision import resolve_device
+from pyserini_jpq.encode.source import EncoderSource, find_encoder
+from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.quantizer import Floats
+
+_QueryEncoder: Any = _pyserini.query_encoder_base()
+_BATCH = 64
+
+
+class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
+    """A query encoder by folder, card or Hugging Face name, usable wherever Pyserini takes a `QueryEncoder`.
+
+    Parameters
+    ----------
+    encoder_dir
+        The folder that training wrote, a card's name, or a Hugging Face name.
+    device
+        `cpu`, `cuda`, `cuda:1` or `auto`.
+    max_length
+        Most tokens of a query; the card's by default.
+    prefix
+        Put in front of every query; the card's by default.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder cannot be found or loaded.
+    """
+
+    def __init__(
+        self,
+        encoder_dir: str | Path | EncoderSource,
+        device: str = "cpu",
+        max_length: int | None = None,
+        prefix: str | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        source = encoder_dir if isinstance(encoder_dir, EncoderSource) else find_encoder(str(encoder_dir))
+        changes = {"max_length": max_length, "prefix": prefix}
+        source = source.with_changes({"query": {k: v for k, v in changes.items() if v is not None}})
+        self.name = source.name
+        self.tower = Tower.load(source.card, source.folder).to(resolve_device(device))
+        self.has_model = True
+
+    def encode(self, query: str, **_: Any) -> Floats:
+        """Encode a query to [D] float32."""
+        vector: Floats = self.encode_batch([query])[0]
+        return vector
+
+    def encode_batch(self, queries: Sequence[str], **_: Any) -> Floats:
+        """Encode queries to [B, D] float32."""
+        with torch.inference_mode():
+            parts = [
+                self.tower.encode_queries(queries[start : start + _BATCH]).cpu().numpy()
+                for start in range(0, len(queries), _BATCH)
+            ]
+        return np.concatenate(parts)

@@ -1,0 +1,160 @@
+"""The searcher: Pyserini's own, with a checked index folder and the encoder that the index names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq import _pyserini
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
+from pyserini_jpq.index.faiss import read_faiss
+from pyserini_jpq.index.folder import INDEX, IndexFolder, find_index
+from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.search.encoder import JPQQueryEncoder
+
+_FaissSearcher: Any = _pyserini.faiss_searcher_base()
+
+
+class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
+    """Searches a JPQ index; hits, `batch_search`, hybrid search and the rest are those of Pyserini's `FaissSearcher`.
+
+    Parameters
+    ----------
+    index_dir
+        An index folder, or the name of one under `indexes/`.
+    query_encoder
+        A `JPQQueryEncoder`, any other `QueryEncoder` of Pyserini, or the name or folder of an encoder; by default the
+        one that the index names.
+    prebuilt_index_name
+        As in Pyserini: a prebuilt Lucene index that holds the documents' texts.
+    normalize_distances
+        As in Pyserini: scores mapped to the unit interval.
+    faiss_device
+        `cpu`, or `cuda:0` and so on.
+    device
+        Of the query encoder, where it is loaded here.
+    any_encoder
+        Use an encoder that the index was not trained with.
+    verify
+        Compare the hashes of all files of the index first.
+
+    Raises
+    ------
+    IndexFolderError
+        If the index folder is missing, incomplete or damaged.
+    EncoderError
+        If the encoder cannot be loaded, or is not the index's own.
+    """
+
+    def __init__(
+        self,
+        index_dir: str | Path,
+        query_encoder: Any = None,
+        prebuilt_index_name: str | None = None,
+        normalize_distances: bool = False,
+        faiss_device: str = "cpu",
+        *,
+        device: str = "cpu",
+        any_encoder: bool = False,
+        verify: bool = False,
+    ) -> None:
+        self.folder = IndexFolder(find_index(str(index_dir)), verify)
+        if query_encoder is None:
+            query_encoder = JPQQueryEncoder(query_encoder_source(self.folder), device)
+        elif isinstance(query_encoder, str | Path):
+            query_encoder = JPQQueryEncoder(query_encoder, device)
+        if isinstance(query_encoder, JPQQueryEncoder) and not any_encoder:
+            check_encoder(self.folder, query_encoder.tower, query_encoder.name)
+        self.ssearcher = None
+        super().__init__(
+            str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances, faiss_device=faiss_device
+        )
+
+    def load_index(self, index_dir: str) -> tuple[Any, list[str]]:
+        """Return the faiss index and the docids; Pyserini calls this on opening."""
+        if self.faiss_device == "cpu":
+            return read_faiss(Path(index_dir) / INDEX), self.folder.docids()
+        index, _ = super().load_index(index_dir)
+        return index, self.folder.docids()
+
+    def search(self, query: Any, k: int = 10, threads: int = 1, **options: Any) -> Any:
+        """Search for a query text or vector; Pyserini's parameters and result.
+
+        Parameters
+        ----------
+        query
+            A text, or a vector [D] or [1, D] float32.
+        k
+            Hits wanted.
+        threads
+            Most threads to use.
+        **options
+            `remove_dups`, `return_vector`, as in Pyserini.
+
+        Raises
+        ------
+        JPQError
+            If the query is empty, or its vector has another shape or holds NaN or infinite values.
+        """
+        if isinstance(query, str):
+            query = self._encode([query])
+        elif isinstance(query, dict):
+            query = self.query_encoder.encode(**query)
+        vectors = self._checked(np.atleast_2d(query))
+        return super().search(vectors, self._hits(k), threads, **options)
+
+    def batch_search(self, queries: Any, q_ids: Sequence[str], k: int = 10, threads: int = 1, **options: Any) -> Any:
+        """Search for several query texts or vectors; Pyserini's parameters and result.
+
+        Parameters
+        ----------
+        queries
+            Texts, or vectors [B, D] float32.
+        q_ids
+            B query ids.
+        k
+            Hits wanted for each.
+        threads
+            Most threads to use.
+        **options
+            `return_vector`, as in Pyserini.
+
+        Raises
+        ------
+        JPQError
+            As in `search`, or if there are not as many ids as queries.
+        """
+        if len(queries) != len(q_ids):
+            raise JPQError(f"{len(queries)} queries but {len(q_ids)} query ids; give one for each")
+        if not len(queries):
+            return {}
+        if not isinstance(queries, np.ndarray):
+            queries = self._encode(list(queries))
+        return super().batch_search(self._checked(queries), list(q_ids), self._hits(k), threads, **options)
+
+    def _hits(self, k: int) -> int:
+        if k < 1:
+            raise JPQError(f"k is {k}; ask for at least one hit")
+        return max(1, min(k, int(self.num_docs)))
+
+    def _encode(self, queries: list[Any]) -> Floats:
+        for query in queries:
+            if isinstance(query, str) and not query.strip():
+                raise JPQError("the query is empty; give it a word at least")
+        if isinstance(self.query_encoder, JPQQueryEncoder):
+            return self.query_encoder.encode_batch(queries)
+        encode = self.query_encoder.encode
+        try:
+            return np.stack([encode(**q) if isinstance(q, dict) else encode(q) for q in queries])
+        except KeyError as missing:
+            raise JPQError(f"the encoded queries hold no vector for the query {missing}") from None
+
+    def _checked(self, vectors: Floats) -> Floats:
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise JPQError(f"query vectors have shape {vectors.shape}; the index has {self.dimension} dimensions")
+        if not np.isfinite(vectors).all():
+            raise JPQError("a query vector holds a value that is NaN or infinite")
+        return vectors
