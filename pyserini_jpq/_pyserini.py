@@ -8,7 +8,6 @@ import contextlib
 import io
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -195,15 +194,18 @@ def trec_eval(args: Sequence[str]) -> dict[str, float]:
     if not os.path.isfile(qrels):
         qrels = qrels_path_by_name(qrels)
     evaluate = load("pyserini.eval.trec_eval").trec_eval
-    printed, complaints = io.StringIO(), io.StringIO()
+    printed = io.StringIO()
     # It returns the last metric only, but prints all; where a file is not what it should be it raises all sorts.
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
             evaluate(["trec_eval", *options, qrels, run])
         except Exception as error:
-            print(type(error).__name__, error, file=sys.stderr)
+            print(type(error).__name__, error)
     values = re.findall(r"^(\S+)\s+all\s+(-?\d[\d.]*)$", printed.getvalue(), re.MULTILINE)
     if not values:
-        complaint = complaints.getvalue().strip().partition("\n")[0] or "it gives no value over all queries"
-        raise RunError(f"trec_eval cannot evaluate {run} against {qrels}: {complaint}")
+        lines = printed.getvalue().strip().split("\n")
+        complaint = next((line for line in lines if line.startswith("trec_eval")), lines[-1])
+        raise RunError(
+            f"trec_eval cannot evaluate {run} against {qrels}: {complaint or 'it gives no value over all queries'}"
+        )
     return {metric: float(value) for metric, value in values}

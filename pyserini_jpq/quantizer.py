@@ -97,7 +97,8 @@ class ProductQuantizer:
 
     def decode(self, codes: Codes) -> Floats:
         """Return the rotated vectors that codes stand for, [N, M] uint8 to [N, D] float32."""
-        return self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
+        vectors: Floats = self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
+        return vectors
 
     def lookup_tables(self, queries: Floats) -> Floats:
         """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""

@@ -186,6 +186,16 @@ def test_the_logging_that_the_jvm_is_pointed_at_is_there(tmp_path: Path) -> None
     assert "org.apache.lucene.level=SEVERE" in Path(file).read_text()
 
 
+def test_the_logging_of_pyserini_is_replaced_and_that_of_the_user_is_not(tmp_path: Path) -> None:
+    key = "-Djava.util.logging.config.file="
+    java = _java.Java(tmp_path, "21")
+    theirs = key + os.path.join("site-packages", "pyserini", "resources", "jars", "logging.properties")
+    assert [o for o in _java.jvm_options(java, [theirs]) if o.startswith(key)] == [
+        o for o in _java.jvm_options(java, []) if o.startswith(key)
+    ]
+    assert [o for o in _java.jvm_options(java, [f"{key}mine"]) if o.startswith(key)] == [f"{key}mine"]
+
+
 def test_configure_puts_the_java_first_for_this_process_and_its_commands(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

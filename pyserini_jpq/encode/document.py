@@ -156,7 +156,7 @@ def _encode_window(
     partial.rename(file.npy)
 
 
-def _open_partial(path: Path, rows: int, dimension: int) -> np.ndarray:
+def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]":
     """Open the rows that an interrupted run left, or make a file of rows that are all NaN."""
     if path.is_file():
         try:
@@ -171,7 +171,7 @@ def _open_partial(path: Path, rows: int, dimension: int) -> np.ndarray:
         np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(empty))
         # Not np.save, whose errors do not say that the disk is full; and a full disk must show here, not when
         # the memory map is written to.
-        file.write(memoryview(empty).cast("B"))
+        file.write(empty.data.cast("B"))
     beside.rename(path)
     return np.lib.format.open_memmap(path, mode="r+")
 

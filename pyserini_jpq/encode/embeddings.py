@@ -125,7 +125,7 @@ class Embeddings:
 
     def _open(self, file: RowFile) -> np.ndarray:
         try:
-            array = np.load(file.npy, mmap_mode="r", allow_pickle=False)
+            array: np.ndarray = np.load(file.npy, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError) as problem:
             raise EmbeddingsError(f"{file.npy} cannot be read: {problem}; remove it and encode again") from None
         if array.ndim != 2 or array.shape[1] != self.dimension:

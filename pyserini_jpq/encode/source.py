@@ -32,7 +32,7 @@ class EncoderSource:
 
     def with_changes(self, changes: dict[str, Any]) -> "EncoderSource":
         """Return the same encoder with fields of its card replaced; `query` and `document` take partial mappings."""
-        sides = {
+        sides: dict[str, Any] = {
             side: dataclasses.replace(getattr(self.card, side), **changes[side])
             for side in ("query", "document")
             if side in changes

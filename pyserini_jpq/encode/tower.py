@@ -30,6 +30,8 @@ class Tower(nn.Module):
         The backbone's tokenizer.
     """
 
+    backbone: Any
+
     def __init__(self, card: EncoderCard, backbone: nn.Module, tokenizer: Any) -> None:
         super().__init__()
         self.card = card
@@ -121,7 +123,8 @@ class Tower(nn.Module):
 
     def encode_queries(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries to [B, D] float32, with gradients where they are enabled."""
-        return self(*self.pad(self.tokenize(texts, self.card.query)))
+        vectors: torch.Tensor = self(*self.pad(self.tokenize(texts, self.card.query)))
+        return vectors
 
     def weights_sha256(self) -> str:
         """Return a SHA-256 of all weights, whatever file format they came from."""

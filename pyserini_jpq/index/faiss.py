@@ -4,21 +4,16 @@ On disk the index is faiss's own: `IndexPreTransform(OPQ rotation -> IndexPQ)`, 
 `FaissSearcher` of Pyserini opens.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
-if TYPE_CHECKING:
-    import faiss
 
-
-def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> faiss.IndexPreTransform:
+def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
     """Make a faiss index that ranks by ⟨R q, decoded document⟩.
 
     Parameters
@@ -41,20 +36,20 @@ def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> faiss.IndexPreTransfo
     if len(codes):
         faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), inner.codes)
     inner.ntotal = len(codes)
-    index = faiss.IndexPreTransform(rotation, inner)
+    index: Any = faiss.IndexPreTransform(rotation, inner)
     # faiss frees neither part while Python holds them, and Python must hold them as long as the whole.
     index.referenced_objects = [rotation, inner]
     return index
 
 
-def set_centroids(index: faiss.IndexPQ, centroids: Floats) -> None:
+def set_centroids(index: Any, centroids: Floats) -> None:
     """Replace the centroids of an index in place; its codes stay. [M, K, D/M] float32."""
     import faiss
 
     faiss.copy_array_to_vector(np.ascontiguousarray(centroids, dtype=np.float32).ravel(), index.pq.centroids)
 
 
-def parts_of(index: faiss.Index, where: str | Path) -> tuple[faiss.LinearTransform, faiss.IndexPQ]:
+def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
     """Return the rotation and the `IndexPQ` of an index of ours.
 
     Raises
@@ -74,7 +69,7 @@ def parts_of(index: faiss.Index, where: str | Path) -> tuple[faiss.LinearTransfo
     raise IndexFolderError(f"{where} is no rotation followed by an IndexPQ with inner product, but {type(index)}")
 
 
-def read_faiss(path: Path) -> faiss.IndexPreTransform:
+def read_faiss(path: Path) -> Any:
     """Read an index file.
 
     Raises
@@ -91,7 +86,7 @@ def read_faiss(path: Path) -> faiss.IndexPreTransform:
         raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
 
 
-def from_faiss(index: faiss.IndexPreTransform, where: str | Path) -> tuple[ProductQuantizer, Codes]:
+def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
     """Return quantizer and codes of an index; the codes are a view, valid as long as the index.
 
     Returns

@@ -1,5 +1,7 @@
 """Training a rotation and centroids on a sample: OPQ, by alternating k-means and a Procrustes rotation."""
 
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
@@ -55,7 +57,7 @@ def train_opq(sample: Floats, m: int, bits: int, seed: int, rounds: int = ROUNDS
     import faiss
 
     check_shape(sample.shape[1], m, bits, len(sample))
-    pq = faiss.ProductQuantizer(sample.shape[1], m, bits)
+    pq: Any = faiss.ProductQuantizer(sample.shape[1], m, bits)
     # faiss warns for each subspace and round where points are few; here that is the rule, not an accident.
     pq.cp.min_points_per_centroid = 1
     pq.cp.max_points_per_centroid = max(256, len(sample))
