@@ -72,7 +72,8 @@ class ProductQuantizer:
 
     def rotate(self, vectors: Floats) -> Floats:
         """Rotate vectors, [N, D] float32 to [N, D] float32."""
-        return vectors @ self.rotation.T
+        rotated: Floats = vectors @ self.rotation.T
+        return rotated
 
     def assign(self, vectors: Floats) -> Codes:
         """Return the codes of vectors: in each subspace the nearest centroid by Euclidean distance.

@@ -60,8 +60,9 @@ def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
     import faiss
 
     index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform) and index.chain.size() == 1:
-        rotation = faiss.downcast_VectorTransform(index.chain.at(0))
+    chain: Any = getattr(index, "chain", None)
+    if isinstance(index, faiss.IndexPreTransform) and chain.size() == 1:
+        rotation = faiss.downcast_VectorTransform(chain.at(0))
         inner = faiss.downcast_index(index.index)
         metric = inner.metric_type == faiss.METRIC_INNER_PRODUCT
         if isinstance(rotation, faiss.LinearTransform) and isinstance(inner, faiss.IndexPQ) and metric:
