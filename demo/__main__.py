@@ -53,6 +53,7 @@ def main(argv: list[str]) -> None:
             dev_qrels=QUESTIONS / "qrels.dev.txt",
             output=JPQ,
             output_encoder=ENCODER,
+            epochs=1,
         )
 
     runs = {name: RUNS / f"run.{name}.txt" for name in ("bm25", "flat", "opq", "jpq")}

@@ -104,7 +104,8 @@ class ProductQuantizer:
     def lookup_tables(self, queries: Floats) -> Floats:
         """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
         parts = self.rotate(queries).reshape(len(queries), self.m, -1)
-        return np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
+        tables: Floats = np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
+        return tables
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
         """Return the scores of documents: ⟨R q, decoded document⟩, by table.
