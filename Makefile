@@ -30,7 +30,7 @@ test: $(STAMP) ## all tests, with coverage
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 
 check: $(STAMP) ## ruff and mypy, as pre-commit runs them
-	$(BIN)/python -m pre_commit run --all-files --show-diff-on-failure
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pre_commit run --all-files --show-diff-on-failure
 
 clean: ## remove what demo and tests made, and .venv
 	rm -rf $(VENV) runs/demo embeddings/demo indexes/demo.* encoders/demo.*/ collections/demo build *.egg-info
