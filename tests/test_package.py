@@ -1,0 +1,63 @@
+"""Rules of the whole package: what imports what, and that nothing heavy is loaded before it is used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "pyserini_jpq"
+COMMANDS = ["encode", "index", "train", "search", "evaluate"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy(command):
+    code = (
+        "import sys, runpy; sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module('pyserini_jpq.{command}', run_name='__main__')\n"
+        "except SystemExit as e: assert not e.code\n"
+        "heavy = {'torch', 'transformers', 'faiss', 'pyserini', 'jnius', 'pandas', 'matplotlib', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+    assert "usage:" in done.stdout
+
+
+@pytest.mark.integration
+def test_import_starts_nothing():
+    code = "import sys, pyserini_jpq; print(sorted({'torch', 'jnius', 'faiss', 'pyserini'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+@pytest.mark.unit
+def test_imports_point_down():
+    floors = {"encode": 1, "index": 2, "evaluate": 2, "train": 3, "search": 3}
+    for path in PACKAGE.rglob("*.py"):
+        mine = path.relative_to(PACKAGE).parts[0]
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] != "pyserini_jpq" or len(parts) < 2 or parts[1] not in floors or path.name == "__init__.py":
+                continue
+            if parts[1] != mine:
+                assert floors[parts[1]] < floors.get(mine, 0), f"{path} imports {name}"
+
+
+@pytest.mark.unit
+def test_only_the_door_imports_pyserini():
+    for path in PACKAGE.rglob("*.py"):
+        if not (path.parent == PACKAGE and path.name.startswith("_")):
+            assert not any(name.split(".")[0] in ("pyserini", "jnius") for name in imports(path)), path
