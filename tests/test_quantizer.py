@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
-from pyserini_jpq.index.faiss import Assigner, file_frame, from_faiss, parts_of, to_faiss
+from pyserini_jpq.index.faiss import Assigner, file_frame, from_faiss, pack, parts_of, to_faiss, unpack
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.quantizer import ProductQuantizer
 
@@ -54,16 +54,38 @@ def test_assignment_is_nearest_and_idempotent(pair):
 
 
 @settings(max_examples=25, deadline=None)
-@given(quantizers(), st.integers(0, 70))
+@given(st.sampled_from([16, 256]).flatmap(quantizers), st.integers(0, 70))
 def test_streamed_file_is_what_faiss_writes(pair, documents):
     quantizer, rng = pair
-    codes = rng.integers(0, 256, (documents, quantizer.m)).astype(np.uint8)
+    codes = rng.integers(0, quantizer.k, (documents, quantizer.m)).astype(np.uint8)
     head, tail = file_frame(quantizer, documents)
-    assert head + codes.tobytes() + tail == faiss.serialize_index(to_faiss(quantizer, codes)).tobytes()
+    assert (
+        head + pack(codes, quantizer.bits).tobytes() + tail
+        == faiss.serialize_index(to_faiss(quantizer, codes)).tobytes()
+    )
     index = to_faiss(quantizer, codes)
     back, back_codes = from_faiss(index, "here")
     assert np.array_equal(back.centroids, quantizer.centroids) and np.array_equal(back.rotation, quantizer.rotation)
     assert np.array_equal(back_codes, codes)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([16, 256]).flatmap(quantizers))
+def test_faiss_assigns_packed_codes(pair):
+    quantizer, rng = pair
+    vectors = rng.normal(size=(20, quantizer.dimension)).astype(np.float32)
+    packed = Assigner(quantizer).assign(vectors)
+    assert packed.shape == (20, quantizer.bytes_per_document)
+    codes = unpack(packed, quantizer.m, quantizer.bits)
+    assert np.array_equal(pack(codes, quantizer.bits), packed) and (codes < quantizer.k).all()
+    exact = (quantizer.rotate(vectors) - quantizer.decode(quantizer.assign(vectors))) ** 2
+    assert np.allclose(((quantizer.rotate(vectors) - quantizer.decode(codes)) ** 2).sum(1), exact.sum(1), atol=1e-3)
+
+
+def test_codes_of_other_bits_are_refused():
+    for change in (lambda codes: pack(codes, 5), lambda codes: unpack(codes, 3, 5)):
+        with pytest.raises(QuantizerError, match="only 4 and 8"):
+            change(np.zeros((2, 3), dtype=np.uint8))
 
 
 def test_ties_go_to_the_earlier_row():

@@ -14,7 +14,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--embeddings", required=True, type=Path, help="folder that encode wrote")
     parser.add_argument("--output", required=True, type=Path, help="index folder to write")
     parser.add_argument("--m", type=cli.positive_int, default=96, help="subspaces: a divisor of the dimensions")
-    parser.add_argument("--bits", type=int, choices=(8,), default=8, help="bits of a code in one subspace")
+    parser.add_argument("--bits", type=int, choices=(4, 8), default=8, help="bits of a code in one subspace")
     parser.add_argument(
         "--sample", type=cli.positive_int, default=65536, help="documents that rotation and centroids are trained on"
     )
@@ -42,7 +42,7 @@ def build(args: argparse.Namespace) -> None:
     settings = IndexSettings(args.m, args.bits, args.sample, args.seed)
     embeddings = Embeddings(args.embeddings)
     build_index(embeddings, settings, args.output, args.overwrite)
-    cli.say(f"{embeddings.documents} documents of {args.m * args.bits // 8} bytes: {args.output}")
+    cli.say(f"{embeddings.documents} documents of {(args.m * args.bits + 7) // 8} bytes: {args.output}")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def _write_codes(embeddings: Embeddings, quantizer: ProductQuantizer, folder: Pa
     head, tail = file_frame(quantizer, embeddings.documents)
     path = folder / INDEX
     with open(path, "r+b" if path.exists() else "w+b") as file:
-        done = _rows_done(file, head, quantizer.m)
+        done = _rows_done(file, head, quantizer.bytes_per_document)
         assigner = Assigner(quantizer)
         row = 0
         with tqdm(total=embeddings.documents, desc="assigning codes", unit=" documents") as progress:

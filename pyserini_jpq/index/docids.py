@@ -1,7 +1,7 @@
 """The docids of an index, read from its file as they are asked for: no Python string for each of millions."""
 
-import mmap
 import operator
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
@@ -38,8 +38,9 @@ class Docids(Sequence[str]):
             raise IndexFolderError(
                 f"{path} holds {self._length} docids for {documents} documents; make the index again"
             )
-        with open(path, "rb") as file:
-            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if documents else b""
+        # Read, not mapped: of a mapped file the whole would soon count as resident.
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115: open as long as this object lives
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Return the number of docids."""
@@ -66,7 +67,10 @@ class Docids(Sequence[str]):
             yield from self._part(i)
 
     def _part(self, i: int) -> list[str]:
-        text = self._text[int(self._starts[i]) : int(self._starts[i + 1])]
+        start, end = int(self._starts[i]), int(self._starts[i + 1])
+        with self._lock:
+            self._file.seek(start)
+            text = self._file.read(end - start)
         return text.decode("utf-8").removesuffix("\n").split("\n")
 
 

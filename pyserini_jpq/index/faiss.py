@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
@@ -19,11 +19,13 @@ def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
     Parameters
     ----------
     quantizer
-        Rotation and centroids, K = 256.
+        Rotation and centroids, K = 256 or 16.
     codes
         [N, M] uint8.
     """
     import faiss
+
+    codes = pack(codes, quantizer.bits)
 
     d = quantizer.dimension
     rotation = faiss.OPQMatrix(d, quantizer.m)
@@ -95,27 +97,80 @@ def read_faiss(path: Path, mapped: bool = False) -> Any:
         raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
 
 
+def pack(codes: Codes, bits: int) -> Codes:
+    """Return codes as faiss stores them: two of 4 bits share a byte, the first in its lower half.
+
+    Parameters
+    ----------
+    codes
+        [N, M] uint8.
+    bits
+        4, or 8 for no change.
+
+    Raises
+    ------
+    QuantizerError
+        If faiss's layout of so many bits is not known here.
+    """
+    if bits == 8:
+        return codes
+    if bits != 4:
+        raise QuantizerError(f"codes of {bits} bits; only 4 and 8 are known")
+    codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+    packed: Codes = codes[:, ::2] | np.left_shift(codes[:, 1::2], np.uint8(4))
+    return packed
+
+
+def unpack(packed: Codes, m: int, bits: int) -> Codes:
+    """Return one code a byte, [N, M] uint8, from codes as faiss stores them; see `pack`."""
+    if bits == 8:
+        return packed
+    if bits != 4:
+        raise QuantizerError(f"codes of {bits} bits; only 4 and 8 are known")
+    return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), 2 * packed.shape[1])[:, :m]
+
+
+def stored_codes(index: Any, where: str | Path) -> Codes:
+    """Return the codes of an index as faiss stores them: a view, valid as long as the index.
+
+    Returns
+    -------
+    numpy.ndarray
+        [N, bytes of a document] uint8, not copied.
+    """
+    import faiss
+
+    _, inner = parts_of(index, where)
+    size = inner.ntotal * inner.pq.code_size
+    codes = faiss.rev_swig_ptr(inner.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
+    stored: Codes = codes.reshape(inner.ntotal, inner.pq.code_size)
+    return stored
+
+
+def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
+    """Return a copy of rotation and centroids of an index."""
+    import faiss
+
+    rotation, inner = parts_of(index, where)
+    pq = inner.pq
+    return ProductQuantizer(
+        faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in).copy(),
+        faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).copy(),
+    )
+
+
 def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
-    """Return quantizer and codes of an index; the codes are a view, valid as long as the index.
+    """Return quantizer and codes of an index; codes of 8 bits are a view, valid as long as the index.
 
     Returns
     -------
     quantizer : ProductQuantizer
         A copy of rotation and centroids.
     codes : numpy.ndarray
-        [N, M] uint8, not copied.
+        [N, M] uint8; of 8 bits, not copied.
     """
-    import faiss
-
-    rotation, inner = parts_of(index, where)
-    pq = inner.pq
-    quantizer = ProductQuantizer(
-        faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in).copy(),
-        faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).copy(),
-    )
-    size = inner.ntotal * pq.code_size
-    codes = faiss.rev_swig_ptr(inner.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
-    return quantizer, codes.reshape(inner.ntotal, pq.code_size)
+    quantizer = quantizer_of(index, where)
+    return quantizer, unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
 
 
 class Assigner:
@@ -130,7 +185,7 @@ class Assigner:
         self._index.is_trained = True
 
     def assign(self, vectors: Floats) -> Codes:
-        """Return the codes of vectors, [n, D] float32 to [n, M] uint8."""
+        """Return the codes of vectors as faiss stores them, [n, D] float32 to [n, bytes of a document] uint8."""
         codes: Codes = self._index.sa_encode(np.ascontiguousarray(self._quantizer.rotate(vectors)))
         return codes
 
@@ -160,9 +215,10 @@ def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, byte
     empty = faiss.serialize_index(to_faiss(quantizer, code[:0])).tobytes()
     one = faiss.serialize_index(to_faiss(quantizer, code)).tobytes()
     differing = [i for i in range(len(empty)) if empty[i] != one[i]][:3]
-    if len(differing) != 3 or one[differing[2]] != quantizer.m or len(one) != len(empty) + quantizer.m:
+    size = quantizer.bytes_per_document
+    if len(differing) != 3 or one[differing[2]] != size or len(one) != len(empty) + size:
         raise IndexFolderError(f"faiss {faiss.__version__} lays an IndexPQ out in an unknown way; use 1.8 to 1.15")
     head = bytearray(empty[: differing[2] + 8])
-    for position, value in zip(differing, (documents, documents, documents * quantizer.m), strict=True):
+    for position, value in zip(differing, (documents, documents, documents * size), strict=True):
         head[position : position + 8] = value.to_bytes(8, "little")
     return bytes(head), empty[differing[2] + 8 :]

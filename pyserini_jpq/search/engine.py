@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import QuantizerError
-from pyserini_jpq.index.faiss import from_faiss
+from pyserini_jpq.index.faiss import quantizer_of, stored_codes, unpack
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan import PQScanner, available, turned_off
 
@@ -23,7 +23,7 @@ def speed_up(index: Any, where: str) -> Any:
     Parameters
     ----------
     index
-        A faiss index: a rotation, then an `IndexPQ` with 8 bits a code.
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
     where
         Named in an error.
 
@@ -53,14 +53,15 @@ class ScanEngine:
     Parameters
     ----------
     index
-        A faiss index: a rotation, then an `IndexPQ` with 8 bits a code.
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
     where
         Named in an error.
     """
 
     def __init__(self, index: Any, where: str) -> None:
-        self.quantizer, self.codes = from_faiss(index, where)
-        self._scanner = PQScanner(self.codes)
+        self.quantizer = quantizer_of(index, where)
+        self._codes = stored_codes(index, where)
+        self._scanner = PQScanner(self._codes)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Search as `faiss.Index.search`, with as many threads as faiss is set to.
@@ -90,7 +91,7 @@ class ScanEngine:
         if not np.isfinite(queries).all():
             raise QuantizerError("a query vector holds a value that is NaN or infinite")
         with np.errstate(over="ignore", invalid="ignore"):  # the scan refuses tables that overflowed
-            tables = self.quantizer.lookup_tables(queries)
+            tables = self._tables(queries)
         scores, rows = self._scanner.search(tables, k, faiss.omp_get_max_threads())
         missing = k - rows.shape[1]
         if missing > 0:
@@ -101,5 +102,15 @@ class ScanEngine:
     def search_and_reconstruct(self, queries: Floats, k: int) -> tuple[Floats, Rows, Floats]:
         """Search, and return the vectors of the hits too: [B, k, D] float32, rotated back."""
         scores, rows = self.search(queries, k)
-        decoded = self.quantizer.decode(self.codes[rows.ravel()]) @ self.quantizer.rotation
+        codes = unpack(self._codes[rows.ravel()], self.quantizer.m, self.quantizer.bits)
+        decoded = self.quantizer.decode(codes) @ self.quantizer.rotation
         return scores, rows, decoded.reshape(*rows.shape, -1)
+
+    def _tables(self, queries: Floats) -> Floats:
+        """Return a table of 256 entries for each byte of a document: two of 16 make one of their sums."""
+        tables = self.quantizer.lookup_tables(queries)
+        if self.quantizer.bits == 8:
+            return tables
+        tables = np.pad(tables, ((0, 0), (0, self.quantizer.m % 2), (0, 0)))
+        pairs: Floats = tables[:, ::2, None, :] + tables[:, 1::2, :, None]
+        return pairs.reshape(len(queries), -1, 256)

@@ -15,30 +15,33 @@ from pyserini_jpq.search.engine import ScanEngine, speed_up
 needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
 
 
-def make_index(documents=3000, m=8, dimension=32, seed=0):
+def make_index(documents=3000, m=8, dimension=32, bits=8, seed=0):
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
-    quantizer = ProductQuantizer(rotation, rng.normal(size=(m, 256, dimension // m)).astype(np.float32))
-    codes = rng.integers(0, 256, (documents, m)).astype(np.uint8)
+    quantizer = ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
+    codes = rng.integers(0, 2**bits, (documents, m)).astype(np.uint8)
     return quantizer, codes, rng.normal(size=(5, dimension)).astype(np.float32)
 
 
 @needs_extension
 @pytest.mark.unit
-@pytest.mark.parametrize("threads", [1, 2])
-def test_results_are_the_references(tmp_path, threads):
-    quantizer, codes, queries = make_index()
+@pytest.mark.parametrize(("threads", "m", "bits"), [(1, 8, 8), (2, 8, 8), (1, 16, 4), (1, 1, 4)])
+def test_results_are_the_references(tmp_path, threads, m, bits):
+    quantizer, codes, queries = make_index(m=m, bits=bits)
     faiss.write_index(to_faiss(quantizer, codes), str(tmp_path / "index"))
     plain, index = read_faiss(tmp_path / "index"), speed_up(read_faiss(tmp_path / "index", mapped=True), "x")
     faiss.omp_set_num_threads(threads)
     scores, rows = index.search(queries, 20)
     expected_scores, expected_rows = quantizer.search(queries, codes, 20)
-    assert np.array_equal(rows, expected_rows) and np.array_equal(scores, expected_scores)
+    if bits == 8:
+        assert np.array_equal(rows, expected_rows) and np.array_equal(scores, expected_scores)
+    assert np.allclose(scores, expected_scores, atol=1e-5)
     by_faiss, rows_by_faiss, vectors_by_faiss = plain.search_and_reconstruct(queries, 20)
-    assert np.array_equal(rows, rows_by_faiss) and np.allclose(scores, by_faiss, atol=1e-4)
+    assert np.allclose(scores, by_faiss, atol=1e-4)
     again, rows_again, vectors = index.search_and_reconstruct(queries, 20)
     assert np.array_equal(again, scores) and np.array_equal(rows_again, rows)
-    assert np.allclose(vectors, vectors_by_faiss, atol=1e-5)
+    # Where two documents all but tie, faiss may order them otherwise; m = 1 has many that do.
+    assert m == 1 or (np.array_equal(rows, rows_by_faiss) and np.allclose(vectors, vectors_by_faiss, atol=1e-5))
     assert isinstance(index, faiss.IndexPreTransform) and (index.ntotal, index.d) == (3000, 32)
     assert np.array_equal(from_faiss(index, "x")[1], codes)
 

@@ -1,0 +1,1 @@
+"""Measurements of search, each one command; not part of the installed package."""

@@ -1,0 +1,89 @@
+"""The engines that are compared: all search the same documents, each behind `search(queries, k)` as faiss has it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.index.faiss import to_faiss
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+from pyserini_jpq.scan import available
+from pyserini_jpq.search.engine import ScanEngine
+
+Search = Callable[[Floats, int], tuple[Any, Any]]
+
+EXACT_4 = "ours, 4 bits"
+
+LARGEST_FLAT = 4 << 30
+"""Bytes of uncompressed vectors beyond which the flat index is left out."""
+
+
+@dataclass
+class Engine:
+    """One way to search, and the engine whose results are exact over the same codes."""
+
+    name: str
+    search: Search
+    bytes_per_document: float
+    exact: str
+    keep: tuple[Any, ...] = ()
+
+
+def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator) -> ProductQuantizer:
+    """Return a quantizer of random rotation and centroids; they matter to the time of no engine here."""
+    rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
+    return ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
+
+
+def make_engines(quantizer: ProductQuantizer, codes: Codes, rng: np.random.Generator) -> list[Engine]:
+    """Return the engines over these documents; FastScan, of another quantizer, over as many random codes.
+
+    Parameters
+    ----------
+    quantizer
+        Rotation and centroids, 8 bits.
+    codes
+        [N, M] uint8.
+    rng
+        For FastScan's codes.
+    """
+    index = to_faiss(quantizer, codes)
+    engines = [Engine("IndexPQ", index.search, quantizer.m, "IndexPQ", (index,))]
+    if available():
+        engines.append(Engine("ours", ScanEngine(index, "the index").search, quantizer.m, "IndexPQ", (index,)))
+    if available() and quantizer.dimension % (2 * quantizer.m) == 0:
+        engines += fast_scan(quantizer, len(codes), rng)
+    if 4 * quantizer.dimension * len(codes) <= LARGEST_FLAT:
+        engines.append(flat(quantizer, codes))
+    return engines
+
+
+def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Engine]:
+    """Return faiss's 4-bit index of the same bytes a document: as it is, and its best 4 k scored again exactly."""
+    import faiss
+
+    coarse = random_quantizer(quantizer.dimension, 2 * quantizer.m, 4, rng)
+    whole = to_faiss(coarse, rng.integers(0, 16, (documents, coarse.m), dtype=np.uint8))
+    inner = faiss.downcast_index(whole.index)
+    fast = faiss.IndexPQFastScan(inner)
+    refined = faiss.IndexRefine(fast, inner)
+    refined.k_factor = 4
+    rotate = coarse.rotate
+    bytes_each = quantizer.m
+    found = [
+        Engine("FastScan", lambda q, k: fast.search(rotate(q), k), bytes_each, EXACT_4, (whole, fast)),
+        Engine("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * bytes_each, EXACT_4, (refined,)),
+    ]
+    # faiss's own exact search of 4 bits takes a second for each million documents: the scan stands for it.
+    return [*found, Engine(EXACT_4, ScanEngine(whole, "the index").search, bytes_each, EXACT_4)]
+
+
+def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
+    """Return the uncompressed index of the vectors that the codes stand for."""
+    import faiss
+
+    index = faiss.IndexFlatIP(quantizer.dimension)
+    for start in range(0, len(codes), 1 << 14):
+        index.add(quantizer.decode(codes[start : start + (1 << 14)]))
+    return Engine("flat", lambda q, k: index.search(quantizer.rotate(q), k), 4 * quantizer.dimension, "IndexPQ")
