@@ -103,7 +103,11 @@ class ProductQuantizer:
 
     def lookup_tables(self, queries: Floats) -> Floats:
         """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
-        parts = self.rotate(queries).reshape(len(queries), self.m, -1)
+        return self.rotated_lookup_tables(self.rotate(queries))
+
+    def rotated_lookup_tables(self, rotated: Floats) -> Floats:
+        """Return the lookup tables of queries that are rotated already, [B, D] to [B, M, K] float32."""
+        parts = rotated.reshape(len(rotated), self.m, -1)
         tables: Floats = np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
         return tables
 

@@ -327,3 +327,23 @@ def test_full_disk_is_one_line(built, tiny_collection, tmp_path, capsys, monkeyp
     assert run(*flags) == 2 and "no space left" in error_of(capsys)
     monkeypatch.undo()
     assert run(*flags) == 0
+
+
+def test_indexes_of_4_bits_are_built_trained_and_searched(built, tiny_collection, tmp_path):
+    from pyserini_jpq import JPQFaissSearcher
+
+    index = ("index", "--embeddings", built / "embeddings", "--output", tmp_path / "opq", "--m", 8, "--bits", 4)
+    assert run(*index) == 0
+    assert IndexFolder(tmp_path / "opq", verify=True).manifest.bytes_per_document == 4
+    data = ("--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt")
+    outputs = ("--output", tmp_path / "jpq", "--output-encoder", tmp_path / "encoder")
+    train = ("train", "--index", tmp_path / "opq", *data, *outputs, "--epochs", 1, "--negatives", 20)
+    assert run(*train, "--device", "cpu") == 0
+    before, codes = from_faiss(read_faiss(tmp_path / "opq" / "index"), "opq")
+    after, same = from_faiss(read_faiss(tmp_path / "jpq" / "index"), "jpq")
+    assert np.array_equal(codes, same) and codes.shape == (300, 8) and codes.max() < 16
+    assert not np.array_equal(before.centroids, after.centroids)
+    query = np.random.default_rng(0).normal(size=(1, 32)).astype(np.float32)
+    hits = JPQFaissSearcher(tmp_path / "jpq").search(query, k=10)
+    scores, _ = after.search(query, codes, 10)
+    assert [hit.score for hit in hits] == pytest.approx(scores[0].tolist(), abs=1e-5)

@@ -39,7 +39,7 @@ class Docids(Sequence[str]):
                 f"{path} holds {self._length} docids for {documents} documents; make the index again"
             )
         # Read, not mapped: of a mapped file the whole would soon count as resident.
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115: open as long as this object lives
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

@@ -27,12 +27,8 @@ def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
 
     codes = pack(codes, quantizer.bits)
 
-    d = quantizer.dimension
-    rotation = faiss.OPQMatrix(d, quantizer.m)
-    faiss.copy_array_to_vector(np.ascontiguousarray(quantizer.rotation).ravel(), rotation.A)
-    rotation.is_trained = True
-    rotation.is_orthonormal = True
-    inner = faiss.IndexPQ(d, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
+    rotation = rotation_of(quantizer)
+    inner = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
     set_centroids(inner, quantizer.centroids)
     inner.is_trained = True
     if len(codes):
@@ -42,6 +38,17 @@ def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
     # faiss frees neither part while Python holds them, and Python must hold them as long as the whole.
     index.referenced_objects = [rotation, inner]
     return index
+
+
+def rotation_of(quantizer: ProductQuantizer) -> Any:
+    """Make faiss's transform of the rotation."""
+    import faiss
+
+    rotation = faiss.OPQMatrix(quantizer.dimension, quantizer.m)
+    faiss.copy_array_to_vector(np.ascontiguousarray(quantizer.rotation).ravel(), rotation.A)
+    rotation.is_trained = True
+    rotation.is_orthonormal = True
+    return rotation
 
 
 def set_centroids(index: Any, centroids: Floats) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import QuantizerError
-from pyserini_jpq.index.faiss import quantizer_of, stored_codes, unpack
+from pyserini_jpq.index.faiss import quantizer_of, rotation_of, stored_codes, unpack
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan import PQScanner, available, turned_off
 
@@ -60,6 +60,7 @@ class ScanEngine:
 
     def __init__(self, index: Any, where: str) -> None:
         self.quantizer = quantizer_of(index, where)
+        self._rotation = rotation_of(self.quantizer)
         self._codes = stored_codes(index, where)
         self._scanner = PQScanner(self._codes)
 
@@ -108,7 +109,8 @@ class ScanEngine:
 
     def _tables(self, queries: Floats) -> Floats:
         """Return a table of 256 entries for each byte of a document: two of 16 make one of their sums."""
-        tables = self.quantizer.lookup_tables(queries)
+        # By faiss, which keeps to its number of threads; NumPy's BLAS would wake all cores for a single vector.
+        tables = self.quantizer.rotated_lookup_tables(self._rotation.apply(queries))
         if self.quantizer.bits == 8:
             return tables
         tables = np.pad(tables, ((0, 0), (0, self.quantizer.m % 2), (0, 0)))

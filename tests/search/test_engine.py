@@ -33,8 +33,7 @@ def test_results_are_the_references(tmp_path, threads, m, bits):
     faiss.omp_set_num_threads(threads)
     scores, rows = index.search(queries, 20)
     expected_scores, expected_rows = quantizer.search(queries, codes, 20)
-    if bits == 8:
-        assert np.array_equal(rows, expected_rows) and np.array_equal(scores, expected_scores)
+    assert m == 1 or np.array_equal(rows, expected_rows)
     assert np.allclose(scores, expected_scores, atol=1e-5)
     by_faiss, rows_by_faiss, vectors_by_faiss = plain.search_and_reconstruct(queries, 20)
     assert np.allclose(scores, by_faiss, atol=1e-4)
