@@ -1,11 +1,12 @@
 """The engines that are compared: all search the same documents, each behind `search(queries, k)` as faiss has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.faiss import to_faiss
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.scan import available
@@ -13,7 +14,9 @@ from pyserini_jpq.search.engine import ScanEngine
 
 Search = Callable[[Floats, int], tuple[Any, Any]]
 
+OURS = "ours"
 EXACT_4 = "ours, 4 bits"
+FOUR_BITS = ("FastScan", "FastScan, rescored", EXACT_4)
 
 LARGEST_FLAT = 4 << 30
 """Bytes of uncompressed vectors beyond which the flat index is left out."""
@@ -36,8 +39,10 @@ def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator
     return ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
 
 
-def make_engines(quantizer: ProductQuantizer, codes: Codes, rng: np.random.Generator) -> list[Engine]:
-    """Return the engines over these documents; FastScan, of another quantizer, over as many random codes.
+def make_engines(
+    quantizer: ProductQuantizer, codes: Codes, rng: np.random.Generator, wanted: Sequence[str] = ()
+) -> list[Engine]:
+    """Return engines over these documents; those of 4 bits, of another quantizer, over as many random codes.
 
     Parameters
     ----------
@@ -46,16 +51,33 @@ def make_engines(quantizer: ProductQuantizer, codes: Codes, rng: np.random.Gener
     codes
         [N, M] uint8.
     rng
-        For FastScan's codes.
+        For the codes of 4 bits.
+    wanted
+        Names; all by default. `IndexPQ`, with which the others are compared, is always there.
+
+    Raises
+    ------
+    JPQError
+        If there is no engine of a name here.
     """
     index = to_faiss(quantizer, codes)
-    engines = [Engine("IndexPQ", index.search, quantizer.m, "IndexPQ", (index,))]
+    groups: dict[tuple[str, ...], Callable[[], list[Engine]]] = {}
     if available():
-        engines.append(Engine("ours", ScanEngine(index, "the index").search, quantizer.m, "IndexPQ", (index,)))
-    if available() and quantizer.dimension % (2 * quantizer.m) == 0:
-        engines += fast_scan(quantizer, len(codes), rng)
+        groups[(OURS,)] = lambda: [
+            Engine(OURS, ScanEngine(index, "the index").search, quantizer.m, "IndexPQ", (index,))
+        ]
+        if quantizer.dimension % (2 * quantizer.m) == 0:
+            groups[FOUR_BITS] = lambda: fast_scan(quantizer, len(codes), rng)
     if 4 * quantizer.dimension * len(codes) <= LARGEST_FLAT:
-        engines.append(flat(quantizer, codes))
+        groups[("flat",)] = lambda: [flat(quantizer, codes)]
+    names = ["IndexPQ", *(name for group in groups for name in group)]
+    for name in wanted:
+        if name not in names:
+            raise JPQError(f"no engine {name!r} here; there are {', '.join(names)}")
+    engines = [Engine("IndexPQ", index.search, quantizer.m, "IndexPQ", (index,))]
+    for group, make in groups.items():
+        if not wanted or set(wanted) & set(group):
+            engines += make()
     return engines
 
 

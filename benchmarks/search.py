@@ -26,7 +26,7 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
     parser.add_argument("--rounds", type=cli.positive_int, default=5, help="times that each engine runs")
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
-    parser.add_argument("--engines", nargs="+", help="only these; IndexPQ is always among them")
+    parser.add_argument("--engines", nargs="+", help="only these, and what they are compared with")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--figure", type=Path, help="PNG to draw")
     return parser
@@ -54,15 +54,10 @@ def measure(args: argparse.Namespace) -> list[Row]:
     rng = np.random.default_rng(0)
     quantizer = random_quantizer(args.dimension, args.m, 8, rng)
     codes = rng.integers(0, 256, (args.documents, args.m), dtype=np.uint8)
-    engines = make_engines(quantizer, codes, rng)
-    if args.engines:
-        unknown = set(args.engines) - {engine.name for engine in engines}
-        if unknown:
-            raise JPQError(f"no engine {sorted(unknown)[0]!r}; there are {', '.join(e.name for e in engines)}")
-        wanted = {"IndexPQ", *args.engines} | {e.exact for e in engines if e.name in args.engines}
-        engines = [engine for engine in engines if engine.name in wanted]
+    engines = make_engines(quantizer, codes, rng, args.engines or ())
     print(
-        f"{'engine':20} {'queries':>7} {'k':>5} {'threads':>7} {'ms/query/M':>10} {'speed-up':>8} {'floors':>6} recall"
+        f"{'engine':20} {'queries':>7} {'k':>5} {'threads':>7} {'ms/query/M':>10} {'speed-up':>8} {'floors':>6} recall",
+        flush=True,
     )
     rows = []
     for threads in args.threads:
