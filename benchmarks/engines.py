@@ -1,13 +1,15 @@
 """The engines that are compared: all search the same documents, each behind `search(queries, k)` as faiss has it."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.index.faiss import to_faiss
+from pyserini_jpq.index.faiss import read_faiss, to_faiss
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.search.engine import ScanEngine
@@ -63,9 +65,7 @@ def make_engines(
     index = to_faiss(quantizer, codes)
     groups: dict[tuple[str, ...], Callable[[], list[Engine]]] = {}
     if available():
-        groups[(OURS,)] = lambda: [
-            Engine(OURS, ScanEngine(index, "the index").search, quantizer.m, "IndexPQ", (index,))
-        ]
+        groups[(OURS,)] = lambda: [ours(index, quantizer.m)]
         if quantizer.dimension % (2 * quantizer.m) == 0:
             groups[FOUR_BITS] = lambda: fast_scan(quantizer, len(codes), rng)
     if 4 * quantizer.dimension * len(codes) <= LARGEST_FLAT:
@@ -79,6 +79,18 @@ def make_engines(
         if not wanted or set(wanted) & set(group):
             engines += make()
     return engines
+
+
+def ours(index: Any, bytes_per_document: int) -> Engine:
+    """Return the scan over the index as `JPQFaissSearcher` has it: in a file, mapped into memory."""
+    import faiss
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "index"
+        faiss.write_index(index, str(path))
+        mapped = read_faiss(path, mapped=True)  # what is mapped stays when the file's name is gone
+    search = ScanEngine(mapped, "the index").search
+    return Engine(OURS, search, bytes_per_document, "IndexPQ", (mapped,))
 
 
 def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Engine]:
