@@ -109,6 +109,8 @@ class PQScanner:
             )
         except OverflowError as problem:
             raise QuantizerError(f"{problem}; is the query finite, and of ordinary length?") from None
+        except ValueError as problem:  # more documents or subspaces than it can count, or an unknown kernel
+            raise QuantizerError(f"{problem} (kernels here: {', '.join(kernels())})") from None
         return scores, rows
 
 

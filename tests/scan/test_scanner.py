@@ -125,9 +125,11 @@ def test_what_cannot_be_is_refused():
         with pytest.raises(QuantizerError, match="expected"):
             PQScanner(wrong)
     assert scanner.search(tables[:0], 5)[0].shape == (0, 5)
+    with pytest.raises(QuantizerError, match="M must be from 1 to 16384"):
+        PQScanner(np.zeros((1, 0), dtype=np.uint8)).search(np.zeros((1, 0, 256), dtype=np.float32), 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(KERNEL_VARIABLE, "abacus")
-        with pytest.raises(ValueError, match="abacus"):
+        with pytest.raises(QuantizerError, match="no kernel abacus .* plain"):
             scanner.search(tables, 5)
 
 

@@ -72,6 +72,7 @@ def test_extreme_queries_are_refused(value):
 def test_without_the_extension_faiss_searches_and_one_line_says_so(monkeypatch, capsys):
     quantizer, codes, queries = make_index(50)
     index = to_faiss(quantizer, codes)
+    monkeypatch.delenv(KERNEL_VARIABLE, raising=False)
     monkeypatch.setattr(engine, "available", lambda: False)
     engine._say_once.cache_clear()
     for _ in range(2):
