@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused():
         PQScanner(np.zeros((1, 0), dtype=np.uint8)).search(np.zeros((1, 0, 256), dtype=np.float32), 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(KERNEL_VARIABLE, "abacus")
-        with pytest.raises(QuantizerError, match="no kernel abacus .* plain"):
+        with pytest.raises(QuantizerError, match=r"no kernel abacus .* plain"):
             scanner.search(tables, 5)
 
 
