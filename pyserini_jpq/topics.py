@@ -30,6 +30,7 @@ _WHITESPACE = re.compile(r"\s")
 _WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QRELS_COLUMNS = "qrels are `qid 0 docid grade`, or BEIR's `query-id corpus-id score`"
+_SCORE_COLUMNS = "a line is `qid docid score`"
 _RUN_COLUMNS = "a run is `qid Q0 docid rank score tag`, or `qid docid rank`"
 _HEADER_NAMES = (b"query-id", b"query_id", b"queryid", b"qid", b"query", b"topic")
 
@@ -119,6 +120,34 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     if not qrels:
         raise TopicsError(f"{source} holds no judgement; {_QRELS_COLUMNS}")
     return qrels
+
+
+def read_scores(path: str) -> dict[str, dict[str, float]]:
+    """Read the scores of a stronger model, such as a cross-encoder, from a file, gzipped or not.
+
+    Parameters
+    ----------
+    path
+        Lines of `qid docid score`, separated by tabs or spaces.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Scores by qid and docid, in the order of the file.
+
+    Raises
+    ------
+    TopicsError
+        If the file is missing or empty, or for the first line that cannot be used, with its number.
+    """
+    if not os.path.isfile(path):
+        raise TopicsError(f"{path} does not exist; expected a file of scores: {_SCORE_COLUMNS}")
+    scores: dict[str, dict[str, float]] = {}
+    for number, row in _rows(path, TopicsError, (3,), _SCORE_COLUMNS):
+        scores.setdefault(row[0].decode(), {})[row[1].decode()] = _score(row[2], path, number, TopicsError)
+    if not scores:
+        raise TopicsError(f"{path} holds no score; {_SCORE_COLUMNS}")
+    return scores
 
 
 def read_run(path: str) -> dict[str, dict[str, float]]:
@@ -277,13 +306,14 @@ def _grade(text: bytes, where: str) -> int:
     return grade
 
 
-def _score(text: bytes, path: str, number: int) -> float:
+def _score(text: bytes, path: str, number: int, error: type[JPQError] = RunError) -> float:
     try:
         score = float(text)
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise RunError(f"{path} line {number}: score {text.decode()!r} is no finite number; {_RUN_COLUMNS}")
+        expected = _RUN_COLUMNS if error is RunError else _SCORE_COLUMNS
+        raise error(f"{path} line {number}: score {text.decode()!r} is no finite number; {expected}")
     return score
 
 

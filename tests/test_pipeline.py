@@ -263,7 +263,7 @@ def test_resumed_training_equals_an_unbroken_one(built, tiny_collection, tmp_pat
     from pyserini_jpq.train.trainer import Trainer
 
     data = ("--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt")
-    recipe = ("--epochs", 3, "--batch-size", 16, "--negatives", 20, "--device", "cpu")
+    recipe = ("--epochs", 3, "--batch-size", 16, "--num-negatives", 20, "--device", "cpu")
 
     def flags(name):
         folder = tmp_path / name

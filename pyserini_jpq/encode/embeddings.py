@@ -112,6 +112,16 @@ class Embeddings:
             parts.append(self._finite(np.asarray(array[inside], dtype=np.float32), file, None, inside))
         return np.concatenate(parts)
 
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return chosen rows, [n] int64 to [n, D] float32; only these are read from disk."""
+        starts = np.array([f.start for f in self._files])
+        file_of = np.searchsorted(starts, rows, side="right") - 1
+        chosen = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for i in np.unique(file_of):
+            inside = file_of == i
+            chosen[inside] = self._arrays[i][rows[inside] - starts[i]]
+        return chosen
+
     def docids(self) -> Iterator[str]:
         """Give the docids in row order."""
         for file, array in zip(self._files, self._arrays, strict=True):

@@ -1,5 +1,7 @@
 """What is trained: the query encoder and the centroids; what is not: the rotation and the codes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ class JPQModel(nn.Module):
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
         self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
 
-    def encode(self, texts: list[str]) -> torch.Tensor:
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""
         return self.tower.encode_queries(texts) @ self.rotation.T
 
@@ -50,8 +52,7 @@ class JPQModel(nn.Module):
         torch.Tensor
             [B, C] float32.
         """
-        m = self.centroids.shape[0]
-        parts = rotated_queries.reshape(len(rotated_queries), m, -1)
+        parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
         tables = torch.einsum("bmd,mkd->bmk", parts, self.centroids)
         codes = self.codes[offsets].long().transpose(1, 2)
         return tables.gather(2, codes).sum(dim=1)

@@ -12,11 +12,13 @@ from pyserini_jpq.files import new_folder
 from pyserini_jpq.index.encoders import entry_for
 from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
 from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
+from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
 
 
 def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
     """Write the query encoder as a folder that transformers, and `JPQQueryEncoder`, open."""
+    merge_lora(model.tower)
     card = dataclasses.replace(
         model.tower.card,
         backbone=".",
@@ -35,10 +37,11 @@ def write_index(
     model: JPQModel,
     encoder: EncoderSource,
     training: dict[str, Any],
+    log: Path | None,
     output: Path,
     overwrite: bool,
 ) -> None:
-    """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained."""
+    """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
     import faiss
 
     whole = read_faiss(source.path / INDEX)
@@ -54,4 +57,6 @@ def write_index(
         faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
         shutil.copyfile(source.path / DOCID, folder / DOCID)
         np.save(folder / INITIAL_CENTROIDS, source.initial_centroids())
+        if log and log.is_file():
+            shutil.copyfile(log, folder / log.name)
         write_manifest(folder, manifest)
