@@ -9,7 +9,9 @@ import pytest
 WORDS = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti") for b in ("do", "fa", "gi", "ho", "ju")]
 
 
-def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: int = 0) -> Path:
+def make_encoder(
+    folder: Path, dimension: int = 32, head: bool = False, seed: int = 0, dropout: float = 0.1
+) -> Path:
     """Write a random transformer with a word-level tokenizer, as transformers writes them."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -40,6 +42,8 @@ def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: in
         "intermediate_size": 2 * dimension,
         "max_position_embeddings": 64,
         "pad_token_id": 0,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
     }
     if head:
         from pyserini_jpq.encode.ance import AnceBackbone

@@ -50,6 +50,7 @@ def _add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="go on from the newest checkpoint of an interrupted run, if there is one",
     )
+    group.add_argument("--log-every", type=cli.positive_int, default=10, help="steps between lines of training.jsonl")
     group.add_argument("--tensorboard", type=Path, help="folder to log to for TensorBoard")
 
 

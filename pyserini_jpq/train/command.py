@@ -11,7 +11,7 @@ from typing import Any
 from pyserini_jpq import cli
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, OutputError, TrainingError
-from pyserini_jpq.files import partial_folder, refuse_existing, remove, write_json_atomically
+from pyserini_jpq.files import refuse_existing, remove, write_json_atomically
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.topics import read_qrels, read_scores, read_topics
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
@@ -21,6 +21,7 @@ from pyserini_jpq.train.setup import Materials, make_trainer
 from pyserini_jpq.train.trainer import Trainer
 
 _SETTINGS = "settings.json"
+_WRITING = "writing"
 
 
 def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
@@ -34,10 +35,11 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     index = IndexFolder(find_index(args.index))
     output = args.output or index.path.with_name(_jpq_name(index.path.name))
     encoder_output = args.output_encoder or Path("encoders") / output.name
-    if output.resolve() == index.path.resolve():
-        raise OutputError(f"--output is --index ({output}); training starts from an index and leaves it as it is")
+    folder = training_folder(output)
+    _check_outputs(index.path, output, encoder_output)
     refuse_existing(output, args.overwrite)
-    refuse_existing(encoder_output, args.overwrite)
+    # An encoder that this very run was writing when it was stopped is in nobody's way.
+    refuse_existing(encoder_output, args.overwrite or (args.resume and (folder / _WRITING).exists()))
     queries, coverage = _queries(args, recipe, index.docids())
     embeddings = find_embeddings(index, args.embeddings)
     recipe = recipe.for_data(coverage.judgements / coverage.queries, embeddings is not None)
@@ -48,7 +50,6 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
         read_scores(args.scores) if args.scores else None,
         (read_topics(args.dev_topics), read_qrels(args.dev_qrels)) if args.dev_topics else None,
     )
-    folder = partial_folder(output)
     if not args.resume:
         remove(folder)
     trainer = make_trainer(materials, recipe, args, folder)
@@ -57,10 +58,16 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     _begin_or_resume(folder, _fingerprint(materials, recipe, args), trainer)
     trainer.run()
     if trainer.ranks.is_first:
+        (folder / _WRITING).touch()
         _write(trainer, index, coverage, args, output, encoder_output)
         remove(folder)
         cli.say(f"index: {output}\nquery encoder: {encoder_output}")
     trainer.ranks.leave()
+
+
+def training_folder(output: Path) -> Path:
+    """Return where checkpoints lie until the index is written: beside it."""
+    return output.with_name(f".{output.name}.training")
 
 
 def find_embeddings(index: IndexFolder, given: Path | None) -> Embeddings | None:
@@ -88,6 +95,15 @@ def find_embeddings(index: IndexFolder, given: Path | None) -> Embeddings | None
     if given:
         raise TrainingError(f"{folder} does not hold the embeddings of the documents of {index.path}, in their order")
     return None
+
+
+def _check_outputs(index: Path, output: Path, encoder_output: Path) -> None:
+    """Raise OutputError where one of three folders would replace another."""
+    if output.resolve() == index.resolve():
+        raise OutputError(f"--output is --index ({output}); training starts from an index and leaves it as it is")
+    for path, flag in ((index, "--index"), (output, "--output")):
+        if encoder_output.resolve() == path.resolve():
+            raise OutputError(f"--output-encoder is {flag} ({path}); give the encoder a folder of its own")
 
 
 def _queries(args: argparse.Namespace, recipe: Recipe, docids: Sequence[str]) -> tuple[list[TrainingQuery], Coverage]:
@@ -129,7 +145,7 @@ def _write(
         "dev_metric": args.dev_metric if trainer.evaluate else None,
         "history": trainer.history,
     }
-    encoder = write_encoder(trainer.model, encoder_output, args.overwrite)
+    encoder = write_encoder(trainer.model, encoder_output, overwrite=True)
     write_index(index, trainer.model, encoder, training, trainer.log.path, output, args.overwrite)
 
 
@@ -160,7 +176,7 @@ def _fingerprint(materials: Materials, recipe: Recipe, args: argparse.Namespace)
 
 def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -> None:
     path = folder / _SETTINGS
-    if path.is_file():
+    if path.is_file() and trainer.checkpoints.newest_path():
         if json.loads(path.read_text(encoding="utf-8")) != settings:
             raise TrainingError(
                 f"{folder} holds the checkpoint of a run with another index, queries or recipe; "

@@ -202,6 +202,8 @@ class Trainer:
                     raise KeyboardInterrupt(
                         f"stopped after step {self.step_number} of {self.total}; the same command goes on from there"
                     )
+        # Should writing the outputs fail, the same command writes them without training again.
+        self.checkpoints.save(self.step_number, self.state())
 
     def take_best(self) -> None:
         """Let the model be the best one that an evaluation has seen; where there was none, it stays the last."""
