@@ -10,7 +10,7 @@ from typing import Any
 from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
 
 ENCODER_FOLDER_CARD = "encoder.yaml"
-POOLINGS = ("cls", "mean")
+POOLINGS = ("cls", "mean", "last")
 ARCHITECTURES = ("auto", "ance")
 
 

@@ -25,7 +25,7 @@ def add_lora(tower: Tower, rank: int) -> None:
         raise InstallationError(
             "--lora-rank needs peft; run `pip install 'pyserini_jpq[lora]'`, or leave the flag out"
         ) from None
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="FEATURE_EXTRACTION")
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     tower.backbone = get_peft_model(tower.backbone, config)
 
 

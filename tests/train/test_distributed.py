@@ -1,0 +1,53 @@
+"""Two processes with the same global batch take the same steps as one."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from tests.conftest import ENCODER_FLAGS, make_encoder, run
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def without_dropout(tiny_collection, tmp_path_factory):
+    """Dropout differs from process to process, so it has to be left out where results are to agree."""
+    folder = tmp_path_factory.mktemp("distributed")
+    encoder = make_encoder(folder / "tiny", dropout=0.0)
+    corpus = tiny_collection / "documents.jsonl"
+    assert run("encode", "--corpus", corpus, "--encoder", encoder, "--output", folder / "e", *ENCODER_FLAGS) == 0
+    assert run("index", "--embeddings", folder / "e", "--output", folder / "x.opq-m4", "--m", 4) == 0
+    return folder
+
+
+def flags(folder, collection, name, *more):
+    words = ["--index", folder / "x.opq-m4", "--output", folder / name, "--output-encoder", folder / f"{name}-enc"]
+    for kind, suffix in (("topics", "tsv"), ("qrels", "txt")):
+        words += [f"--{kind}", collection / f"{kind}.train.{suffix}"]
+        words += [f"--dev-{kind}", collection / f"{kind}.dev.{suffix}"]
+    # 64 queries in batches of 17: the last one has 13, which two processes do not share evenly.
+    words += ["--epochs", 2, "--batch-size", 17, "--num-negatives", 20, "--device", "cpu", "--dtype", "float32"]
+    return [str(word) for word in [*words, "--distill-weight", 0, *more]]
+
+
+def centroids(folder, name):
+    index = read_faiss(folder / name / "index")
+    return from_faiss(index, name)[0].centroids
+
+
+def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    argv = flags(without_dropout, tiny_collection, "two", "--checkpoint-every", 3)
+    done = subprocess.run([*launch, "pyserini_jpq.train", *argv], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert run("train", *flags(without_dropout, tiny_collection, "one")) == 0
+    assert run("train", *flags(without_dropout, tiny_collection, "parts", "--accumulate", 3)) == 0
+    one = centroids(without_dropout, "one")
+    moved = np.abs(one - centroids(without_dropout, "x.opq-m4")).max()
+    for other in ("two", "parts"):
+        assert np.abs(centroids(without_dropout, other) - one).max() < 0.02 * moved
+    # What is said and written comes from the first process alone.
+    assert done.stderr.count("query encoder: ") == 1 and not list(without_dropout.glob(".*"))
