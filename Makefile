@@ -13,7 +13,7 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv with all that demo, tests and checks need
 
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard pyserini_jpq/scan/src/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
@@ -33,4 +33,4 @@ check: $(STAMP) ## ruff and mypy, as pre-commit runs them
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pre_commit run --all-files --show-diff-on-failure
 
 clean: ## remove what demo and tests made, and .venv
-	rm -rf $(VENV) runs/demo embeddings/demo indexes/demo.* encoders/demo.*/ collections/demo build *.egg-info
+	rm -rf $(VENV) pyserini_jpq/scan/_native*.so runs/demo embeddings/demo indexes/demo.* encoders/demo.*/ collections/demo build *.egg-info

@@ -1,10 +1,10 @@
-"""What pyproject.toml cannot say: the cards inside the wheel, and the .pth file that gives pyserini a Java."""
+"""What pyproject.toml cannot say: cards inside the wheel, the .pth file that gives pyserini a Java, the C++ extension."""
 
 import glob
 import os
 import shutil
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
@@ -74,4 +74,23 @@ class EditableWithPth(editable_wheel):
         write_pth(str(unpacked_wheel))
 
 
-setup(cmdclass={"build_py": BuildWithCards, "editable_wheel": EditableWithPth})
+def extensions() -> list[Extension]:
+    """Return the compiled scan; without a compiler it is left out, and search uses faiss."""
+    try:
+        from pybind11.setup_helpers import Pybind11Extension
+    except ImportError:  # pip install --no-build-isolation without it
+        return []
+    scan = Pybind11Extension("pyserini_jpq.scan._native", sorted(glob.glob("pyserini_jpq/scan/src/*.cpp")), cxx_std=17)
+    scan.depends = sorted(glob.glob("pyserini_jpq/scan/src/*.h"))
+    scan.optional = True
+    if os.name != "nt":
+        # Scores are sums in float32 in a given order; nothing may be contracted or reordered.
+        scan.extra_compile_args += ["-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"]
+        scan.extra_link_args += ["-pthread"]
+    return [scan]
+
+
+setup(
+    cmdclass={"build_py": BuildWithCards, "editable_wheel": EditableWithPth},
+    ext_modules=extensions(),
+)

@@ -1,0 +1,9 @@
+"""An exact, fast scan of product quantizer codes: the k best documents by the sum of their lookup table entries.
+
+It knows nothing of faiss, rotations or centroids: codes and tables go in, scores and rows come out. The work is done by
+a C++ extension that pip builds where it finds a compiler; `available()` says whether it is there.
+"""
+
+from pyserini_jpq.scan.scanner import PQScanner, available
+
+__all__ = ["PQScanner", "available"]

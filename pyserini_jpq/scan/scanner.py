@@ -1,0 +1,117 @@
+"""The Python side of the scan: checks of shapes and values, and one line where the extension is missing."""
+
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyserini_jpq.errors import InstallationError, QuantizerError
+
+Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+KERNEL_VARIABLE = "PYSERINI_JPQ_KERNEL"
+"""Environment variable that names the kernel to use in place of the fastest; `off` does without the extension."""
+
+
+def available() -> bool:
+    """Tell whether the compiled extension is there."""
+    return _native() is not None
+
+
+def kernels() -> list[str]:
+    """Return the names of the kernels that this machine can run, the fastest first."""
+    native = _native()
+    names: list[str] = native.kernel_names() if native else []
+    return names
+
+
+class PQScanner:
+    """Finds the documents with the largest sums of table entries, exactly.
+
+    Codes stay where they are and as they are: rows of M bytes, as a faiss `IndexPQ` keeps them, also in a memory-mapped
+    file. Blocks of them are turned round on the fly, into a buffer that fits the second-level cache.
+
+    Parameters
+    ----------
+    codes
+        [N, M] uint8, contiguous: a NumPy array or a torch tensor in main memory. Not copied; it must not change while
+        a search runs, and may change between searches.
+
+    Raises
+    ------
+    InstallationError
+        If the extension was not built.
+    QuantizerError
+        If the codes are of another type or shape, or not contiguous.
+    """
+
+    def __init__(self, codes: Any) -> None:
+        native = _native()
+        if native is None:
+            raise InstallationError(
+                "the compiled scan is not installed; install a C++ compiler and run "
+                "`pip install --force-reinstall --no-deps pyserini_jpq`"
+            )
+        self._native = native
+        self.codes: NDArray[np.uint8] = np.asarray(codes)
+        if self.codes.dtype != np.uint8 or self.codes.ndim != 2 or not self.codes.flags.c_contiguous:
+            raise QuantizerError(
+                f"codes are {self.codes.dtype} of shape {self.codes.shape}; expected [N, M] uint8, contiguous"
+            )
+
+    def search(self, tables: Any, k: int, threads: int = 1) -> tuple[Scores, Rows]:
+        """Return the k best documents of each query, the earlier row first where scores are equal.
+
+        Scores are sums from the first subspace to the last in float32, so equal to those of
+        `ProductQuantizer.search` bit for bit where the tables are. The interpreter is free while the scan runs.
+
+        Parameters
+        ----------
+        tables
+            [B, M, K] float32, K up to 256: what a code adds to the score, in each subspace. Codes must be below K.
+        k
+            Hits wanted; all N documents where there are fewer.
+        threads
+            Most threads to use.
+
+        Returns
+        -------
+        scores : numpy.ndarray
+            [B, min(k, N)] float32, falling.
+        rows : numpy.ndarray
+            [B, min(k, N)] int64.
+
+        Raises
+        ------
+        QuantizerError
+            If shapes do not fit, k or threads is below 1, or the entries of a table are not finite or so large that
+            scores could overflow float32.
+        """
+        tables = np.ascontiguousarray(tables, dtype=np.float32)
+        if tables.ndim != 3 or tables.shape[1] != self.codes.shape[1] or not 1 <= tables.shape[2] <= 256:
+            raise QuantizerError(
+                f"tables of shape {tables.shape} do not fit codes of shape {self.codes.shape}; expected [B, M, K]"
+            )
+        if k < 1 or threads < 1:
+            raise QuantizerError(f"k is {k} and threads {threads}; both must be at least 1")
+        try:
+            scores, rows = self._native.search(
+                self.codes, tables, k, threads, kernel=os.environ.get(KERNEL_VARIABLE, "")
+            )
+        except OverflowError as problem:
+            raise QuantizerError(f"{problem}; is the query finite, and of ordinary length?") from None
+        return scores, rows
+
+
+def _native() -> ModuleType | None:
+    if os.environ.get(KERNEL_VARIABLE) == "off":
+        return None
+    try:
+        from pyserini_jpq.scan import _native as native
+    except ImportError:
+        return None
+    module: ModuleType = native
+    return module

@@ -1,0 +1,49 @@
+#include "kernels.h"
+
+namespace jpq {
+namespace {
+
+void transpose(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+    for (std::size_t d = 0; d < kTile; ++d)
+        for (std::size_t j = 0; j < m; ++j) tile[j * kTile + d] = codes[d * m + j];
+}
+
+bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
+            Sums *sums) {
+    bool any = false;
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+        std::uint16_t totals[kTile] = {};
+        for (std::size_t j = 0; j < m; ++j) {
+            const std::uint8_t *codes = tiles + t * tile_bytes(m) + j * kTile;
+            for (std::size_t d = 0; d < kTile; ++d) totals[d] += tables[j * kTable + codes[d]];
+        }
+        for (std::size_t half = 0; half < 2; ++half) {
+            std::uint32_t hits = 0;
+            for (std::size_t i = 0; i < kTile / 2; ++i) {
+                const std::uint16_t sum = totals[2 * i + half];
+                sums->values[2 * t + half][i] = sum;
+                hits |= static_cast<std::uint32_t>(sum >= threshold) << i;
+            }
+            sums->hits[2 * t + half] = hits;
+            any |= hits != 0;
+        }
+    }
+    return any;
+}
+
+std::vector<Kernel> all_kernels() {
+    std::vector<Kernel> found;
+    append_x86_kernels(&found);
+    append_neon_kernel(&found);
+    found.push_back({"plain", transpose, add_up});
+    return found;
+}
+
+}  // namespace
+
+const std::vector<Kernel> &kernels() {
+    static const std::vector<Kernel> found = all_kernels();
+    return found;
+}
+
+}  // namespace jpq

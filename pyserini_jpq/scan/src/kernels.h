@@ -1,0 +1,41 @@
+// The two inner loops of the scan, once for each instruction set, and which of them this machine can run.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace jpq {
+
+constexpr std::size_t kTile = 64;            // documents whose codes are turned round together
+constexpr std::size_t kTilesInGroup = 8;     // tiles whose sums are kept in registers together
+constexpr std::size_t kGroup = kTile * kTilesInGroup;
+constexpr std::size_t kTable = 256;          // entries of a lookup table
+
+// A tile holds the codes of 64 documents by subspace: code j of document d stands at 64 j + d. The gap behind it keeps
+// tiles of a power of two from falling into the same cache sets.
+inline std::size_t tile_bytes(std::size_t m) { return (m + 1) * kTile; }
+
+// The sums of the documents of a group. Document d of tile t stands in half 2 t + d % 2 at d / 2, since bytes are
+// widened to 16 bits by taking even and odd ones apart; `hits` has a bit for each sum that reaches the threshold.
+struct Sums {
+    alignas(64) std::uint16_t values[2 * kTilesInGroup][kTile / 2];
+    std::uint32_t hits[2 * kTilesInGroup];
+};
+
+struct Kernel {
+    const char *name;
+    // Turn the codes of 64 documents, rows of m bytes, into a tile.
+    void (*transpose)(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile);
+    // Add up the table entries of a group's documents; false, and `sums` not written, where none reaches the threshold.
+    bool (*add_up)(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
+                   Sums *sums);
+};
+
+// The kernels that this machine can run, the fastest first; the last is plain C++.
+const std::vector<Kernel> &kernels();
+
+void append_x86_kernels(std::vector<Kernel> *kernels);
+void append_neon_kernel(std::vector<Kernel> *kernels);
+
+}  // namespace jpq

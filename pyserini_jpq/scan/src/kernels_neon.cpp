@@ -1,0 +1,95 @@
+// NEON, which every 64-bit Arm processor has.
+#include "kernels.h"
+
+#if defined(__aarch64__) && defined(__ARM_NEON)
+
+#include <arm_neon.h>
+
+namespace jpq {
+namespace {
+
+// Turn 16 rows of 16 bytes round: four times, byte by byte, the first half of the rows is zipped with the second.
+void transpose_16(uint8x16_t rows[16]) {
+    for (int step = 0; step < 4; ++step) {
+        uint8x16_t zipped[16];
+        for (int i = 0; i < 8; ++i) {
+            zipped[2 * i] = vzip1q_u8(rows[i], rows[i + 8]);
+            zipped[2 * i + 1] = vzip2q_u8(rows[i], rows[i + 8]);
+        }
+        for (int i = 0; i < 16; ++i) rows[i] = zipped[i];
+    }
+}
+
+void transpose(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+    for (std::size_t start = 0; start < kTile; start += 16) {
+        std::size_t j = 0;
+        for (; j + 16 <= m; j += 16) {
+            uint8x16_t rows[16];
+            for (std::size_t i = 0; i < 16; ++i) rows[i] = vld1q_u8(codes + (start + i) * m + j);
+            transpose_16(rows);
+            for (std::size_t i = 0; i < 16; ++i) vst1q_u8(tile + (j + i) * kTile + start, rows[i]);
+        }
+        for (; j < m; ++j)
+            for (std::size_t i = 0; i < 16; ++i) tile[j * kTile + start + i] = codes[(start + i) * m + j];
+    }
+}
+
+bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
+            Sums *sums) {
+    const uint16x8_t limit = vdupq_n_u16(threshold);
+    uint16x8_t reached = vdupq_n_u16(0);
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+        const std::uint8_t *tile = tiles + t * tile_bytes(m);
+        uint16x8_t all[4], odd[4];
+        for (int v = 0; v < 4; ++v) all[v] = odd[v] = vdupq_n_u16(0);
+        for (std::size_t j = 0; j < m; ++j) {
+            const std::uint8_t *table = tables + j * kTable;
+            uint8x16_t codes[4], entries[4];
+            for (int v = 0; v < 4; ++v) {
+                codes[v] = vld1q_u8(tile + j * kTile + 16 * v);
+                entries[v] = vdupq_n_u8(0);
+            }
+            // A lookup takes a quarter of the table; what is out of its range leaves the entry as it is.
+            for (int quarter = 0; quarter < 4; ++quarter) {
+                const uint8x16x4_t part = vld1q_u8_x4(table + 64 * quarter);
+                for (int v = 0; v < 4; ++v) {
+                    entries[v] = vqtbx4q_u8(entries[v], part, codes[v]);
+                    codes[v] = vsubq_u8(codes[v], vdupq_n_u8(64));
+                }
+            }
+            for (int v = 0; v < 4; ++v) {
+                const uint16x8_t pairs = vreinterpretq_u16_u8(entries[v]);
+                all[v] = vaddq_u16(all[v], pairs);
+                odd[v] = vsraq_n_u16(odd[v], pairs, 8);
+            }
+        }
+        for (int v = 0; v < 4; ++v) {
+            const uint16x8_t even = vsubq_u16(all[v], vshlq_n_u16(odd[v], 8));
+            vst1q_u16(sums->values[2 * t] + 8 * v, even);
+            vst1q_u16(sums->values[2 * t + 1] + 8 * v, odd[v]);
+            reached = vorrq_u16(reached, vorrq_u16(vcgeq_u16(even, limit), vcgeq_u16(odd[v], limit)));
+        }
+    }
+    if (vmaxvq_u16(reached) == 0) return false;
+    for (std::size_t half = 0; half < 2 * kTilesInGroup; ++half) {
+        std::uint32_t hits = 0;
+        for (std::size_t i = 0; i < kTile / 2; ++i)
+            hits |= static_cast<std::uint32_t>(sums->values[half][i] >= threshold) << i;
+        sums->hits[half] = hits;
+    }
+    return true;
+}
+
+}  // namespace
+
+void append_neon_kernel(std::vector<Kernel> *kernels) { kernels->push_back({"neon", transpose, add_up}); }
+
+}  // namespace jpq
+
+#else
+
+namespace jpq {
+void append_neon_kernel(std::vector<Kernel> *) {}
+}  // namespace jpq
+
+#endif

@@ -1,0 +1,248 @@
+// AVX2, AVX-512 and AVX-512 VBMI. Each function is compiled for its own instruction set by an attribute, so that one
+// library runs everywhere; nothing of the standard library may be used inside, since its templates would be compiled
+// for that set too, and the linker might keep those for all.
+#include "kernels.h"
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
+#define VBMI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi")))
+
+namespace jpq {
+namespace {
+
+// ---- AVX2
+
+// Turn 16 columns of 32 documents round. Lane l of vector i starts as row 16 l + i; four times, within lanes, the first
+// half of the vectors is interleaved with the second.
+AVX2 inline void transpose_strip(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+    __m256i rows[16];
+    for (int i = 0; i < 16; ++i) {
+        const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i *>(codes + i * m));
+        const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i *>(codes + (i + 16) * m));
+        rows[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    }
+    for (int step = 0; step < 4; ++step) {
+        __m256i mixed[16];
+        for (int i = 0; i < 8; ++i) {
+            mixed[2 * i] = _mm256_unpacklo_epi8(rows[i], rows[i + 8]);
+            mixed[2 * i + 1] = _mm256_unpackhi_epi8(rows[i], rows[i + 8]);
+        }
+        for (int i = 0; i < 16; ++i) rows[i] = mixed[i];
+    }
+    for (int i = 0; i < 16; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i *>(tile + i * kTile), rows[i]);
+}
+
+AVX2 void transpose_avx2(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+    for (std::size_t start = 0; start < kTile; start += 32) {
+        std::size_t j = 0;
+        for (; j + 16 <= m; j += 16) transpose_strip(codes + start * m + j, m, tile + j * kTile + start);
+        for (; j < m; ++j)
+            for (std::size_t d = start; d < start + 32; ++d) tile[j * kTile + d] = codes[d * m + j];
+    }
+}
+
+// Look 32 codes up: in each sixteenth of the table by the low four bits, then choose by the high four, bit by bit.
+AVX2 inline __m256i look_up(const std::uint8_t *table, __m256i codes) {
+    const __m256i low = _mm256_and_si256(codes, _mm256_set1_epi8(15));
+    const __m256i bit4 = _mm256_slli_epi16(codes, 3), bit5 = _mm256_slli_epi16(codes, 2),
+                  bit6 = _mm256_slli_epi16(codes, 1);
+    __m256i halves[2];
+    for (int half = 0; half < 2; ++half) {
+        __m256i quarters[2];
+        for (int quarter = 0; quarter < 2; ++quarter) {
+            __m256i eighths[2];
+            for (int eighth = 0; eighth < 2; ++eighth) {
+                const __m128i *part = reinterpret_cast<const __m128i *>(table) + 8 * half + 4 * quarter + 2 * eighth;
+                const __m256i first = _mm256_broadcastsi128_si256(_mm_loadu_si128(part));
+                const __m256i second = _mm256_broadcastsi128_si256(_mm_loadu_si128(part + 1));
+                eighths[eighth] =
+                    _mm256_blendv_epi8(_mm256_shuffle_epi8(first, low), _mm256_shuffle_epi8(second, low), bit4);
+            }
+            quarters[quarter] = _mm256_blendv_epi8(eighths[0], eighths[1], bit5);
+        }
+        halves[half] = _mm256_blendv_epi8(quarters[0], quarters[1], bit6);
+    }
+    return _mm256_blendv_epi8(halves[0], halves[1], codes);
+}
+
+AVX2 inline std::uint32_t at_least(const std::uint16_t *values, __m256i limit) {
+    const __m256i *vectors = reinterpret_cast<const __m256i *>(values);
+    const __m256i first = _mm256_load_si256(vectors), second = _mm256_load_si256(vectors + 1);
+    const __m256i hits = _mm256_packs_epi16(_mm256_cmpeq_epi16(_mm256_max_epu16(first, limit), first),
+                                            _mm256_cmpeq_epi16(_mm256_max_epu16(second, limit), second));
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(hits, 0xd8)));
+}
+
+AVX2 bool add_up_avx2(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
+                      Sums *sums) {
+    const __m256i limit = _mm256_set1_epi16(static_cast<short>(threshold));
+    std::uint32_t any = 0;
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+        const std::uint8_t *tile = tiles + t * tile_bytes(m);
+        __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (std::size_t j = 0; j < m; ++j)
+            for (int v = 0; v < 2; ++v) {
+                const __m256i *codes = reinterpret_cast<const __m256i *>(tile + j * kTile) + v;
+                const __m256i entries = look_up(tables + j * kTable, _mm256_loadu_si256(codes));
+                all[v] = _mm256_add_epi16(all[v], entries);
+                odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(entries, 8));
+            }
+        for (int v = 0; v < 2; ++v) {
+            const __m256i even = _mm256_sub_epi16(all[v], _mm256_slli_epi16(odd[v], 8));
+            _mm256_store_si256(reinterpret_cast<__m256i *>(sums->values[2 * t]) + v, even);
+            _mm256_store_si256(reinterpret_cast<__m256i *>(sums->values[2 * t + 1]) + v, odd[v]);
+        }
+        for (std::size_t half = 2 * t; half < 2 * t + 2; ++half)
+            any |= sums->hits[half] = at_least(sums->values[half], limit);
+    }
+    return any != 0;
+}
+
+// ---- AVX-512: what both kinds share
+
+// Turn up to 16 columns of 64 documents round, as for AVX2 with four lanes.
+template <bool whole>
+AVX512 inline void transpose_strip_512(const std::uint8_t *codes, std::size_t m, std::size_t columns,
+                                       std::uint8_t *tile) {
+    const __mmask16 mask = static_cast<__mmask16>((1u << columns) - 1);
+    __m512i rows[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+        const std::uint8_t *row = codes + i * m;
+        __m128i lanes[4];
+        for (int lane = 0; lane < 4; ++lane) {
+            const std::uint8_t *from = row + 16 * lane * m;
+            lanes[lane] = whole ? _mm_loadu_si128(reinterpret_cast<const __m128i *>(from))
+                                : _mm_maskz_loadu_epi8(mask, from);
+        }
+        __m512i vector = _mm512_castsi128_si512(lanes[0]);
+        vector = _mm512_inserti32x4(vector, lanes[1], 1);
+        vector = _mm512_inserti32x4(vector, lanes[2], 2);
+        rows[i] = _mm512_inserti32x4(vector, lanes[3], 3);
+    }
+#pragma GCC unroll 4
+    for (int step = 0; step < 4; ++step) {
+        __m512i mixed[16];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i) {
+            mixed[2 * i] = _mm512_unpacklo_epi8(rows[i], rows[i + 8]);
+            mixed[2 * i + 1] = _mm512_unpackhi_epi8(rows[i], rows[i + 8]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) rows[i] = mixed[i];
+    }
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < 16; ++i)
+        if (whole || i < columns) _mm512_store_si512(tile + i * kTile, rows[i]);
+}
+
+AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+    std::size_t j = 0;
+    for (; j + 16 <= m; j += 16) transpose_strip_512<true>(codes + j, m, 16, tile + j * kTile);
+    if (j < m) transpose_strip_512<false>(codes + j, m, m - j, tile + j * kTile);
+}
+
+// Take the sums of even and odd documents apart and compare them; write them only where one reaches the threshold.
+AVX512 inline bool finish(const __m512i *all, const __m512i *odd, std::uint16_t threshold, Sums *sums) {
+    const __m512i limit = _mm512_set1_epi16(static_cast<short>(threshold));
+    __m512i even[kTilesInGroup];
+    std::uint32_t hits[2 * kTilesInGroup], any = 0;
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+        even[t] = _mm512_sub_epi16(all[t], _mm512_slli_epi16(odd[t], 8));
+        any |= hits[2 * t] = _mm512_cmpge_epu16_mask(even[t], limit);
+        any |= hits[2 * t + 1] = _mm512_cmpge_epu16_mask(odd[t], limit);
+    }
+    if (any == 0) return false;
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+        _mm512_store_si512(sums->values[2 * t], even[t]);
+        _mm512_store_si512(sums->values[2 * t + 1], odd[t]);
+        sums->hits[2 * t] = hits[2 * t];
+        sums->hits[2 * t + 1] = hits[2 * t + 1];
+    }
+    return true;
+}
+
+// ---- AVX-512 without VBMI: 16-bit permutations fetch pairs of entries, of which the code's lowest bit chooses one
+
+AVX512 inline __m512i look_up_words(const __m512i *table, __m512i codes) {
+    const __m512i pair = _mm512_srli_epi16(codes, 1);
+    const __m512i low = _mm512_permutex2var_epi16(table[0], pair, table[1]);
+    const __m512i high = _mm512_permutex2var_epi16(table[2], pair, table[3]);
+    const __m512i both =
+        _mm512_mask_blend_epi16(_mm512_test_epi16_mask(codes, _mm512_set1_epi16(128)), low, high);
+    const __m512i shift = _mm512_slli_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(1)), 3);
+    return _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi16(255));
+}
+
+AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables,
+                          std::uint16_t threshold, Sums *sums) {
+    const __m512i low_byte = _mm512_set1_epi16(255);
+    __m512i even[kTilesInGroup], odd[kTilesInGroup];
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = odd[t] = _mm512_setzero_si512();
+    for (std::size_t j = 0; j < m; ++j) {
+        __m512i table[4];
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; ++part) table[part] = _mm512_loadu_si512(tables + j * kTable + 64 * part);
+#pragma GCC unroll 8
+        for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+            const __m512i codes = _mm512_load_si512(tiles + t * tile_bytes(m) + j * kTile);
+            even[t] = _mm512_add_epi16(even[t], look_up_words(table, _mm512_and_si512(codes, low_byte)));
+            odd[t] = _mm512_add_epi16(odd[t], look_up_words(table, _mm512_srli_epi16(codes, 8)));
+        }
+    }
+    // finish() takes even documents from sums of whole words.
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = _mm512_add_epi16(even[t], _mm512_slli_epi16(odd[t], 8));
+    return finish(even, odd, threshold, sums);
+}
+
+// ---- AVX-512 VBMI: two permutations of bytes hold the whole table in four registers
+
+VBMI bool add_up_vbmi(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
+                      Sums *sums) {
+    __m512i all[kTilesInGroup], odd[kTilesInGroup];
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) all[t] = odd[t] = _mm512_setzero_si512();
+    for (std::size_t j = 0; j < m; ++j) {
+        const std::uint8_t *table = tables + j * kTable;
+        const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 64),
+                      third = _mm512_loadu_si512(table + 128), fourth = _mm512_loadu_si512(table + 192);
+#pragma GCC unroll 8
+        for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+            const __m512i codes = _mm512_load_si512(tiles + t * tile_bytes(m) + j * kTile);
+            const __m512i low = _mm512_permutex2var_epi8(first, codes, second);
+            const __m512i high = _mm512_permutex2var_epi8(third, codes, fourth);
+            const __m512i entries = _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
+            all[t] = _mm512_add_epi16(all[t], entries);
+            odd[t] = _mm512_add_epi16(odd[t], _mm512_srli_epi16(entries, 8));
+        }
+    }
+    return finish(all, odd, threshold, sums);
+}
+
+}  // namespace
+
+void append_x86_kernels(std::vector<Kernel> *kernels) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+        if (__builtin_cpu_supports("avx512vbmi")) kernels->push_back({"avx512vbmi", transpose_512, add_up_vbmi});
+        kernels->push_back({"avx512", transpose_512, add_up_avx512});
+    }
+    if (__builtin_cpu_supports("avx2")) kernels->push_back({"avx2", transpose_avx2, add_up_avx2});
+}
+
+}  // namespace jpq
+
+#else
+
+namespace jpq {
+void append_x86_kernels(std::vector<Kernel> *) {}
+}  // namespace jpq
+
+#endif

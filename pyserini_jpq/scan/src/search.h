@@ -1,0 +1,32 @@
+// Exact search for the k best documents by the sums of their lookup table entries.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+
+#include "kernels.h"
+
+namespace jpq {
+
+struct Codes {
+    const std::uint8_t *rows;  // documents x m
+    std::size_t documents, m;
+};
+
+struct Tables {
+    const float *values;  // queries x m x k
+    std::size_t queries, k;
+};
+
+struct TablesNotFinite : std::runtime_error {
+    explicit TablesNotFinite(std::size_t query) : std::runtime_error("tables not finite"), query(query) {}
+    std::size_t query;
+};
+
+// Write the `hits` best documents of each query, best first and the earlier row first among equals; hits is at most the
+// number of documents. Scores are added from the first subspace to the last in float32.
+void search(const Kernel &kernel, const Codes &codes, const Tables &tables, std::size_t hits, std::size_t threads,
+            float *scores, std::int64_t *rows);
+
+}  // namespace jpq

@@ -1,0 +1,172 @@
+"""The compiled scan against the reference, bit for bit, with every kernel that this machine can run."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyserini_jpq.errors import InstallationError, QuantizerError
+from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.scan import PQScanner, available
+from pyserini_jpq.scan.scanner import KERNEL_VARIABLE, kernels
+
+needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
+MODES = ["normal", "ties", "equal", "offset", "tiny", "huge", "wide entries", "wide subspaces"]
+
+
+class Reference(ProductQuantizer):
+    """The reference search over tables that are given."""
+
+    def __post_init__(self):
+        pass
+
+    def lookup_tables(self, queries):
+        return queries
+
+
+def reference(tables, codes, k):
+    quantizer = Reference(np.eye(1, dtype=np.float32), np.zeros((codes.shape[1], 2, 1), dtype=np.float32))
+    return quantizer.search(tables, codes, k)
+
+
+def make_tables(rng, shape, mode):
+    tables = rng.normal(size=shape)
+    if mode == "ties":
+        tables = np.round(tables)
+    if mode == "equal":
+        tables *= 0
+    if mode == "offset":
+        tables += 1e6
+    if mode == "tiny":
+        tables *= 1e-40
+    if mode == "huge":
+        tables *= 1e33
+    if mode == "wide entries":
+        tables *= np.exp(8 * rng.normal(size=shape))
+    if mode == "wide subspaces":
+        tables *= np.exp(10 * rng.normal(size=(*shape[:2], 1)))
+    return tables.astype(np.float32)
+
+
+@st.composite
+def cases(draw):
+    documents = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 511, 512, 513, 1500, 6000]))
+    m = draw(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 24, 31, 32, 48, 96, 130]))
+    k = draw(st.sampled_from([256, 256, 16, 2, 100]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    codes = rng.integers(0, k, (documents, m)).astype(np.uint8)
+    if documents and draw(st.booleans()):  # duplicate documents
+        codes = codes[rng.integers(0, max(1, documents // 10), documents)]
+    tables = make_tables(rng, (draw(st.sampled_from([1, 2, 5, 33])), m, k), draw(st.sampled_from(MODES)))
+    return codes, tables, draw(st.sampled_from([1, 3, 10, 100, 1000, 7000])), draw(st.integers(1, 3))
+
+
+@needs_extension
+@pytest.mark.property
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_every_kernel_equals_the_reference(case):
+    codes, tables, k, threads = case
+    expected_scores, expected_rows = reference(tables, codes, k)
+    for kernel in kernels():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(KERNEL_VARIABLE, kernel)
+            scores, rows = PQScanner(codes).search(tables, k, threads)
+        assert np.array_equal(scores, expected_scores), kernel
+        assert np.array_equal(rows, expected_rows), kernel
+        assert scores.dtype == np.float32 and rows.dtype == np.int64
+
+
+@needs_extension
+@pytest.mark.unit
+def test_many_documents_pass_through_several_rounds():
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 256, (60_000, 4)).astype(np.uint8)
+    codes[40_000:] = codes[:20_000]
+    tables = make_tables(rng, (40, 4, 256), "normal")
+    expected = reference(tables, codes, 300)
+    for threads in (1, 2):
+        for found, right in zip(PQScanner(codes).search(tables, 300, threads), expected, strict=True):
+            assert np.array_equal(found, right)
+
+
+@needs_extension
+@pytest.mark.unit
+def test_codes_that_rise_in_score_are_the_worst_case_and_right():
+    codes = np.repeat(np.arange(256, dtype=np.uint8), 20)[:, None]
+    tables = np.arange(256, dtype=np.float32)[None, None]
+    scores, rows = PQScanner(codes).search(tables, 30)
+    assert scores.tolist() == [[255.0] * 20 + [254.0] * 10]
+    assert rows.tolist() == [[*range(5100, 5120), *range(5080, 5090)]]
+
+
+@needs_extension
+@pytest.mark.unit
+def test_what_cannot_be_is_refused():
+    codes = np.zeros((10, 3), dtype=np.uint8)
+    scanner = PQScanner(codes)
+    tables = np.zeros((2, 3, 256), dtype=np.float32)
+    for bad in (np.nan, np.inf, -np.inf, 3e38):
+        wrong = tables.copy()
+        wrong[1, 2, 7] = bad
+        with pytest.raises(QuantizerError, match="query 1 are not finite, or so large"):
+            scanner.search(wrong, 5)
+    for shape in ((2, 4, 256), (3, 256), (2, 3, 257), (2, 3, 0)):
+        with pytest.raises(QuantizerError, match="do not fit"):
+            scanner.search(np.zeros(shape, dtype=np.float32), 5)
+    for numbers in ((0, 1), (1, 0)):
+        with pytest.raises(QuantizerError, match="at least 1"):
+            scanner.search(tables, *numbers)
+    for wrong in (codes.astype(np.int8), codes[0], codes[:, ::2], np.asfortranarray(codes)):
+        with pytest.raises(QuantizerError, match="expected"):
+            PQScanner(wrong)
+    assert scanner.search(tables[:0], 5)[0].shape == (0, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KERNEL_VARIABLE, "abacus")
+        with pytest.raises(ValueError, match="abacus"):
+            scanner.search(tables, 5)
+
+
+@needs_extension
+@pytest.mark.unit
+def test_tensors_are_searched_in_place_and_threads_do_not_disturb_each_other():
+    import torch
+
+    rng = np.random.default_rng(2)
+    codes = torch.from_numpy(rng.integers(0, 256, (5000, 24)).astype(np.uint8))
+    scanner = PQScanner(codes)
+    assert np.shares_memory(scanner.codes, codes.numpy())
+    tables = make_tables(rng, (8, 24, 256), "normal")
+    expected = reference(tables, codes.numpy(), 50)
+    results = [None] * 4
+
+    def search(i):
+        results[i] = scanner.search(torch.from_numpy(tables), 50, 2)
+
+    threads = [threading.Thread(target=search, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for scores, rows in results:
+        assert np.array_equal(scores, expected[0]) and np.array_equal(rows, expected[1])
+    codes[7] = codes[0]
+    assert np.array_equal(scanner.search(tables, 50)[1], reference(tables, codes.numpy(), 50)[1])
+
+
+@pytest.mark.integration
+def test_without_the_extension_one_line_says_so(monkeypatch):
+    monkeypatch.setenv(KERNEL_VARIABLE, "off")
+    assert not available() and kernels() == []
+    with pytest.raises(InstallationError, match="install a C\\+\\+ compiler"):
+        PQScanner(np.zeros((1, 1), dtype=np.uint8))
+
+
+@pytest.mark.integration
+def test_import_loads_nothing_heavy():
+    code = "import sys, pyserini_jpq.scan; print(sorted({'torch', 'faiss', 'jnius', 'pyserini'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
