@@ -52,10 +52,13 @@ class JPQModel(nn.Module):
         torch.Tensor
             [B, C] float32.
         """
-        parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
-        tables = torch.einsum("bmd,mkd->bmk", parts, self.centroids)
         codes = self.codes[offsets].long().transpose(1, 2)
-        return tables.gather(2, codes).sum(dim=1)
+        return self.tables(rotated_queries).gather(2, codes).sum(dim=1)
+
+    def tables(self, rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
+        parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
+        return torch.einsum("bmd,mkd->bmk", parts, self.centroids)
 
     def quantizer(self) -> ProductQuantizer:
         """Return rotation and centroids as they are now, in NumPy."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from pyserini_jpq.scan import PQScanner, available
 from pyserini_jpq.train.model import JPQModel
 
 if TYPE_CHECKING:
@@ -22,8 +23,22 @@ class IndexSearch(Protocol):
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
 
 
+class ScanSearch:
+    """Search on the CPU by the compiled scan: it reads the codes where they are, and tables are made at every step."""
+
+    def __init__(self, model: JPQModel) -> None:
+        self._model = model
+        self._scanner = PQScanner(model.codes)
+
+    @torch.no_grad()
+    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
+        tables = self._model.tables(rotated_queries)
+        return torch.from_numpy(self._scanner.search(tables, k, torch.get_num_threads())[1])
+
+
 class FaissSearch:
-    """Search on the CPU: the faiss index that holds the codes, its centroids updated in place."""
+    """Search on the CPU without the compiled scan: the faiss index of the codes, its centroids updated in place."""
 
     def __init__(self, model: JPQModel, index: faiss.IndexPreTransform) -> None:
         from pyserini_jpq.index.faiss import parts_of
@@ -53,8 +68,7 @@ class TorchSearch:
     def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
         codes, centroids = self._model.codes, self._model.centroids
-        parts = rotated_queries.reshape(len(rotated_queries), len(centroids), -1)
-        tables = torch.einsum("bmd,mkd->mbk", parts, centroids)
+        tables = self._model.tables(rotated_queries).transpose(0, 1).contiguous()
         best_scores: torch.Tensor | None = None
         best = torch.empty(0)
         for start in range(0, len(codes), _BLOCK):
@@ -71,8 +85,10 @@ class TorchSearch:
 
 
 def index_search(model: JPQModel, index: faiss.IndexPreTransform) -> IndexSearch:
-    """Return the search for the device that the model is on."""
-    return FaissSearch(model, index) if model.codes.device.type == "cpu" else TorchSearch(model)
+    """Return the fastest search for the device that the model is on."""
+    if model.codes.device.type != "cpu":
+        return TorchSearch(model)
+    return ScanSearch(model) if available() else FaissSearch(model, index)
 
 
 class FlatSearch:

@@ -3,15 +3,17 @@ import pytest
 import torch
 
 from pyserini_jpq.index.faiss import to_faiss
-from pyserini_jpq.train.search import FaissSearch, FlatSearch, TorchSearch
+from pyserini_jpq.scan import available
+from pyserini_jpq.train.search import FaissSearch, FlatSearch, ScanSearch, TorchSearch
 from tests.train.helpers import tiny_model
 
 pytestmark = pytest.mark.unit
 
 
-def test_both_searches_follow_the_centroids_and_the_reference():
+def test_all_searches_follow_the_centroids_and_the_reference():
     jpq, quantizer, codes = tiny_model()
     searches = [FaissSearch(jpq, to_faiss(quantizer, codes)), TorchSearch(jpq)]
+    searches += [ScanSearch(jpq)] if available() else []
     queries = torch.randn(6, 12, generator=torch.Generator().manual_seed(1))
     for change in (0.0, 1.0):
         with torch.no_grad():
