@@ -33,6 +33,7 @@ def test_training_moves_centroids_only(built):
     assert not np.array_equal(old.centroids, new.centroids)
     assert np.array_equal(after.initial_centroids(), old.centroids)
     assert before.docids() == after.docids()
+    assert before.embeddings().samefile(built / "embeddings") and after.embeddings().samefile(built / "embeddings")
     assert after.manifest.query_encoder["sha256"] != after.manifest.document_encoder["sha256"]
     history = after.manifest.training["history"]
     assert max(h["dev"] for h in history) >= history[0]["dev"]

@@ -13,7 +13,7 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import move_into_place, partial_folder, refuse_existing, remove, write_json_atomically
 from pyserini_jpq.index.faiss import Assigner, file_frame
-from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, Manifest, write_manifest
+from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, Manifest, seen_from, write_manifest
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.quantizer import ProductQuantizer
 
@@ -70,7 +70,7 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
     except JPQError:
         remove(folder)
         raise
-    _finish(embeddings, quantizer, folder)
+    _finish(embeddings, quantizer, folder, output)
     move_into_place(folder, output)
 
 
@@ -145,7 +145,7 @@ def _write_docids(embeddings: Embeddings, folder: Path) -> None:
             file.write(f"{docid}\n")
 
 
-def _finish(embeddings: Embeddings, quantizer: ProductQuantizer, folder: Path) -> None:
+def _finish(embeddings: Embeddings, quantizer: ProductQuantizer, folder: Path, output: Path) -> None:
     manifest = Manifest(
         documents=embeddings.documents,
         dimension=quantizer.dimension,
@@ -154,6 +154,7 @@ def _finish(embeddings: Embeddings, quantizer: ProductQuantizer, folder: Path) -
         bytes_per_document=quantizer.bytes_per_document,
         document_encoder=embeddings.encoder,
         query_encoder=embeddings.encoder,
+        embeddings=seen_from(output, embeddings.folder),
     )
     write_manifest(folder, manifest)
     (folder / _SETTINGS).unlink()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, parse_encoder_card, read_encoder_card
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import EncoderError
-from pyserini_jpq.index.folder import MANIFEST, IndexFolder
+from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.tower import Tower
@@ -37,7 +37,7 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
 
 def entry_for(source: EncoderSource, sha256: str, index: Path) -> dict[str, Any]:
     """Return what `jpq.json` of the index at that place says of an encoder."""
-    folder = Path(os.path.relpath(source.folder.resolve(), index.resolve())).as_posix() if source.folder else None
+    folder = seen_from(index, source.folder) if source.folder else None
     return {"name": source.name, "card": source.card.as_dict(), "sha256": sha256, "folder": folder}
 
 

@@ -1,6 +1,7 @@
 """The index folder: what Pyserini needs (`index`, `docid`), what we add (`jpq.json`, `initial_centroids.npy`)."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Manifest:
         Always inner product.
     schema
         Version of this layout.
+    embeddings
+        The folder of embeddings that codes were assigned from, relative to the index folder; None if not known.
     files
         Size and SHA-256 of every other file.
     """
@@ -53,7 +56,13 @@ class Manifest:
     training: dict[str, Any] | None = None
     metric: str = "inner_product"
     schema: int = SCHEMA
+    embeddings: str | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def seen_from(index: Path, folder: Path) -> str:
+    """Return the path of a folder relative to an index folder, as `jpq.json` notes it; neither has to exist."""
+    return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -99,6 +108,10 @@ class IndexFolder:
         """Return the centroids that the codes were assigned with, [M, K, D/M] float32."""
         centroids: Floats = np.load(self.path / INITIAL_CENTROIDS, allow_pickle=False)
         return centroids
+
+    def embeddings(self) -> Path | None:
+        """Return the folder of embeddings that codes were assigned from, which may be gone; None if it is not known."""
+        return self.path / self.manifest.embeddings if self.manifest.embeddings else None
 
     def _read_manifest(self) -> Manifest:
         path = self.path / MANIFEST
