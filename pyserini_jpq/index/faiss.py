@@ -110,23 +110,6 @@ def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
     return quantizer, codes.reshape(inner.ntotal, pq.code_size)
 
 
-class Assigner:
-    """Assigns codes with faiss: `ProductQuantizer.assign`, on all cores."""
-
-    def __init__(self, quantizer: ProductQuantizer) -> None:
-        import faiss
-
-        self._quantizer = quantizer
-        self._index: Any = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits)
-        set_centroids(self._index, quantizer.centroids)
-        self._index.is_trained = True
-
-    def assign(self, vectors: Floats) -> Codes:
-        """Return the codes of vectors, [n, D] float32 to [n, M] uint8."""
-        codes: Codes = self._index.sa_encode(np.ascontiguousarray(self._quantizer.rotate(vectors)))
-        return codes
-
-
 def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, bytes]:
     """Return what stands before and after the codes in the file of an index.
 
