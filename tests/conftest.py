@@ -9,9 +9,7 @@ import pytest
 WORDS = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti") for b in ("do", "fa", "gi", "ho", "ju")]
 
 
-def make_encoder(
-    folder: Path, dimension: int = 32, head: bool = False, seed: int = 0, dropout: float = 0.1
-) -> Path:
+def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: int = 0, dropout: float = 0.1) -> Path:
     """Write a random transformer with a word-level tokenizer, as transformers writes them."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

@@ -155,7 +155,7 @@ class Tower(nn.Module):
     def _pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.card.pooling == "cls":
             return states[:, 0]
-        if self.card.pooling == "last":  # of decoders: the only token that has seen all others; padding stands behind it
+        if self.card.pooling == "last":  # of decoders: it alone has seen all others; padding stands behind it
             last = attention_mask.sum(1) - 1
             return states[torch.arange(len(states), device=states.device), last]
         skip = self.card.skip_tokens

@@ -110,7 +110,7 @@ def _native() -> ModuleType | None:
     if os.environ.get(KERNEL_VARIABLE) == "off":
         return None
     try:
-        from pyserini_jpq.scan import _native as native
+        from pyserini_jpq.scan import _native as native  # type: ignore[attr-defined]
     except ImportError:
         return None
     module: ModuleType = native

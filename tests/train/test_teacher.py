@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.errors import TrainingError, TopicsError
+from pyserini_jpq.errors import TopicsError, TrainingError
 from pyserini_jpq.topics import read_scores
 from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
 from pyserini_jpq.train.objective import Objective, probable_positives
