@@ -18,7 +18,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument(
         "--sample", type=cli.positive_int, default=65536, help="documents that rotation and centroids are trained on"
     )
-    parser.add_argument("--seed", type=int, default=42, help="of the sample and of the k-means")
+    parser.add_argument("--seed", type=cli.seed, default=42, help="of the sample and of the k-means")
     parser.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")
     parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     return parser

@@ -11,9 +11,16 @@ from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import move_into_place, partial_folder, refuse_existing, remove, write_json_atomically
+from pyserini_jpq.files import (
+    move_into_place,
+    partial_folder,
+    refuse_existing,
+    remove,
+    save_array,
+    write_json_atomically,
+)
 from pyserini_jpq.index.faiss import Assigner, file_frame
-from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, Manifest, write_manifest
+from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, MANIFEST, Manifest, write_manifest
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.quantizer import ProductQuantizer
 
@@ -60,7 +67,7 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, MANIFEST)
     check_shape(embeddings.dimension, settings.m, settings.bits, min(embeddings.documents, settings.sample))
     folder = _begin(embeddings, settings, output)
     try:
@@ -100,8 +107,8 @@ def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) ->
         pass
     sample = embeddings.sample(settings.sample, settings.seed)
     quantizer = train_opq(sample, settings.m, settings.bits, settings.seed)
-    np.save(folder / _ROTATION, quantizer.rotation)
-    np.save(folder / INITIAL_CENTROIDS, quantizer.centroids)
+    save_array(folder / _ROTATION, quantizer.rotation)
+    save_array(folder / INITIAL_CENTROIDS, quantizer.centroids)
     return quantizer
 
 
