@@ -8,9 +8,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.errors import OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _READ_BYTES = 1 << 20
 # Of Linux's renameat2(2): paths are relative to the working folder; swap the two names.
@@ -42,15 +45,53 @@ def write_json_atomically(path: Path, value: Any) -> None:
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def save_array(path: Path, array: "np.ndarray") -> None:
+    """Write an array as `.npy`; unlike np.save, say so in terms of the system where the disk is full."""
+    import numpy as np
+
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.reshape(-1).view(np.uint8).data)
+
+
 def partial_folder(final: Path) -> Path:
     """Return the folder in which an output is prepared: beside its final place, so that a rename suffices."""
     return final.with_name(f".{final.name}.partial")
 
 
-def refuse_existing(output: Path, overwrite: bool) -> None:
-    """Raise OutputError if an output is there already and must not be replaced."""
-    if output.exists() and not overwrite:
+def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) -> None:
+    """Raise OutputError if an output is there already and must not be replaced, or could not be made.
+
+    Parameters
+    ----------
+    output
+        A file or a folder.
+    overwrite
+        Whether it may be replaced.
+    marker
+        A file that every folder of the kind to be written holds: a folder without it is something else, and stays.
+    """
+    parent = next((folder for folder in output.parents if folder.exists()), None)
+    if parent is not None and not parent.is_dir():
+        raise OutputError(f"{parent} is a file, so {output} cannot be made; give another --output")
+    if not output.exists():
+        return
+    if not overwrite:
         raise OutputError(f"{output} exists already; give --overwrite to replace it, or another --output")
+    if marker and not (output / marker).is_file() and not _is_empty_folder(output):
+        raise OutputError(f"{output} holds something else (no {marker}), which is not replaced; give another --output")
+
+
+def refuse_existing_file(output: Path, overwrite: bool) -> None:
+    """Raise OutputError as `refuse_existing` does, for an output that is a file."""
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder; give the name of a file")
+    refuse_existing(output, overwrite)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def move_into_place(prepared: Path, final: Path) -> None:

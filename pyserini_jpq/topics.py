@@ -273,6 +273,8 @@ def _tsv_topic(line: str, where: str) -> tuple[str, str]:
 def _json_topic(line: str, where: str) -> tuple[str, str]:
     try:
         topic = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise TopicsError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
     except (ValueError, RecursionError) as problem:
         raise TopicsError(f"{where} is no JSON: {problem}") from None
     if not isinstance(topic, dict):

@@ -201,7 +201,12 @@ def test_damaged_index_folders_are_refused(built, tmp_path):
         manifest = json.loads((folder / "jpq.json").read_text())
         (folder / "jpq.json").write_text(json.dumps({**manifest, "colour": 1}))
 
+    def wrong_types(folder):
+        manifest = json.loads((folder / "jpq.json").read_text())
+        (folder / "jpq.json").write_text(json.dumps({**manifest, "documents": "300", "files": [], "query_encoder": {}}))
+
     for change, part in (
+        (wrong_types, r"damaged \(documents, query_encoder, files\)"),
         (missing, "is missing"),
         (cut, "cut short"),
         (no_manifest, r"jpq\.json is missing"),

@@ -5,9 +5,10 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pyserini_jpq.errors import CollectionError
+from pyserini_jpq.errors import CollectionError, EncoderError
 
 ID_FIELDS = ("id", "_id", "docid")
 _JSONL = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -23,6 +24,7 @@ _TSV = (".tsv", ".tsv.gz")
 # Where a folder has these, the other files in it are queries and the like, in the layouts of BEIR and of MS MARCO.
 _COLLECTION_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz")
 _WHITESPACE = re.compile(r"\s")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,20 @@ class Document:
             elif not name or position == 0:
                 out += literal
         return out.strip()
+
+
+def check_template(template: str) -> None:
+    """Raise EncoderError if a template cannot be rendered, or holds none of a document's fields."""
+    known = [field.name for field in fields(Document) if field.name != "docid"]
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        names = set()
+    if not names or not names <= set(known):
+        raise EncoderError(
+            f"the document template {template!r} cannot be used; join {', '.join(f'{{{name}}}' for name in known)} "
+            "as in '{title} {text}'"
+        )
 
 
 @dataclass(frozen=True)
@@ -171,27 +187,31 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line.rstrip("\r\n")
         except UnicodeDecodeError as problem:
             raise CollectionError(f"{path} near line {number + 1} is not UTF-8: {problem.reason}") from None
-        except (gzip.BadGzipFile, EOFError) as problem:
+        except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
             raise CollectionError(f"{path} after line {number} is no whole gzip file: {problem}") from None
 
 
 def _parse_json(line: str, where: str) -> Document:
     try:
-        fields = json.loads(line)
-    except ValueError as problem:
+        found = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise CollectionError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
+    except (ValueError, RecursionError) as problem:
         raise CollectionError(f"{where} is no JSON: {problem}") from None
-    if not isinstance(fields, dict):
+    if not isinstance(found, dict):
         raise CollectionError(f"{where} is no JSON object")
-    docid = next((fields[name] for name in ID_FIELDS if fields.get(name) is not None), None)
+    docid = next((found[name] for name in ID_FIELDS if found.get(name) is not None), None)
     if not isinstance(docid, str | int) or isinstance(docid, bool):
         raise CollectionError(f"{where} has no docid; expected a text or a whole number under {', '.join(ID_FIELDS)}")
-    text_field = "text" if "text" in fields else "contents"
-    texts = {name: fields.get(name) or "" for name in ("title", text_field)}
+    text_field = "text" if "text" in found else "contents"
+    texts = {name: found.get(name) or "" for name in ("title", text_field)}
     for name, value in texts.items():
         if not isinstance(value, str):
             raise CollectionError(f"{where}: field {name!r} is no text")
-    if text_field not in fields and "title" not in fields:
+    if text_field not in found and "title" not in found:
         raise CollectionError(f"{where} has neither `contents` nor `text`")
+    if _SURROGATE.search(f"{docid}{texts['title']}{texts[text_field]}"):
+        raise CollectionError(f"{where} holds half a surrogate pair, which is no text; remove the escape `\\ud…`")
     return Document(str(docid), texts["title"].strip(), texts[text_field].strip())
 
 

@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise JPQError(f"device {name!r} cannot be used here: {reason}; try --device cpu") from None

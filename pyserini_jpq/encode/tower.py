@@ -1,6 +1,7 @@
 """The encoder tower: a transformer backbone, pooling, and unit length if the card says so."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,11 +57,17 @@ class Tower(nn.Module):
         """
         quiet_transformers()
         location = str(folder) if folder else backbone_location(card)
+        is_path = location.startswith((".", os.sep))
+        if is_path and not Path(location).is_dir():
+            raise EncoderError(f"{location} is no folder; put the weights there (published at {card.source})")
         try:
             backbone = _load_backbone(card, location)
             tokenizer = _load_tokenizer(card, location if folder else card.tokenizer or location)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as problem:
-            raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}") from None
+        except EncoderError:
+            raise
+        except Exception as problem:  # transformers raises whatever a broken or foreign file provokes
+            hint = "" if Path(location).is_dir() else "; name a folder, or connect to the network to have it fetched"
+            raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
         tower = cls(card, backbone, tokenizer)
         tower._check_card()
         return tower.eval()
@@ -207,9 +214,19 @@ def _load_tokenizer(card: EncoderCard, location: str) -> Any:
 
     name = card.tokenizer_class or "AutoTokenizer"
     kind = getattr(transformers, name, None)
-    if kind is None:
+    if kind is None or (kind is not transformers.AutoTokenizer and not _is_tokenizer_class(kind)):
         raise EncoderError(f"transformers has no tokenizer class {name!r}")
-    return kind.from_pretrained(location, **card.tokenizer_options)
+    tokenizer = kind.from_pretrained(location, **card.tokenizer_options)
+    # Where its files are missing, transformers makes one that knows no word, and says nothing.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise EncoderError(f"{location} holds no tokenizer; put its files there, or name one with --tokenizer")
+    return tokenizer
+
+
+def _is_tokenizer_class(kind: Any) -> bool:
+    from transformers import PreTrainedTokenizerBase
+
+    return isinstance(kind, type) and issubclass(kind, PreTrainedTokenizerBase)
 
 
 def _first_line(problem: BaseException) -> str:

@@ -41,7 +41,7 @@ def define_flags() -> cli.OneLineParser:
         help=f"documents that rotation and centroids are trained on ({SAMPLE})",
         **keep,
     )
-    group.add_argument("--seed", type=int, help=f"of the sample and of the k-means ({SEED})", **keep)
+    group.add_argument("--seed", type=cli.seed, help=f"of the sample and of the k-means ({SEED})", **keep)
     group.add_argument("--overwrite", action="store_true", help="replace what --output holds")
 
     group = parser.add_argument_group("an index that is there")

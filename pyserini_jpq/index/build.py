@@ -9,11 +9,11 @@ import numpy as np
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import refuse_existing, remove
+from pyserini_jpq.files import refuse_existing, remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss import from_faiss, read_faiss
-from pyserini_jpq.index.folder import INDEX, INITIAL_CENTROIDS, IndexFolder, Manifest, seen_from
+from pyserini_jpq.index.folder import INDEX, INITIAL_CENTROIDS, MANIFEST, IndexFolder, Manifest, seen_from
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.index.writing import assigned, begin, finish, identity, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
@@ -57,7 +57,7 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, MANIFEST)
     check_shape(embeddings.dimension, settings.m, settings.bits, min(embeddings.documents, settings.sample))
     folder = begin(output, {"embeddings": identity(embeddings), "settings": vars(settings)})
     try:
@@ -114,7 +114,7 @@ def build_from(
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, MANIFEST)
     check_document_encoder(index, embeddings, any_encoder)
     whole = read_faiss(index.path / INDEX)
     scoring, _ = from_faiss(whole, index.path)
@@ -146,6 +146,6 @@ def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) ->
         pass
     sample = embeddings.sample(settings.sample, settings.seed)
     quantizer = train_opq(sample, settings.m, settings.bits, settings.seed)
-    np.save(folder / _ROTATION, quantizer.rotation)
-    np.save(folder / INITIAL_CENTROIDS, quantizer.centroids)
+    save_array(folder / _ROTATION, quantizer.rotation)
+    save_array(folder / INITIAL_CENTROIDS, quantizer.centroids)
     return quantizer

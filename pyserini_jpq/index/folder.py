@@ -75,6 +75,20 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json_atomically(folder / MANIFEST, {**asdict(manifest), "files": files})
 
 
+def _wrong_fields(manifest: Manifest) -> list[str]:
+    """Return the names of the fields that hold what they cannot."""
+    numbers = ("documents", "dimension", "m", "bits", "bytes_per_document")
+    wrong = [name for name in numbers if type(getattr(manifest, name)) is not int]
+    for name in ("document_encoder", "query_encoder"):
+        encoder = getattr(manifest, name)
+        if not isinstance(encoder, dict) or not {"name", "card", "sha256"} <= encoder.keys():
+            wrong.append(name)
+    files = manifest.files.values() if isinstance(manifest.files, dict) else [None]
+    if not all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files):
+        wrong.append("files")
+    return wrong
+
+
 class IndexFolder:
     """An index folder, checked on opening.
 
@@ -135,9 +149,12 @@ class IndexFolder:
                 f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
             )
         try:
-            return Manifest(**values)
+            manifest = Manifest(**values)
         except TypeError as problem:
             raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
+        if wrong := _wrong_fields(manifest):
+            raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
+        return manifest
 
     def _check_file(self, name: str, verify: bool) -> None:
         path = self.path / name

@@ -20,7 +20,9 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--topics-format", default="default", help="default, or another that Pyserini reads")
     parser.add_argument("--output", type=Path, help="run file to write (default: runs/run.INDEX.TOPICS.txt)")
     parser.add_argument("--output-format", choices=("trec", "msmarco", "kilt"), default="trec", help="of the run file")
-    parser.add_argument("--tag", default=None, help="last column of a TREC run file (default: the index's name)")
+    parser.add_argument(
+        "--tag", type=_tag, default=None, help="last column of a TREC run file (default: the index's name)"
+    )
     parser.add_argument("--hits", type=cli.positive_int, default=1000, help="hits of each query")
     parser.add_argument("--batch-size", type=cli.positive_int, default=1, help="queries searched at once")
     parser.add_argument("--threads", type=cli.positive_int, default=1, help="most threads of the search")
@@ -48,6 +50,12 @@ def define_flags() -> cli.OneLineParser:
     return parser
 
 
+def _tag(text: str) -> str:
+    if len(text.split()) != 1 or text != text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not one word, as the last column of a run file has to be")
+    return text
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
     search(define_flags().parse_args(argv))
@@ -55,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Search what the flags name."""
-    from pyserini_jpq.files import refuse_existing, write_json_atomically
+    from pyserini_jpq.files import refuse_existing_file, write_json_atomically
     from pyserini_jpq.index.folder import IndexFolder, find_index
     from pyserini_jpq.topics import read_topics
 
@@ -63,12 +71,12 @@ def search(args: argparse.Namespace) -> None:
     manifest = IndexFolder(folder).manifest
     name = folder.resolve().name
     output = args.output or Path("runs") / f"run.{name}.{_stem(args.topics)}.txt"
-    refuse_existing(output, args.overwrite)
+    refuse_existing_file(output, args.overwrite)
     topics = read_topics(args.topics, args.topics_format)
     searcher = _searcher(args, folder)
 
     partial = output.with_name(f".{output.name}.partial")
-    _write(args, searcher, topics, partial, args.tag or name)
+    _write(args, searcher, topics, partial, args.tag or "_".join(name.split()))
     partial.replace(output)
     sidecar = {
         "index": str(args.index),

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cli
+from pyserini_jpq.catalog import ENCODER_FOLDER_CARD
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, OutputError, TrainingError
 from pyserini_jpq.files import refuse_existing, remove, write_json_atomically
-from pyserini_jpq.index.folder import IndexFolder, find_index
+from pyserini_jpq.index.folder import MANIFEST, IndexFolder, find_index
 from pyserini_jpq.topics import read_qrels, read_scores, read_topics
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
 from pyserini_jpq.train.output import write_encoder, write_index
@@ -37,9 +38,10 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     encoder_output = args.output_encoder or Path("encoders") / output.name
     folder = training_folder(output)
     _check_outputs(index.path, output, encoder_output)
-    refuse_existing(output, args.overwrite)
+    refuse_existing(output, args.overwrite, MANIFEST)
     # An encoder that this very run was writing when it was stopped is in nobody's way.
-    refuse_existing(encoder_output, args.overwrite or (args.resume and (folder / _WRITING).exists()))
+    was_writing = args.resume and (folder / _WRITING).exists()
+    refuse_existing(encoder_output, args.overwrite or was_writing, ENCODER_FOLDER_CARD)
     queries, coverage = _queries(args, recipe, index.docids())
     embeddings = find_embeddings(index, args.embeddings)
     recipe = recipe.for_data(coverage.judgements / coverage.queries, embeddings is not None)

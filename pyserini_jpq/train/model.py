@@ -20,7 +20,7 @@ class JPQModel(nn.Module):
     quantizer
         Rotation and centroids, as OPQ made them.
     codes
-        [N, M] uint8; held as they are, never widened but for the candidates of a step.
+        [N, M] uint8; copied, and never widened but for the candidates of a step.
     """
 
     rotation: torch.Tensor
@@ -31,7 +31,8 @@ class JPQModel(nn.Module):
         self.tower = tower
         self.centroids = nn.Parameter(torch.from_numpy(quantizer.centroids.copy()))
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
-        self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
+        # A copy: codes that are a view into a faiss index are gone with it.
+        self.register_buffer("codes", torch.from_numpy(codes.copy()), persistent=False)
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""

@@ -5,10 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pyserini_jpq.encode.source import EncoderSource
-from pyserini_jpq.files import new_folder
+from pyserini_jpq.files import new_folder, save_array
 from pyserini_jpq.index.encoders import entry_for
 from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
 from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
@@ -56,7 +54,7 @@ def write_index(
     with new_folder(output, overwrite) as folder:
         faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
         shutil.copyfile(source.path / DOCID, folder / DOCID)
-        np.save(folder / INITIAL_CENTROIDS, source.initial_centroids())
+        save_array(folder / INITIAL_CENTROIDS, source.initial_centroids())
         if log and log.is_file():
             shutil.copyfile(log, folder / log.name)
         write_manifest(folder, manifest)

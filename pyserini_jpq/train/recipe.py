@@ -69,7 +69,7 @@ class Recipe:
     score_scale: float | None = _option(
         None, cli.positive_float, "what scores are multiplied by in the loss; the encoder card's, or 20 for unit length"
     )
-    seed: int = _option(42, int, "of the order of queries and of dropout")
+    seed: int = _option(42, cli.seed, "of the order of queries and of dropout")
 
     def for_data(self, judgements_per_query: float, has_embeddings: bool) -> "Recipe":
         """Return the recipe with what is left to the data decided.

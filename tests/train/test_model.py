@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.index.faiss import to_faiss
+from pyserini_jpq.index.faiss import from_faiss, to_faiss
 from pyserini_jpq.scan import available
+from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.search import FaissSearch, FlatSearch, ScanSearch, TorchSearch
 from tests.train.helpers import tiny_model
 
@@ -59,3 +60,11 @@ def test_duplicates_in_code_space_do_not_move_each_other():
     assert scores[0, 0] == scores[0, 1]
     torch.nn.functional.softplus(scores[0, 1] - scores[0, 0]).backward()
     assert torch.allclose(jpq.centroids.grad, torch.zeros_like(jpq.centroids.grad), atol=1e-7)
+
+
+def test_codes_outlive_the_index_that_they_were_read_from():
+    _, quantizer, codes = tiny_model(documents=5000)
+    whole = to_faiss(quantizer, codes)
+    jpq = JPQModel(torch.nn.Identity(), *from_faiss(whole, "x"))
+    assert not np.shares_memory(jpq.codes.numpy(), from_faiss(whole, "x")[1])
+    assert np.array_equal(jpq.codes.numpy(), codes)
