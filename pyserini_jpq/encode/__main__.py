@@ -1,6 +1,7 @@
 """`python -m pyserini_jpq.encode`: a collection becomes a folder of embeddings."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +24,15 @@ def define_flags() -> cli.OneLineParser:
         default="auto",
         help="what the encoder computes in; auto is the fastest type of the device that leaves rankings as they are",
     )
-    parser.add_argument("--shard-id", type=int, default=0, help="which part to encode, from 0")
-    parser.add_argument("--shard-num", type=cli.positive_int, default=1, help="parts the collection is encoded in")
+    # torchrun and accelerate name each process that they start in the environment.
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    parser.add_argument("--shard-id", type=int, default=rank, help="which part to encode, from 0; by torchrun its rank")
+    parser.add_argument(
+        "--shard-num",
+        type=cli.positive_int,
+        default=world,
+        help="parts the collection is encoded in; by torchrun all ranks",
+    )
     parser.add_argument("--skip-empty", action="store_true", help="leave out documents without text")
     parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     add_encoder_flags(parser)
@@ -37,6 +45,8 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if not 0 <= args.shard_id < args.shard_num:
         parser.error(f"--shard-id {args.shard_id} is not between 0 and --shard-num {args.shard_num} less one")
+    if args.overwrite and "WORLD_SIZE" in os.environ:
+        parser.error("--overwrite does not go with several processes; remove --output first")
     encode(args)
 
 

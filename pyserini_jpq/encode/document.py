@@ -1,5 +1,7 @@
 """Encoding a collection: windows of documents sorted by length, written row by row, resumed where it stopped."""
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -130,8 +132,23 @@ def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwr
     elif output.is_dir() and any(not file.name.startswith(".embeddings") for file in output.iterdir()):
         raise OutputError(f"{output} holds other files and no embeddings; give another --output")
     remove(output)
-    output.mkdir(parents=True)
-    write_json_atomically(output / MANIFEST, manifest)
+    _begin(output, manifest)
+
+
+def _begin(output: Path, manifest: dict[str, Any]) -> None:
+    """Make the folder with its manifest in one step: of several shards that start together, one makes it for all."""
+    prepared = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    write_json_atomically(prepared / MANIFEST, manifest)
+    try:
+        os.rename(prepared, output)
+    except OSError as problem:
+        remove(prepared)
+        if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if read_manifest(output) != manifest:
+            raise OutputError(
+                f"{output} was just begun by another run, in another way; give another --output"
+            ) from None
 
 
 def _is_done(output: Path, manifest: dict[str, Any], shard: Shard) -> bool:

@@ -75,11 +75,3 @@ class Ranks:
         """End the common work."""
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def local_device(name: str) -> str:
-    """Return the device of this process: with several on a machine, `auto` and `cuda` mean one GPU for each."""
-    local = os.environ.get("LOCAL_RANK")
-    if local is not None and name in ("auto", "cuda") and torch.cuda.is_available():
-        return f"cuda:{local}"
-    return name

@@ -17,7 +17,7 @@ from pyserini_jpq.index.folder import INDEX, IndexFolder
 from pyserini_jpq.train.checkpoint import Checkpoints
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.dev import DevSet
-from pyserini_jpq.train.distributed import Ranks, local_device
+from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.log import FILE, Log
 from pyserini_jpq.train.lora import add_lora
 from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
@@ -84,7 +84,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     if args.threads:
         torch.set_num_threads(args.threads)
         faiss.omp_set_num_threads(args.threads)
-    device = resolve_device(local_device(args.device))
+    device = resolve_device(args.device)
     ranks = Ranks.join(device)
     torch.manual_seed(recipe.seed + ranks.rank)
     source = query_encoder_source(materials.index)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.index.faiss import from_faiss, read_faiss
 from tests.conftest import ENCODER_FLAGS, make_encoder, run
 
@@ -38,11 +39,24 @@ def centroids(folder, name):
     return from_faiss(index, name)[0].centroids
 
 
-def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    argv = flags(without_dropout, tiny_collection, "two", "--checkpoint-every", 3)
-    done = subprocess.run([*launch, "pyserini_jpq.train", *argv], capture_output=True, text=True)
+def launch(module, *words):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", module]
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_two_ranks_encode_a_collection(without_dropout, tiny_collection, tmp_path):
+    corpus, encoder = tiny_collection / "documents.jsonl", without_dropout / "tiny"
+    launch("pyserini_jpq.encode", "--corpus", corpus, "--encoder", encoder, "--output", tmp_path / "e", *ENCODER_FLAGS)
+    two, one = Embeddings(tmp_path / "e"), Embeddings(without_dropout / "e")
+    assert np.allclose(two.sample(1000, 0), one.sample(1000, 0), atol=1e-5)
+    assert list(two.docids()) == list(one.docids())
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
+    done = launch("pyserini_jpq.train", *flags(without_dropout, tiny_collection, "two", "--checkpoint-every", 3))
     assert run("train", *flags(without_dropout, tiny_collection, "one")) == 0
     assert run("train", *flags(without_dropout, tiny_collection, "parts", "--accumulate", 3)) == 0
     one = centroids(without_dropout, "one")
