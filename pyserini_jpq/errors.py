@@ -17,6 +17,10 @@ class RunError(JPQError):
     """A run file cannot be evaluated."""
 
 
+class DownloadError(JPQError):
+    """A file cannot be fetched, is not the published one, or its archive is not safe to unpack."""
+
+
 class EncoderError(JPQError):
     """An encoder cannot be loaded, or is not the one that an index was trained with."""
 

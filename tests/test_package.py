@@ -45,7 +45,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.unit
 def test_imports_point_down():
-    floors = {"encode": 1, "index": 2, "evaluate": 2, "train": 3, "search": 3}
+    floors = {"fetch": -1, "encode": 1, "index": 2, "evaluate": 2, "prebuilt": 3, "train": 4, "search": 4}
     for path in PACKAGE.rglob("*.py"):
         mine = path.relative_to(PACKAGE).parts[0]
         for name in imports(path):
