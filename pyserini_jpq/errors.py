@@ -45,5 +45,9 @@ class TrainingError(JPQError):
     """Training cannot start or go on."""
 
 
+class ExperimentError(JPQError):
+    """An experiment is not there, or cannot be run as it is described."""
+
+
 class InstallationError(JPQError):
     """Java or a package is missing or of a version that does not work."""

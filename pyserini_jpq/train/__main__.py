@@ -25,7 +25,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--dev-metric", default="nDCG@10", help="what is best, by a name of ir_measures")
     parser.add_argument("--output", type=Path, help="index folder to write (default: --index with .jpq for .opq)")
     parser.add_argument("--output-encoder", type=Path, help="encoder folder to write (default: encoders/NAME)")
-    parser.add_argument("--recipe", help="index card whose recipe to take")
+    parser.add_argument("--recipe", help="index card whose recipe to take (default: that of --output, if any)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if there is one")
     parser.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")
     parser.add_argument("--checkpoint-every", type=cli.positive_int, default=1000, help="steps between checkpoints")
@@ -46,16 +46,18 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if bool(args.dev_topics) != bool(args.dev_qrels):
         parser.error("--dev-topics and --dev-qrels go together")
+    args.recipe = args.recipe or _card_of_output(args)
     train(args, recipe_of(args))
 
 
 def train(args: argparse.Namespace, recipe: Recipe) -> None:
     """Train what the flags name."""
     from pyserini_jpq.files import partial_folder, refuse_existing, remove
-    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.index.folder import IndexFolder
+    from pyserini_jpq.prebuilt import obtain_index
     from pyserini_jpq.topics import read_qrels, read_topics
 
-    index = IndexFolder(find_index(args.index))
+    index = IndexFolder(obtain_index(args.index, build=True))
     output = args.output or index.path.with_name(_jpq_name(index.path.name))
     encoder_output = args.output_encoder or Path("encoders") / output.name
     if output.resolve() == index.path.resolve():
@@ -100,6 +102,14 @@ def train(args: argparse.Namespace, recipe: Recipe) -> None:
     write_index(index, trainer.model, encoder, training, output, args.overwrite)
     remove(folder)
     cli.say(f"index: {output}\nquery encoder: {encoder_output}")
+
+
+def _card_of_output(args: argparse.Namespace) -> str | None:
+    """Return the card of the index that is trained here, if there is one: its recipe is what is meant."""
+    from pyserini_jpq.catalog import has_card
+
+    name = args.output.name if args.output else _jpq_name(Path(args.index).name)
+    return name if has_card("indexes", name) else None
 
 
 def _jpq_name(name: str) -> str:
