@@ -70,7 +70,7 @@ def reproduce(experiment: Experiment, args: argparse.Namespace) -> None:
     results = runner.run(names)
     _print_scores(results)
     if args.page:
-        write_page(args.page, experiment, results, args.log)
+        write_page(args.page, experiment, {**runner.earlier(), **results}, args.log)
         cli.say(f"page: {args.page}")
     print(log_line(experiment, results))
     _refuse_failures(results)

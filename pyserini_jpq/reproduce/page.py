@@ -49,10 +49,11 @@ def render(experiment: Experiment, results: Mapping[str, Result]) -> str:
     """Return the section of an experiment as Markdown."""
     lines = [f"## {experiment.title}", "", experiment.description.strip(), ""]
     lines += [*_table(experiment, results), ""]
-    lines.append(f"By `python -m pyserini_jpq.reproduce {experiment.name}`: {machine()}.")
+    command = f"`python -m pyserini_jpq.reproduce {experiment.name}`"
+    lines.append(f"By {command}: {machine()}." if results else f"By {command}, which was not run here.")
     lines.append(
         "A figure alone is equal to what was expected, to four decimals, or nothing was; else the expected one stands "
-        "beside it. Figures in parentheses were published elsewhere and not run here."
+        "beside it. Figures in parentheses were published elsewhere, some to three decimals only, and not run here."
     )
     for name, condition in experiment.conditions.items():
         lines += ["", *_commands(name, condition, results.get(name), experiment)]

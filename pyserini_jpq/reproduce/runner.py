@@ -6,10 +6,11 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import ExperimentError
@@ -19,6 +20,7 @@ from pyserini_jpq.reproduce.scores import Score, score_run
 
 RUNS = Path("runs")
 _TIMES = "times.json"
+_RESULTS = "results.json"
 _PATIENCE = 60  # seconds that a command gets to finish its step and write a checkpoint
 
 
@@ -69,7 +71,7 @@ class Runner:
         dict of str to Result
             By condition.
         """
-        results = {}
+        results: dict[str, Result] = {}
         for name in names:
             cli.say(f"\n== {name}")
             try:
@@ -77,7 +79,20 @@ class Runner:
             except ExperimentError as problem:
                 cli.warn(str(problem))
                 results[name] = Result(problem=str(problem))
+            self._save({**self.earlier(), **results})
         return results
+
+    def earlier(self) -> dict[str, Result]:
+        """Return the results that were noted before, of the conditions that there still are."""
+        try:
+            noted = json.loads((self.folder / _RESULTS).read_text(encoding="utf-8"))
+            return {name: _result(values) for name, values in noted.items() if name in self.experiment.conditions}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _save(self, results: Mapping[str, Result]) -> None:
+        values = {name: asdict(result) for name, result in results.items()}
+        write_json_atomically(self.folder / _RESULTS, values)
 
     def run_condition(self, name: str) -> Result:
         """Make what a condition needs, search all topics, and evaluate the runs.
@@ -140,6 +155,13 @@ class Runner:
             raise ExperimentError(f"`{command}` ended with status {status}; the same command goes on from there")
         self._times[output] = round(time.monotonic() - started, 1)
         write_json_atomically(self.folder / _TIMES, self._times)
+
+
+def _result(values: dict[str, Any]) -> Result:
+    scores = {
+        key: {metric: Score(**score) for metric, score in metrics.items()} for key, metrics in values["scores"].items()
+    }
+    return Result(scores, values["seconds"], values["problem"])
 
 
 def _is_made(output: Path) -> bool:

@@ -75,6 +75,10 @@ def test_rows_scores_verdicts_page_and_log(experiment, tmp_path, capsys):
     assert f"| OPQ | 4 | {figure} | " in again and "FAIL, expected 2.0000" in again and "OKish, expected" in again
     assert again.count("\n- 20") == 2
 
+    # A row that is run alone leaves the others on the page as they were.
+    assert run("reproduce", path, "--condition", "other", "--page", "docs/tiny.md") == 0
+    assert f"| OPQ | 4 | {figure} | " in (tmp_path / "docs" / "tiny.md").read_text()
+
 
 @pytest.mark.integration
 def test_one_row_fails_the_others_are_run(experiment, tmp_path, capsys):
@@ -92,7 +96,7 @@ def test_one_row_fails_the_others_are_run(experiment, tmp_path, capsys):
     for part in ("no command 'no-such-command'", "ended with status 3", "wrote no run", "there is no never"):
         assert part in captured.err
     assert "opq\n  dev" in captured.out
-    assert [p.name for p in sorted((tmp_path / "runs" / "tiny").iterdir())] == ["run.opq.dev.txt", "times.json"]
+    assert [p.name for p in sorted((tmp_path / "runs" / "tiny").iterdir())] == ["results.json", "run.opq.dev.txt", "times.json"]
 
 
 @pytest.mark.integration
