@@ -134,6 +134,14 @@ def _swap(one: Path, other: Path) -> bool:
     return done == 0
 
 
+def link_or_copy(file: Path, target: Path) -> None:
+    """Give a file a second name, without a second copy where the disk can do that."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder with all in it, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -36,14 +36,14 @@ _HEADER_NAMES = (b"query-id", b"query_id", b"queryid", b"qid", b"query", b"topic
 
 
 def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
-    """Read topics from a file, or by a name that Pyserini knows.
+    """Read topics from a file, or by a name that a collection's card or Pyserini knows.
 
     Parameters
     ----------
     source
         A TSV file of `qid<TAB>text` lines (`.tsv`, or `.txt` as in Pyserini), a JSONL file (`.jsonl`) with one of the
-        fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`, both gzipped or not; or a name. Other files are
-        read by Pyserini.
+        fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`, both gzipped or not; or a name, of a collection's
+        card (`msmarco-passage-train`) or of Pyserini's. Other files are read by Pyserini.
     topics_format
         As in Pyserini; with any but `default`, Pyserini reads the file.
 
@@ -57,6 +57,7 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
     TopicsError
         If the file is missing or holds no query, or for the first line that cannot be used, with its number.
     """
+    source = _file_by_card(source, "topics")
     is_file = _check_source(source, "topics")
     if is_file and topics_format == "default":
         if source.lower().endswith(_JSONL):
@@ -94,6 +95,7 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     TopicsError
         If the file is missing or empty, or for the first line that cannot be used, with its number.
     """
+    source = _file_by_card(source, "qrels")
     if not _check_source(source, "qrels"):
         from pyserini_jpq import _pyserini
 
@@ -190,6 +192,15 @@ def read_run(path: str) -> dict[str, dict[str, float]]:
 def looks_like_path(source: str) -> bool:
     """Tell whether somebody who wrote this meant a file, not a name that Pyserini knows."""
     return "/" in source or os.sep in source or source.lower().endswith(_FILE_ENDINGS)
+
+
+def _file_by_card(source: str, what: str) -> str:
+    """Return the file that a collection's card gives a name, fetched if need be; else what was given."""
+    from pyserini_jpq.fetch.collection import find_topics
+
+    if os.path.exists(source) or looks_like_path(source):
+        return source
+    return str(find_topics(what, source) or source)
 
 
 def _check_source(source: str, what: str) -> bool:

@@ -9,8 +9,24 @@ import pytest
 WORDS = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti") for b in ("do", "fa", "gi", "ho", "ju")]
 
 
-def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: int = 0, dropout: float = 0.1) -> Path:
-    """Write a random transformer with a word-level tokenizer, as transformers writes them."""
+def roberta_tokenizer():
+    """Make a byte-level tokenizer like RoBERTa's: special tokens, all bytes from 4 on, two merges, and the mask."""
+    from tokenizers import pre_tokenizers
+    from transformers import RobertaTokenizer
+
+    # The letters that stand for bytes, in the order of the bytes: printable ones for themselves, others from 256 on.
+    letters = {ord(c) for c in pre_tokenizers.ByteLevel.alphabet()} & set(range(256))
+    others = iter(range(256, 512))
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    vocabulary |= {chr(b if b in letters else next(others)): 4 + b for b in range(256)}
+    vocabulary |= {"Ġa": 260, "Ġab": 261, "<mask>": 262}
+    return RobertaTokenizer(vocab=vocabulary, merges=[("Ġ", "a"), ("Ġa", "b")])
+
+
+def make_encoder(
+    folder: Path, dimension: int = 32, head: bool = False, seed: int = 0, tokenizer=None, dropout: float = 0.1
+) -> Path:
+    """Write a random transformer with a word-level tokenizer, or the one given, as transformers writes them."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig
@@ -18,14 +34,14 @@ def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: in
     torch.manual_seed(seed)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = {word: i for i, word in enumerate(special + WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+    fast = tokenizer or PreTrainedTokenizerFast(
+        tokenizer_object=words,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
@@ -33,13 +49,13 @@ def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: in
         mask_token="[MASK]",
     )
     sizes = {
-        "vocab_size": len(vocabulary),
+        "vocab_size": len(fast),
         "hidden_size": dimension,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "intermediate_size": 2 * dimension,
         "max_position_embeddings": 64,
-        "pad_token_id": 0,
+        "pad_token_id": fast.pad_token_id,
         "hidden_dropout_prob": dropout,
         "attention_probs_dropout_prob": dropout,
     }

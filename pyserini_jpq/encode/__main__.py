@@ -13,7 +13,7 @@ from pyserini_jpq.encode.source import add_encoder_flags, find_encoder, flag_cha
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
     parser = cli.parser("encode", "Encode a collection; run again after an interruption, it goes on where it stopped.")
-    parser.add_argument("--corpus", required=True, help="JSONL or TSV file, or a folder of them, gzipped or not")
+    parser.add_argument("--corpus", required=True, help="JSONL or TSV file, a folder of them, or a card")
     parser.add_argument("--encoder", required=True, help="card, folder, or Hugging Face name")
     parser.add_argument("--output", required=True, type=Path, help="folder of embeddings to write")
     parser.add_argument("--batch-size", type=cli.positive_int, default=32, help="documents encoded at once")
@@ -53,8 +53,9 @@ def main(argv: Sequence[str]) -> None:
 def encode(args: argparse.Namespace) -> None:
     """Encode what the flags name."""
     from pyserini_jpq.encode.collection import Collection
+    from pyserini_jpq.fetch.collection import find_corpus
 
-    collection = Collection(args.corpus, args.skip_empty)
+    collection = Collection(find_corpus(args.corpus), args.skip_empty)
     source = find_encoder(args.encoder).with_changes(flag_changes(args))
 
     from pyserini_jpq.encode.document import Shard, encode_collection

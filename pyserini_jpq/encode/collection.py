@@ -1,4 +1,4 @@
-"""Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's TSV."""
+"""Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's two TSVs."""
 
 import gzip
 import hashlib
@@ -7,7 +7,7 @@ import json
 import re
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from string import Formatter
@@ -22,26 +22,37 @@ ID_FIELDS = ("id", "_id", "docid")
 _JSONL = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _TSV = (".tsv", ".tsv.gz")
 # Where a folder has these, the other files in it are queries and the like, in the layouts of BEIR and of MS MARCO.
-_COLLECTION_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz")
+_COLLECTION_NAMES = (
+    *("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz"),
+    *("msmarco-docs.tsv", "msmarco-docs.tsv.gz"),
+)
+_FOUR_COLUMNS = "msmarco-docs"
 _WHITESPACE = re.compile(r"\s")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document: its external id, and its fields `title` and `text`, either of which may be empty."""
+    """A document: its external id, and its fields `title`, `text` and `url`, any of which may be empty."""
 
     docid: str
     title: str
     text: str
+    url: str = ""
 
     def render(self, template: str) -> str:
-        """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it."""
+        """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it.
+
+        A field written as `{title:keep}` keeps its separator even where it is empty.
+        """
         out = ""
         first = True
-        for position, (literal, name, _, _) in enumerate(Formatter().parse(template)):
+        for position, (literal, name, spec, _) in enumerate(Formatter().parse(template)):
             value = getattr(self, name) if name else ""
-            if value:
+            if spec == "keep":
+                out += literal + value
+                first = False
+            elif value:
                 out += ("" if first and position else literal) + value
                 first = False
             elif not name or position == 0:
@@ -78,7 +89,8 @@ class Collection:
     Parameters
     ----------
     path
-        A `.jsonl`, `.json` or `.tsv` file, gzipped or not, or a folder of such files.
+        A `.jsonl`, `.json` or `.tsv` file, gzipped or not, or a folder of such files. A file whose name begins with
+        `msmarco-docs` has the four columns docid, url, title, body; other TSVs have docid and text.
     skip_empty
         Leave out documents with neither title nor text, instead of refusing them.
 
@@ -116,7 +128,8 @@ class Collection:
                 skipped += 1
                 continue
             docids.append(_hash64(document.docid))
-            digest.update(f"{document.docid}\t{document.title}\t{document.text}\n".encode("utf-8", "surrogatepass"))
+            fields = [document.docid, document.title, document.text, *([document.url] if document.url else [])]
+            digest.update(("\t".join(fields) + "\n").encode("utf-8", "surrogatepass"))
         if not docids:
             raise CollectionError(f"{self.path} holds no document; expected one JSON object or `docid<TAB>text` a line")
         self._refuse_duplicates(np.asarray(docids, dtype=np.uint64))
@@ -125,14 +138,14 @@ class Collection:
     def _documents(self) -> Iterator[tuple[str, Document | None]]:
         """Give (file and line, document) pairs; None for a document that is left out."""
         for file in self.files:
-            parse = _parse_tsv if _has_suffix(file, _TSV) else _parse_json
+            parse = _parser_of(file)
             for number, line in enumerate(_lines(file), start=1):
                 if not line.strip():
                     continue
                 where = f"{file} line {number}"
                 document = parse(line, where)
                 _check_docid(document.docid, where)
-                if not (document.title or document.text):
+                if not (document.title or document.text or document.url):
                     if not self.skip_empty:
                         raise CollectionError(
                             f"{where}: document {document.docid!r} has no text; mend it, or give --skip-empty"
@@ -191,6 +204,12 @@ def _lines(path: Path) -> Iterator[str]:
             raise CollectionError(f"{path} after line {number} is no whole gzip file: {problem}") from None
 
 
+def _parser_of(file: Path) -> Callable[[str, str], Document]:
+    if not _has_suffix(file, _TSV):
+        return _parse_json
+    return _parse_msmarco_docs if file.name.startswith(_FOUR_COLUMNS) else _parse_tsv
+
+
 def _parse_json(line: str, where: str) -> Document:
     try:
         found = json.loads(line)
@@ -220,6 +239,15 @@ def _parse_tsv(line: str, where: str) -> Document:
     if not tab:
         raise CollectionError(f"{where} has no tab; expected `docid<TAB>text`")
     return Document(docid, "", text.strip())
+
+
+def _parse_msmarco_docs(line: str, where: str) -> Document:
+    columns = line.split("\t")
+    if len(columns) != 4:
+        raise CollectionError(f"{where} has {len(columns)} columns; expected `docid<TAB>url<TAB>title<TAB>body`")
+    # Only the end is trimmed, as the released code of STAR and JPQ does: token ids depend on white space in front.
+    docid, url, title, body = (column.rstrip() for column in columns)
+    return Document(docid, title, body, url)
 
 
 def _check_docid(docid: str, where: str) -> None:

@@ -60,6 +60,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_complete(folder: Path) -> bool:
+    """Tell whether a folder holds embeddings of all documents."""
+    try:
+        Embeddings(folder)
+    except EmbeddingsError:
+        return False
+    return True
+
+
 class Embeddings:
     """Embeddings on disk, opened for reading; rows come in blocks and are never all in memory.
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard, TextSide
+from pyserini_jpq.encode.old_roberta import OldRobertaTokenizer, follows_old_rules
 from pyserini_jpq.encode.weights import backbone_location, quiet_transformers
 from pyserini_jpq.errors import EncoderError
 
@@ -38,6 +39,9 @@ class Tower(nn.Module):
         self.card = card
         self.backbone = backbone
         self.tokenizer = tokenizer
+        self._old_tokenizer: OldRobertaTokenizer | None = None
+        if follows_old_rules(card):
+            self._old_tokenizer = OldRobertaTokenizer(tokenizer, bool(card.tokenizer_options.get("add_prefix_space")))
 
     @classmethod
     def load(cls, card: EncoderCard, folder: Path | None = None) -> "Tower":
@@ -84,16 +88,19 @@ class Tower(nn.Module):
 
     def tokenize(self, texts: Sequence[str], side: TextSide) -> list[list[int]]:
         """Turn texts into token ids, cut to the side's length, without padding."""
-        texts = [self._prepare(text, side) for text in texts]
         if not texts:
             return []
+        texts = [self._prepare(text, side) for text in texts]
+        longest = min(side.max_length, self._most_positions())
+        if self._old_tokenizer is not None:
+            return self._old_tokenizer.encode(texts, longest, side.special_tokens)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             encoded = self.tokenizer(
                 texts,
                 add_special_tokens=side.special_tokens,
                 truncation=True,
-                max_length=min(side.max_length, self._most_positions()),
+                max_length=longest,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )
@@ -152,10 +159,6 @@ class Tower(nn.Module):
         (folder / ENCODER_FOLDER_CARD).write_text(text, encoding="utf-8")
 
     def _prepare(self, text: str, side: TextSide) -> str:
-        # Today's RoBERTa tokenizers ignore do_lower_case, which the old ones that STAR and ANCE came with obeyed:
-        # character by character (a Greek final sigma stays what it was), and without white space at the end.
-        if self.card.architecture == "ance" and self.card.tokenizer_options.get("do_lower_case"):
-            text = "".join(character.lower() for character in text).rstrip()
         masks = self.tokenizer.mask_token * side.max_length if side.mask_padding else ""
         return side.prefix + text + masks
 

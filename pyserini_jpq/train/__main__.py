@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyserini_jpq import cli
+from pyserini_jpq.train.naming import jpq_name
 from pyserini_jpq.train.recipe import Recipe, add_recipe_flags, recipe_of
 
 
@@ -22,7 +23,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--scores", help="file of `qid docid score` lines of a stronger model, for --loss margin-mse")
     parser.add_argument("--output", type=Path, help="index folder to write (default: --index with .jpq for .opq)")
     parser.add_argument("--output-encoder", type=Path, help="encoder folder to write (default: encoders/NAME)")
-    parser.add_argument("--recipe", help="index card whose recipe to take")
+    parser.add_argument("--recipe", help="index card whose recipe to take (default: that of --output, if any)")
     parser.add_argument("--overwrite", action="store_true", help="replace what the outputs hold")
     _add_dev_flags(parser)
     _add_checkpoint_flags(parser)
@@ -78,6 +79,7 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if bool(args.dev_topics) != bool(args.dev_qrels):
         parser.error("--dev-topics and --dev-qrels go together")
+    args.recipe = args.recipe or _card_of_output(args)
     recipe = recipe_of(args)
     if (recipe.loss == "margin-mse") != bool(args.scores):
         parser.error("--loss margin-mse and --scores go together")
@@ -93,6 +95,14 @@ def train(args: argparse.Namespace, recipe: Recipe) -> None:
     from pyserini_jpq.train.command import train_and_write
 
     train_and_write(args, recipe)
+
+
+def _card_of_output(args: argparse.Namespace) -> str | None:
+    """Return the card of the index that is trained here, if there is one: its recipe is what is meant."""
+    from pyserini_jpq.catalog import has_card
+
+    name = args.output.name if args.output else jpq_name(Path(args.index).name)
+    return name if has_card("indexes", name) else None
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from pyserini_jpq.catalog import ENCODER_FOLDER_CARD
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, OutputError, TrainingError
 from pyserini_jpq.files import refuse_existing, remove, write_json_atomically
-from pyserini_jpq.index.folder import MANIFEST, IndexFolder, find_index
+from pyserini_jpq.index.folder import MANIFEST, IndexFolder
+from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.topics import read_qrels, read_scores, read_topics
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
+from pyserini_jpq.train.naming import jpq_name
 from pyserini_jpq.train.output import write_encoder, write_index
 from pyserini_jpq.train.recipe import Recipe
 from pyserini_jpq.train.setup import Materials, make_trainer
@@ -33,8 +35,8 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     JPQError
         If anything that the flags name cannot be used.
     """
-    index = IndexFolder(find_index(args.index))
-    output = args.output or index.path.with_name(_jpq_name(index.path.name))
+    index = IndexFolder(obtain_index(args.index, build=True))
+    output = args.output or index.path.with_name(jpq_name(index.path.name))
     encoder_output = args.output_encoder or Path("encoders") / output.name
     folder = training_folder(output)
     _check_outputs(index.path, output, encoder_output)
@@ -149,10 +151,6 @@ def _write(
     }
     encoder = write_encoder(trainer.model, encoder_output, overwrite=True)
     write_index(index, trainer.model, encoder, training, trainer.log.path, output, args.overwrite)
-
-
-def _jpq_name(name: str) -> str:
-    return name.replace(".opq", ".jpq") if ".opq" in name else f"{name}.jpq"
 
 
 def _fingerprint(materials: Materials, recipe: Recipe, args: argparse.Namespace) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def test_every_field_is_a_flag():
 
 
 @pytest.mark.parametrize(
-    "words", [("--loss", "nosuch"), ("--train-centroids", "maybe"), ("--lr", "0"), ("--warmup", "-1"), ("--epochs", "x")]
+    "words",
+    [("--loss", "nosuch"), ("--train-centroids", "maybe"), ("--lr", "0"), ("--warmup", "-1"), ("--epochs", "x")],
 )
 def test_bad_flags(words, capsys):
     with pytest.raises(SystemExit):
