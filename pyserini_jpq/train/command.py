@@ -46,7 +46,7 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     refuse_existing(encoder_output, args.overwrite or was_writing, ENCODER_FOLDER_CARD)
     queries, coverage = _queries(args, recipe, index.docids())
     embeddings = find_embeddings(index, args.embeddings)
-    recipe = recipe.for_data(coverage.judgements / coverage.queries, embeddings is not None)
+    recipe = recipe.for_data(coverage.queries, coverage.judgements, embeddings is not None)
     materials = Materials(
         index,
         queries,

@@ -15,6 +15,11 @@ NEGATIVES = ("live", "static", "brute-force", "random")
 
 SPARSE = 3.0
 """Labelled positives of a query, on average, below which labels are sparse: most relevant documents have none."""
+SPARSE_WEIGHT = 1.0
+"""Of the distillation beside a loss that learns from sparse labels."""
+STEPS = 750
+"""Steps that training aims at where nobody says how many epochs; more bring little (docs/training.md)."""
+FEWEST_EPOCHS, MOST_EPOCHS = 2, 6
 
 
 def _option(default: Any, kind: Any, text: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -45,7 +50,7 @@ class Recipe:
     times the largest of the paper, which has a hundred times as many steps. Recipes of the paper come by index card.
     """
 
-    epochs: int = _option(6, cli.positive_int, "times that every training query is seen")
+    epochs: int | None = _option(None, cli.positive_int, "times that every training query is seen")
     batch_size: int = _option(32, cli.positive_int, "queries a step")
     loss: str = _option("lambda-rr", str, "what is minimised", LOSSES)
     distill_weight: float | None = _option(
@@ -71,20 +76,24 @@ class Recipe:
     )
     seed: int = _option(42, cli.seed, "of the order of queries and of dropout")
 
-    def for_data(self, judgements_per_query: float, has_embeddings: bool) -> "Recipe":
+    def for_data(self, queries: int, judgements: int, has_embeddings: bool) -> "Recipe":
         """Return the recipe with what is left to the data decided.
 
         Parameters
         ----------
-        judgements_per_query
-            Labelled positives of a query, on average.
+        queries
+            Training queries.
+        judgements
+            Labelled positives of all of them.
         has_embeddings
             Whether the uncompressed embeddings are at hand, without which there is no dense teacher.
         """
-        if not self.learns_from_labels or self.distill_weight is not None:
-            return self
-        is_sparse = judgements_per_query < SPARSE
-        return dataclasses.replace(self, distill_weight=1.0 if is_sparse and has_embeddings else 0.0)
+        epochs = self.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / self.steps_per_epoch(queries))))
+        weight = self.distill_weight
+        if weight is None:
+            is_sparse = self.learns_from_labels and judgements < SPARSE * queries
+            weight = SPARSE_WEIGHT if is_sparse and has_embeddings else 0.0
+        return dataclasses.replace(self, epochs=epochs, distill_weight=weight)
 
     @property
     def needs_embeddings(self) -> bool:
@@ -105,10 +114,6 @@ class Recipe:
     def steps_per_epoch(self, queries: int) -> int:
         """Return the number of steps in which every query is seen once."""
         return -(-queries // self.batch_size)
-
-    def total_steps(self, queries: int) -> int:
-        """Return the number of steps for that many training queries."""
-        return self.epochs * self.steps_per_epoch(queries)
 
     def warmup_steps(self, total: int) -> int:
         """Return the steps over which learning rates rise."""

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.tower import Tower
@@ -104,7 +105,7 @@ def encode_all(tower: Tower, texts: Sequence[str]) -> torch.Tensor:
     tower.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors = torch.empty(len(texts), tower.dimension)
-    for start in range(0, len(order), _BATCH):
+    for start in tqdm(range(0, len(order), _BATCH), desc="encoding queries", unit=" batches", delay=2, leave=False):
         part = order[start : start + _BATCH]
         vectors[part] = tower.encode_queries([texts[i] for i in part]).float().cpu()
     tower.train(was_training)

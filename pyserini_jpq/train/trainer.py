@@ -108,7 +108,7 @@ class Trainer:
         self.pace = pace
         self.ranks = ranks
         self.device = model.codes.device
-        self.total = recipe.epochs * batches.per_epoch
+        self.total = (recipe.epochs or 1) * batches.per_epoch
         self.optimizer = make_optimizer(model, recipe)
         self.schedule = make_schedule(self.optimizer, recipe, self.total)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=pace.dtype == torch.float16)
