@@ -96,7 +96,11 @@ def test_one_row_fails_the_others_are_run(experiment, tmp_path, capsys):
     for part in ("no command 'no-such-command'", "ended with status 3", "wrote no run", "there is no never"):
         assert part in captured.err
     assert "opq\n  dev" in captured.out
-    assert [p.name for p in sorted((tmp_path / "runs" / "tiny").iterdir())] == ["results.json", "run.opq.dev.txt", "times.json"]
+    assert [p.name for p in sorted((tmp_path / "runs" / "tiny").iterdir())] == [
+        "results.json",
+        "run.opq.dev.txt",
+        "times.json",
+    ]
 
 
 @pytest.mark.integration
