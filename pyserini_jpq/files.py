@@ -1,6 +1,7 @@
 """Writing files and folders so that they are there whole or not at all."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from typing import Any
 from pyserini_jpq.errors import OutputError
 
 _READ_BYTES = 1 << 20
+# Of Linux's renameat2(2): paths are relative to the working folder; swap the two names.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def sha256_of(path: Path) -> str:
@@ -51,16 +54,43 @@ def refuse_existing(output: Path, overwrite: bool) -> None:
 
 
 def move_into_place(prepared: Path, final: Path) -> None:
-    """Rename a finished folder or file to its final place; what was there stays until the last moment."""
+    """Rename a finished folder or file to its final place; what was there stays until the last moment.
+
+    On Linux the two are swapped in one step. Elsewhere there is a moment between two renames; if the process is killed
+    in it, `put_back` brings the old one back.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
+    put_back(final)
     if not final.exists():
         os.rename(prepared, final)
-        return
-    old = final.with_name(f".{final.name}.replaced")
-    remove(old)
-    os.rename(final, old)
-    os.rename(prepared, final)
-    remove(old)
+    elif _swap(prepared, final):
+        remove(prepared)
+    else:
+        old = _replaced(final)
+        remove(old)
+        os.rename(final, old)
+        os.rename(prepared, final)
+        remove(old)
+
+
+def put_back(final: Path) -> None:
+    """Bring back what `move_into_place` was about to replace, if the process was killed between its two renames."""
+    if not final.exists() and _replaced(final).exists():
+        os.rename(_replaced(final), final)
+
+
+def _replaced(final: Path) -> Path:
+    return final.with_name(f".{final.name}.replaced")
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where system or file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    done: int = renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return done == 0
 
 
 def link_or_copy(file: Path, target: Path) -> None:

@@ -87,6 +87,50 @@ def tiny_collection(tmp_path_factory):
     return folder
 
 
+ENCODER = {"name": "tiny", "card": {"backbone": "nowhere/tiny"}, "sha256": "0" * 64}
+
+
+def make_embeddings(folder: Path, vectors, docids, encoder=None, rows: int = 16384) -> Path:
+    """Write a folder of embeddings, [N, D] float32, as encode writes it, so many rows a file."""
+    import numpy as np
+
+    from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, row_file
+
+    folder.mkdir(parents=True)
+    manifest = {"schema": SCHEMA, "documents": len(vectors), "dimension": vectors.shape[1]}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "encoder": encoder or ENCODER}))
+    for start in range(0, len(vectors), rows):
+        file = row_file(folder, start)
+        np.save(file.npy, vectors[start : start + rows])
+        file.docid.write_text("".join(f"{docid}\n" for docid in docids[start : start + rows]))
+    return folder
+
+
+def make_index(folder: Path, vectors, docids, m: int = 4, trained: bool = True, encoder=None) -> Path:
+    """Write an index of vectors, [N, D] float32; `trained` moves centroids after assignment, as training does."""
+    import faiss
+    import numpy as np
+
+    from pyserini_jpq.index.assign import Assigner
+    from pyserini_jpq.index.faiss import to_faiss
+    from pyserini_jpq.index.folder import Manifest, write_manifest
+    from pyserini_jpq.quantizer import ProductQuantizer
+
+    rng = np.random.default_rng(0)
+    d = vectors.shape[1]
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0].astype(np.float32)
+    centroids = (vectors[:256] @ rotation.T).reshape(256, m, -1).transpose(1, 0, 2).copy()
+    moved = centroids + rng.normal(scale=0.3 * trained, size=centroids.shape).astype(np.float32)
+    codes = Assigner(ProductQuantizer(rotation, centroids)).assign(vectors)
+    folder.mkdir(parents=True)
+    faiss.write_index(to_faiss(ProductQuantizer(rotation, moved), codes), str(folder / "index"))
+    np.save(folder / "initial_centroids.npy", centroids)
+    (folder / "docid").write_text("".join(f"{docid}\n" for docid in docids))
+    encoder = encoder or ENCODER
+    write_manifest(folder, Manifest(len(vectors), d, m, 8, m, encoder, encoder, {} if trained else None))
+    return folder
+
+
 def run(module: str, *words: object) -> int:
     """Run a command of ours in this process and return its exit status."""
     import importlib

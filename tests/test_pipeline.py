@@ -33,6 +33,7 @@ def test_training_moves_centroids_only(built):
     assert not np.array_equal(old.centroids, new.centroids)
     assert np.array_equal(after.initial_centroids(), old.centroids)
     assert before.docids() == after.docids()
+    assert before.embeddings().samefile(built / "embeddings") and after.embeddings().samefile(built / "embeddings")
     assert after.manifest.query_encoder["sha256"] != after.manifest.document_encoder["sha256"]
     history = after.manifest.training["history"]
     assert max(h["dev"] for h in history) >= history[0]["dev"]
@@ -150,11 +151,11 @@ def test_index_refuses_what_cannot_be(built, tmp_path, capsys):
 
 
 def test_interrupted_index_goes_on(built, tmp_path, monkeypatch):
-    from pyserini_jpq.index import build
+    from pyserini_jpq.index import writing
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "BLOCK", 64)
-        assign, calls = build.Assigner.assign, []
+        patch.setattr(writing, "BLOCK", 64)
+        assign, calls = writing.Assigner.assign, []
 
         def interrupted(self, block):
             calls.append(len(block))
@@ -162,12 +163,12 @@ def test_interrupted_index_goes_on(built, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return assign(self, block)
 
-        patch.setattr(build.Assigner, "assign", interrupted)
+        patch.setattr(writing.Assigner, "assign", interrupted)
         flags = ("index", "--embeddings", built / "embeddings", "--output", tmp_path / "i", "--m", 4)
         assert run(*flags) == 130 and not (tmp_path / "i").exists()
         assert run(*flags) == 0
-        # 300 rows in blocks of 64, of which two were done; the second is done again, in case it was cut off.
-        assert len(calls) == 3 + 4
+        # 300 rows in blocks of 64, of which two were done.
+        assert len(calls) == 3 + 3
     codes = from_faiss(index := read_faiss(tmp_path / "i" / "index"), "i")[1]
     expected = from_faiss(other := read_faiss(built / "x.opq-m4" / "index"), "x")[1]
     assert np.array_equal(codes, expected) and index.ntotal == other.ntotal
@@ -313,7 +314,7 @@ def test_full_disk_is_one_line(built, tiny_collection, tmp_path, capsys, monkeyp
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(build, "_write_docids", full)
+    monkeypatch.setattr(build, "write_docids", full)
     flags = ("index", "--embeddings", built / "embeddings", "--output", tmp_path / "i", "--m", 4)
     assert run(*flags) == 2 and "no space left" in error_of(capsys)
     monkeypatch.undo()

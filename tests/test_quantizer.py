@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
-from pyserini_jpq.index.faiss import Assigner, file_frame, from_faiss, parts_of, to_faiss
+from pyserini_jpq.index.assign import Assigner
+from pyserini_jpq.index.faiss import file_frame, from_faiss, parts_of, to_faiss
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.quantizer import ProductQuantizer
 

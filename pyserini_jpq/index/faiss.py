@@ -82,8 +82,8 @@ def read_faiss(path: Path) -> Any:
 
     try:
         return faiss.read_index(str(path))
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
+    except (RuntimeError, MemoryError) as problem:
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
         raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
 
 
@@ -108,23 +108,6 @@ def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
     size = inner.ntotal * pq.code_size
     codes = faiss.rev_swig_ptr(inner.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
     return quantizer, codes.reshape(inner.ntotal, pq.code_size)
-
-
-class Assigner:
-    """Assigns codes with faiss: `ProductQuantizer.assign`, on all cores."""
-
-    def __init__(self, quantizer: ProductQuantizer) -> None:
-        import faiss
-
-        self._quantizer = quantizer
-        self._index: Any = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits)
-        set_centroids(self._index, quantizer.centroids)
-        self._index.is_trained = True
-
-    def assign(self, vectors: Floats) -> Codes:
-        """Return the codes of vectors, [n, D] float32 to [n, M] uint8."""
-        codes: Codes = self._index.sa_encode(np.ascontiguousarray(self._quantizer.rotate(vectors)))
-        return codes
 
 
 def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, bytes]:

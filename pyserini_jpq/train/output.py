@@ -11,7 +11,7 @@ from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.files import new_folder
 from pyserini_jpq.index.encoders import entry_for
 from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
-from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, write_manifest
+from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
 from pyserini_jpq.train.model import JPQModel
 
 
@@ -43,10 +43,12 @@ def write_index(
 
     whole = read_faiss(source.path / INDEX)
     _, codes = from_faiss(whole, source.path)
+    embeddings = source.embeddings()
     manifest = dataclasses.replace(
         source.manifest,
         query_encoder=entry_for(encoder, model.tower.weights_sha256(), output),
         training=training,
+        embeddings=seen_from(output, embeddings) if embeddings else None,
     )
     with new_folder(output, overwrite) as folder:
         faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
