@@ -37,6 +37,10 @@ class IndexFolderError(JPQError):
     """An index folder is incomplete, damaged, or of an unknown version."""
 
 
+class ConversionError(JPQError):
+    """A file of another format cannot be converted: unknown, damaged, unsafe, or not to be had in ours."""
+
+
 class OutputError(JPQError):
     """An output exists already, or cannot be written."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pyserini_jpq"
-COMMANDS = ["encode", "index", "train", "search", "evaluate", "reproduce"]
+COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "reproduce"]
 
 
 @pytest.mark.integration

@@ -82,8 +82,8 @@ def read_faiss(path: Path) -> Any:
 
     try:
         return faiss.read_index(str(path))
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
+    except (RuntimeError, MemoryError) as problem:
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
         raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
 
 

@@ -67,7 +67,13 @@ def kept(codes: Codes, rows: np.ndarray) -> Iterator[Block]:
         yield len(part), partial(codes.__getitem__, part)
 
 
-def write_codes(folder: Path, quantizer: ProductQuantizer, documents: int, blocks: Iterable[Block]) -> None:
+def write_codes(
+    folder: Path,
+    quantizer: ProductQuantizer,
+    documents: int,
+    blocks: Iterable[Block],
+    what: str = "assigning codes",
+) -> None:
     """Write the faiss file: its head, the codes block by block, its tail; memory holds one block.
 
     Parameters
@@ -80,13 +86,15 @@ def write_codes(folder: Path, quantizer: ProductQuantizer, documents: int, block
         Number of documents N.
     blocks
         The codes of N rows in all.
+    what
+        What the progress bar says.
     """
     head, tail = file_frame(quantizer, documents)
     path = folder / INDEX
     with open(path, "r+b" if path.exists() else "w+b") as file:
         done = _rows_done(file, head, quantizer.m, documents)
         row = 0
-        with tqdm(total=documents, desc="assigning codes", unit=" documents") as progress:
+        with tqdm(total=documents, desc=what, unit=" documents") as progress:
             for rows, codes in blocks:
                 if row + rows > done:
                     file.write(codes()[max(0, done - row) :].tobytes())
