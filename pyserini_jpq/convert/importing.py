@@ -171,7 +171,8 @@ def _manifest(
         m=quantizer.m,
         bits=quantizer.bits,
         bytes_per_document=quantizer.bytes_per_document,
-        document_encoder=_entry(document, output),
+        # Only the query encoder's folder is followed when the index is used, and kept right when it is moved.
+        document_encoder={**_entry(document, output), "folder": None},
         query_encoder=_entry(query, output),
     )
 

@@ -30,7 +30,9 @@ def vectors_of(rows, d, seed=0):
 def published(request, tmp_path_factory):
     """An index before the authors' training and after it, in files as they write them."""
     folder, m = tmp_path_factory.mktemp("authors"), request.param
-    index = authors_index(vectors_of(700, SIZES[m]), m)
+    vectors = vectors_of(700, SIZES[m])
+    vectors[600:] = vectors[:100]  # as there are passages that come twice: their scores are equal
+    index = authors_index(vectors, m)
     faiss.write_index(index, str(folder / "before.index"))
     train_as_authors(index, m)
     faiss.write_index(index, str(folder / "after.index"))
@@ -94,11 +96,11 @@ def test_documents_are_appended_where_the_first_index_is_given(published, tmp_pa
     folder, m = published
     index = import_jpq(folder / "after.index", tmp_path / "x", initial_index=folder / "before.index")
     assert index.manifest.initial_centroids_known
-    new = Embeddings(make_embeddings(tmp_path / "e", vectors_of(700, SIZES[m]), [f"n{i}" for i in range(700)]))
+    new = Embeddings(make_embeddings(tmp_path / "e", vectors_of(600, SIZES[m]), [f"n{i}" for i in range(600)]))
     change_index(index, new, any_encoder=True)
     codes = from_faiss(whole := read_faiss(tmp_path / "x" / "index"), "x")[1]
     # The same vectors again get the codes that faiss gave them, but for near ties.
-    assert np.mean(codes[:700] == codes[700:]) > 0.999 and whole.ntotal == 1400
+    assert np.mean(codes[:600] == codes[700:]) > 0.999 and whole.ntotal == 1300
     export_jpq(IndexFolder(tmp_path / "x"), tmp_path / "initial.index", initial=True)
     again = read_foreign(tmp_path / "initial.index")
     assert np.array_equal(again.quantizer.centroids, index.initial_centroids())
