@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: cards inside the wheel, the .pth file that gives pyserini a Java, the C++ extension."""
+"""What pyproject.toml cannot say: cards in the wheel, the .pth file that gives pyserini a Java, the C++ extension."""
 
 import glob
 import os

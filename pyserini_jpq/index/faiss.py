@@ -70,8 +70,16 @@ def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
     raise IndexFolderError(f"{where} is no rotation followed by an IndexPQ with inner product, but {type(index)}")
 
 
-def read_faiss(path: Path) -> Any:
+def read_faiss(path: Path, mapped: bool = False) -> Any:
     """Read an index file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mapped
+        Leave the codes on disk, mapped into memory: opening is instant, and processes share them. Such an index is
+        for reading only.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def read_faiss(path: Path) -> Any:
     import faiss
 
     try:
-        return faiss.read_index(str(path))
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as problem:
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
         raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None

@@ -1,5 +1,6 @@
 """The Python side of the scan: checks of shapes and values, and one line where the extension is missing."""
 
+import importlib
 import os
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,11 @@ KERNEL_VARIABLE = "PYSERINI_JPQ_KERNEL"
 def available() -> bool:
     """Tell whether the compiled extension is there."""
     return _native() is not None
+
+
+def turned_off() -> bool:
+    """Tell whether the user asked to do without the extension."""
+    return os.environ.get(KERNEL_VARIABLE) == "off"
 
 
 def kernels() -> list[str]:
@@ -107,11 +113,9 @@ class PQScanner:
 
 
 def _native() -> ModuleType | None:
-    if os.environ.get(KERNEL_VARIABLE) == "off":
+    if turned_off():
         return None
     try:
-        from pyserini_jpq.scan import _native as native  # type: ignore[attr-defined]
+        return importlib.import_module("pyserini_jpq.scan._native")
     except ImportError:
         return None
-    module: ModuleType = native
-    return module

@@ -8,11 +8,13 @@ import numpy as np
 
 from pyserini_jpq import _pyserini
 from pyserini_jpq.errors import JPQError
+from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.faiss import read_faiss
-from pyserini_jpq.index.folder import INDEX, IndexFolder, find_index
+from pyserini_jpq.index.folder import DOCID, INDEX, IndexFolder, find_index
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder
+from pyserini_jpq.search.engine import speed_up
 
 _FaissSearcher: Any = _pyserini.faiss_searcher_base()
 
@@ -72,12 +74,14 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances, faiss_device=faiss_device
         )
 
-    def load_index(self, index_dir: str) -> tuple[Any, list[str]]:
+    def load_index(self, index_dir: str) -> tuple[Any, Docids]:
         """Return the faiss index and the docids; Pyserini calls this on opening."""
+        docids = Docids(self.folder.path / DOCID, self.folder.manifest.documents)
         if self.faiss_device == "cpu":
-            return read_faiss(Path(index_dir) / INDEX), self.folder.docids()
+            path = Path(index_dir) / INDEX
+            return speed_up(read_faiss(path, mapped=True), str(path)), docids
         index, _ = super().load_index(index_dir)
-        return index, self.folder.docids()
+        return index, docids
 
     def search(self, query: Any, k: int = 10, threads: int = 1, **options: Any) -> Any:
         """Search for a query text or vector; Pyserini's parameters and result.

@@ -36,7 +36,8 @@ AVX2 inline void transpose_strip(const std::uint8_t *codes, std::size_t m, std::
     for (int i = 0; i < 16; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i *>(tile + i * kTile), rows[i]);
 }
 
-AVX2 void transpose_avx2(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+AVX2 void transpose_avx2(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
+    fetch(ahead, m / 2);
     for (std::size_t start = 0; start < kTile; start += 32) {
         std::size_t j = 0;
         for (; j + 16 <= m; j += 16) transpose_strip(codes + start * m + j, m, tile + j * kTile + start);
@@ -77,12 +78,13 @@ AVX2 inline std::uint32_t at_least(const std::uint16_t *values, __m256i limit) {
     return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(hits, 0xd8)));
 }
 
-AVX2 bool add_up_avx2(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
-                      Sums *sums) {
+AVX2 bool add_up_avx2(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
+                      std::uint16_t threshold, Sums *sums) {
     const __m256i limit = _mm256_set1_epi16(static_cast<short>(threshold));
     std::uint32_t any = 0;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         const std::uint8_t *tile = tiles + t * tile_bytes(m);
+        if (ahead) fetch(ahead + t * 32 * m, m / 2);
         __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         for (std::size_t j = 0; j < m; ++j)
@@ -141,10 +143,16 @@ AVX512 inline void transpose_strip_512(const std::uint8_t *codes, std::size_t m,
         if (whole || i < columns) _mm512_store_si512(tile + i * kTile, rows[i]);
 }
 
-AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
+AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
     std::size_t j = 0;
-    for (; j + 16 <= m; j += 16) transpose_strip_512<true>(codes + j, m, 16, tile + j * kTile);
-    if (j < m) transpose_strip_512<false>(codes + j, m, m - j, tile + j * kTile);
+    for (; j + 16 <= m; j += 16) {
+        fetch(ahead + 32 * j, 8);
+        transpose_strip_512<true>(codes + j, m, 16, tile + j * kTile);
+    }
+    if (j < m) {
+        fetch(ahead + 32 * j, (m - j) / 2);
+        transpose_strip_512<false>(codes + j, m, m - j, tile + j * kTile);
+    }
 }
 
 // Take the sums of even and odd documents apart and compare them; write them only where one reaches the threshold.
@@ -181,13 +189,14 @@ AVX512 inline __m512i look_up_words(const __m512i *table, __m512i codes) {
 }
 
 AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables,
-                          std::uint16_t threshold, Sums *sums) {
+                          const std::uint8_t *ahead, std::uint16_t threshold, Sums *sums) {
     const __m512i low_byte = _mm512_set1_epi16(255);
     __m512i even[kTilesInGroup], odd[kTilesInGroup];
 #pragma GCC unroll 8
     for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = odd[t] = _mm512_setzero_si512();
     for (std::size_t j = 0; j < m; ++j) {
         __m512i table[4];
+        if (ahead) fetch(ahead + 256 * j, 4);
 #pragma GCC unroll 4
         for (int part = 0; part < 4; ++part) table[part] = _mm512_loadu_si512(tables + j * kTable + 64 * part);
 #pragma GCC unroll 8
@@ -204,13 +213,14 @@ AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::u
 
 // ---- AVX-512 VBMI: two permutations of bytes hold the whole table in four registers
 
-VBMI bool add_up_vbmi(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, std::uint16_t threshold,
-                      Sums *sums) {
+VBMI bool add_up_vbmi(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
+                      std::uint16_t threshold, Sums *sums) {
     __m512i all[kTilesInGroup], odd[kTilesInGroup];
 #pragma GCC unroll 8
     for (std::size_t t = 0; t < kTilesInGroup; ++t) all[t] = odd[t] = _mm512_setzero_si512();
     for (std::size_t j = 0; j < m; ++j) {
         const std::uint8_t *table = tables + j * kTable;
+        if (ahead) fetch(ahead + 256 * j, 4);
         const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 64),
                       third = _mm512_loadu_si512(table + 128), fourth = _mm512_loadu_si512(table + 192);
 #pragma GCC unroll 8

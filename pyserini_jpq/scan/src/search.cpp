@@ -20,7 +20,7 @@ constexpr std::size_t kBlockBytes = 128 << 10;    // of codes that all queries o
 constexpr std::size_t kMostQueries = 32;          // of a batch: their tables must stay in the caches, too
 constexpr std::size_t kPoolBytes = 512 << 20;     // of candidates; fewer queries at once where k is very large
 constexpr std::size_t kFewestCandidates = 1024;
-constexpr std::size_t kAhead = 16 << 10;          // bytes fetched ahead: the rows of a tile are no stream to the processor
+constexpr std::size_t kCandidatesPerHit = 6;      // gathered before the threshold rises: larger means fewer exact scores
 constexpr std::size_t kInterleaved = 8;           // documents scored at once, since one sum is a chain of additions
 
 struct Hit {
@@ -59,7 +59,7 @@ struct Query {
 class Candidates {
 public:
     Candidates(const Codes &codes, Query *query, std::size_t hits)
-        : codes_(codes), query_(query), hits_(hits), capacity_(std::max(2 * hits, kFewestCandidates) + kGroup) {}
+        : codes_(codes), query_(query), hits_(hits), capacity_(std::max(kCandidatesPerHit * hits, kFewestCandidates) + kGroup) {}
 
     std::uint16_t threshold() {
         const float kth = query_->kth.load(std::memory_order_relaxed);
@@ -161,7 +161,7 @@ private:
 class Worker {
 public:
     Worker(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries, std::size_t hits)
-        : kernel_(kernel), codes_(codes), groups_(groups_in_block(codes.m)),
+        : kernel_(kernel), codes_(codes), groups_(groups_in_block(codes.m, queries->size())),
           tiles_(zeros(groups_ * kTilesInGroup * tile_bytes(codes.m))), padded_(kTile * codes.m) {
         for (Query &query : *queries) {
             bytes_.push_back(query.bytes);
@@ -169,16 +169,17 @@ public:
         }
     }
 
-    static std::size_t groups_in_block(std::size_t m) {
-        return std::max<std::size_t>(1, kBlockBytes / (kTilesInGroup * tile_bytes(m)));
+    // One query reads and computes by turns, so in small steps; several share what was turned round, as much as fits.
+    static std::size_t groups_in_block(std::size_t m, std::size_t queries) {
+        return queries == 1 ? 1 : std::max<std::size_t>(1, kBlockBytes / (kTilesInGroup * tile_bytes(m)));
     }
 
     void run(std::atomic<std::size_t> *next_block) {
         const std::size_t size = groups_ * kGroup;
-        for (;;) {
-            const std::size_t start = next_block->fetch_add(1, std::memory_order_relaxed) * size;
-            if (start >= codes_.documents) break;
-            filter(start, std::min(codes_.documents, start + size));
+        const auto take = [&] { return next_block->fetch_add(1, std::memory_order_relaxed) * size; };
+        for (std::size_t start = take(), next; start < codes_.documents; start = next) {
+            next = take();
+            filter(start, std::min(codes_.documents, start + size), next < codes_.documents ? next : start);
         }
         for (Candidates &of_query : candidates) of_query.settle();
     }
@@ -186,38 +187,37 @@ public:
     std::vector<Candidates> candidates;
 
 private:
-    void filter(std::size_t start, std::size_t end) {
+    // Filter a block, and meanwhile fetch the one that comes next.
+    void filter(std::size_t start, std::size_t end, std::size_t next) {
         const std::size_t groups = (end - start + kGroup - 1) / kGroup;
-        for (std::size_t group = 0; group < groups; ++group) turn(start + group * kGroup, end, tiles_of(group));
+        const std::uint8_t *ahead = codes_.rows + next * codes_.m;
+        const std::size_t half = kGroup * codes_.m / 2;
+        for (std::size_t group = 0; group < groups; ++group)
+            turn(start + group * kGroup, end, ahead + 2 * group * half, tiles_of(group));
         Sums sums;
         for (std::size_t q = 0; q < candidates.size(); ++q)
-            for (std::size_t group = 0; group < groups; ++group)
-                if (kernel_.add_up(tiles_of(group), codes_.m, bytes_[q], candidates[q].threshold(), &sums))
+            for (std::size_t group = 0; group < groups; ++group) {
+                const std::uint8_t *second_half = q == 0 ? ahead + (2 * group + 1) * half : nullptr;
+                if (kernel_.add_up(tiles_of(group), codes_.m, bytes_[q], second_half, candidates[q].threshold(), &sums))
                     candidates[q].take(sums, start + group * kGroup, end);
+            }
     }
 
     std::uint8_t *tiles_of(std::size_t group) const {
         return tiles_.get() + group * kTilesInGroup * tile_bytes(codes_.m);
     }
 
-    void turn(std::size_t start, std::size_t end, std::uint8_t *tiles) {
-        for (std::size_t row = start; row < end && row < start + kGroup; row += kTile, tiles += tile_bytes(codes_.m)) {
+    void turn(std::size_t start, std::size_t end, const std::uint8_t *ahead, std::uint8_t *tiles) {
+        for (std::size_t row = start; row < end && row < start + kGroup; row += kTile) {
             const std::uint8_t *rows = codes_.rows + row * codes_.m;
             if (end - row < kTile) {
                 std::memcpy(padded_.data(), rows, (end - row) * codes_.m);
                 rows = padded_.data();
             }
-            fetch(rows + kAhead, kTile * codes_.m);
-            kernel_.transpose(rows, codes_.m, tiles);
+            kernel_.transpose(rows, codes_.m, ahead, tiles);
+            ahead += kTile * codes_.m / 2;
+            tiles += tile_bytes(codes_.m);
         }
-    }
-
-    static void fetch(const std::uint8_t *from, std::size_t size) {
-#if defined(__GNUC__) || defined(__clang__)
-        for (std::size_t i = 0; i < size; i += 64) __builtin_prefetch(from + i, 0, 2);
-#else
-        (void)from, (void)size;
-#endif
     }
 
     const Kernel &kernel_;
@@ -250,7 +250,7 @@ void run_all(std::vector<std::unique_ptr<Worker>> *workers) {
 void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries,
                  std::size_t hits, std::size_t threads, float *scores, std::int64_t *rows) {
     std::vector<std::unique_ptr<Worker>> workers;
-    const std::size_t block = Worker::groups_in_block(codes.m) * kGroup;
+    const std::size_t block = Worker::groups_in_block(codes.m, queries->size()) * kGroup;
     threads = std::clamp<std::size_t>((codes.documents + block - 1) / block, 1, std::max<std::size_t>(1, threads));
     for (std::size_t i = 0; i < threads; ++i)
         workers.push_back(std::make_unique<Worker>(kernel, codes, queries, hits));
@@ -262,7 +262,9 @@ void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *q
             const std::vector<Hit> &best = worker->candidates[q].best();
             all.insert(all.end(), best.begin(), best.end());
         }
-        std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(hits), all.end(), better);
+        const auto end = all.begin() + static_cast<std::ptrdiff_t>(hits);
+        if (end != all.end()) std::nth_element(all.begin(), end, all.end(), better);
+        std::sort(all.begin(), end, better);
         for (std::size_t i = 0; i < hits; ++i) {
             scores[q * hits + i] = all[i].score;
             rows[q * hits + i] = all[i].row;
@@ -275,7 +277,7 @@ void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *q
 void search(const Kernel &kernel, const Codes &codes, const Tables &tables, std::size_t hits, std::size_t threads,
             float *scores, std::int64_t *rows) {
     const std::size_t table_size = codes.m * kTable;
-    const std::size_t pool = std::max<std::size_t>(1, threads) * (4 * hits + kFewestCandidates) * sizeof(Hit);
+    const std::size_t pool = std::max<std::size_t>(1, threads) * (kCandidatesPerHit * hits + kFewestCandidates) * sizeof(Hit);
     const std::size_t at_once = std::clamp<std::size_t>(kPoolBytes / pool, 1, kMostQueries);
     const Bytes bytes = zeros(at_once * table_size);
     std::vector<float> padded(tables.k == kTable ? 0 : at_once * table_size);

@@ -1,0 +1,83 @@
+"""The compiled scan behind a faiss index: the reference's results, faiss's interface."""
+
+import faiss
+import numpy as np
+import pytest
+
+from pyserini_jpq.errors import QuantizerError
+from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
+from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.scan import available
+from pyserini_jpq.scan.scanner import KERNEL_VARIABLE
+from pyserini_jpq.search import engine
+from pyserini_jpq.search.engine import ScanEngine, speed_up
+
+needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
+
+
+def make_index(documents=3000, m=8, dimension=32, seed=0):
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
+    quantizer = ProductQuantizer(rotation, rng.normal(size=(m, 256, dimension // m)).astype(np.float32))
+    codes = rng.integers(0, 256, (documents, m)).astype(np.uint8)
+    return quantizer, codes, rng.normal(size=(5, dimension)).astype(np.float32)
+
+
+@needs_extension
+@pytest.mark.unit
+@pytest.mark.parametrize("threads", [1, 2])
+def test_results_are_the_references(tmp_path, threads):
+    quantizer, codes, queries = make_index()
+    faiss.write_index(to_faiss(quantizer, codes), str(tmp_path / "index"))
+    plain, index = read_faiss(tmp_path / "index"), speed_up(read_faiss(tmp_path / "index", mapped=True), "x")
+    faiss.omp_set_num_threads(threads)
+    scores, rows = index.search(queries, 20)
+    expected_scores, expected_rows = quantizer.search(queries, codes, 20)
+    assert np.array_equal(rows, expected_rows) and np.array_equal(scores, expected_scores)
+    by_faiss, rows_by_faiss, vectors_by_faiss = plain.search_and_reconstruct(queries, 20)
+    assert np.array_equal(rows, rows_by_faiss) and np.allclose(scores, by_faiss, atol=1e-4)
+    again, rows_again, vectors = index.search_and_reconstruct(queries, 20)
+    assert np.array_equal(again, scores) and np.array_equal(rows_again, rows)
+    assert np.allclose(vectors, vectors_by_faiss, atol=1e-5)
+    assert isinstance(index, faiss.IndexPreTransform) and (index.ntotal, index.d) == (3000, 32)
+    assert np.array_equal(from_faiss(index, "x")[1], codes)
+
+
+@needs_extension
+@pytest.mark.unit
+@pytest.mark.parametrize("documents", [0, 7])
+def test_beyond_the_last_document_stands_minus_one(documents):
+    quantizer, codes, queries = make_index(documents)
+    index = to_faiss(quantizer, codes)
+    scores, rows = ScanEngine(index, "x").search(queries, 10)
+    expected_scores, expected_rows = index.search(queries, 10)
+    assert np.array_equal(rows, expected_rows) and np.allclose(scores, expected_scores, atol=1e-4)
+
+
+@needs_extension
+@pytest.mark.unit
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -3e38])
+def test_extreme_queries_are_refused(value):
+    quantizer, codes, queries = make_index(50)
+    index = to_faiss(quantizer, codes)
+    queries[3, 5] = value
+    with pytest.raises(QuantizerError, match=r"NaN or infinite|tables of query 3"):
+        ScanEngine(index, "x").search(queries, 10)
+
+
+@pytest.mark.unit
+def test_without_the_extension_faiss_searches_and_one_line_says_so(monkeypatch, capsys):
+    quantizer, codes, queries = make_index(50)
+    index = to_faiss(quantizer, codes)
+    monkeypatch.setattr(engine, "available", lambda: False)
+    engine._say_once.cache_clear()
+    for _ in range(2):
+        assert np.array_equal(speed_up(index, "x").search(queries, 5)[1], quantizer.search(queries, codes, 5)[1])
+    err = capsys.readouterr().err
+    assert err.count("searching with faiss") == 1 and err.count("\n") == 1
+    monkeypatch.setenv(KERNEL_VARIABLE, "off")
+    engine._say_once.cache_clear()
+    speed_up(index, "x")
+    assert capsys.readouterr().err == ""
+    engine._say_once.cache_clear()
