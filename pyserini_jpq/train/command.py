@@ -45,12 +45,10 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     was_writing = args.resume and (folder / _WRITING).exists()
     refuse_existing(encoder_output, args.overwrite or was_writing, ENCODER_FOLDER_CARD)
     queries, coverage = _queries(args, recipe, index.docids())
-    embeddings = find_embeddings(index, args.embeddings)
-    recipe = recipe.for_data(coverage.queries, coverage.judgements, embeddings is not None)
     materials = Materials(
         index,
         queries,
-        embeddings if recipe.needs_embeddings else None,
+        find_embeddings(index, args.embeddings),
         read_scores(args.scores) if args.scores else None,
         (read_topics(args.dev_topics), read_qrels(args.dev_qrels)) if args.dev_topics else None,
     )
@@ -58,8 +56,8 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
         remove(folder)
     trainer = make_trainer(materials, recipe, args, folder)
     if trainer.ranks.is_first:
-        cli.say(_summary(coverage, recipe, trainer))
-    _begin_or_resume(folder, _fingerprint(materials, recipe, args), trainer)
+        cli.say(_summary(coverage, trainer))
+    _begin_or_resume(folder, _fingerprint(materials, trainer.recipe, args), trainer)
     trainer.run()
     if trainer.ranks.is_first:
         (folder / _WRITING).touch()
@@ -122,8 +120,8 @@ def _queries(args: argparse.Namespace, recipe: Recipe, docids: Sequence[str]) ->
     return queries, coverage
 
 
-def _summary(coverage: Coverage, recipe: Recipe, trainer: Trainer) -> str:
-    documents = len(trainer.model.codes)
+def _summary(coverage: Coverage, trainer: Trainer) -> str:
+    documents, recipe = len(trainer.model.codes), trainer.recipe
     loss = recipe.loss + (f" + {recipe.distill_weight:g} distillation" if recipe.distill_weight else "")
     labels = f" with {coverage.judgements} relevant documents" if coverage.judgements else ""
     return (
@@ -165,7 +163,7 @@ def _fingerprint(materials: Materials, recipe: Recipe, args: argparse.Namespace)
         "query_encoder": manifest.query_encoder["sha256"],
         "queries": digest.hexdigest(),
         "recipe": dataclasses.asdict(recipe),
-        "embeddings": materials.embeddings.manifest if materials.embeddings else None,
+        "embeddings": materials.embeddings.manifest if materials.embeddings and recipe.needs_embeddings else None,
         "scores": args.scores,
         "dev": [args.dev_topics, args.dev_qrels, args.dev_metric],
         "lora_rank": args.lora_rank,

@@ -13,14 +13,6 @@ from pyserini_jpq.errors import TrainingError
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
 NEGATIVES = ("live", "static", "brute-force", "random")
 
-SPARSE = 3.0
-"""Labelled positives of a query, on average, below which labels are sparse: most relevant documents have none."""
-SPARSE_WEIGHT = 1.0
-"""Of the distillation beside a loss that learns from sparse labels."""
-STEPS = 750
-"""Steps that training aims at where nobody says how many epochs; more bring little (docs/training.md)."""
-FEWEST_EPOCHS, MOST_EPOCHS = 2, 6
-
 
 def _option(default: Any, kind: Any, text: str, choices: tuple[str, ...] | None = None) -> Any:
     return field(default=default, metadata={"type": kind, "help": text, "choices": choices})
@@ -56,6 +48,9 @@ class Recipe:
     distill_weight: float | None = _option(
         None, _not_negative, "weight of label-free distillation beside a loss that learns from labels; 0: none"
     )
+    distill_temperature: float = _option(
+        2.5, cli.positive_float, "what scaled scores are divided by in distillation; higher looks further down the list"
+    )
     false_negatives: float | None = _option(
         None, float, "leave out negatives that the dense teacher scores above the positive less this margin"
     )
@@ -75,25 +70,6 @@ class Recipe:
         None, cli.positive_float, "what scores are multiplied by in the loss; the encoder card's, or 20 for unit length"
     )
     seed: int = _option(42, cli.seed, "of the order of queries and of dropout")
-
-    def for_data(self, queries: int, judgements: int, has_embeddings: bool) -> "Recipe":
-        """Return the recipe with what is left to the data decided.
-
-        Parameters
-        ----------
-        queries
-            Training queries.
-        judgements
-            Labelled positives of all of them.
-        has_embeddings
-            Whether the uncompressed embeddings are at hand, without which there is no dense teacher.
-        """
-        epochs = self.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / self.steps_per_epoch(queries))))
-        weight = self.distill_weight
-        if weight is None:
-            is_sparse = self.learns_from_labels and judgements < SPARSE * queries
-            weight = SPARSE_WEIGHT if is_sparse and has_embeddings else 0.0
-        return dataclasses.replace(self, epochs=epochs, distill_weight=weight)
 
     @property
     def needs_embeddings(self) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from pyserini_jpq.index.faiss import from_faiss, read_faiss
 from pyserini_jpq.index.folder import INDEX, IndexFolder
 from pyserini_jpq.train.checkpoint import Checkpoints
 from pyserini_jpq.train.data import Batches, TrainingQuery
+from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.dev import DevSet
 from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.log import FILE, Log
@@ -51,7 +53,7 @@ class Materials:
     queries
         Training queries.
     embeddings
-        Uncompressed, of the same documents in the same order; None where the recipe needs none.
+        Uncompressed, of the same documents in the same order; None where they are not at hand.
     scores
         The scores of a teacher by query id and docid, for margin-MSE.
     dev
@@ -73,7 +75,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     materials
         Index and data.
     recipe
-        The numbers.
+        The numbers; what it leaves to the data is decided here.
     args
         The flags of the command that are no part of the recipe.
     folder
@@ -90,6 +92,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     source = query_encoder_source(materials.index)
     tower = Tower.load(source.card, source.folder)
     check_encoder(materials.index, tower, source.name)
+    recipe = decided(recipe, materials.queries, materials.embeddings, tower)
     _fit_to_machine(tower, args)
     whole = read_faiss(materials.index.path / INDEX)
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
@@ -185,7 +188,7 @@ def _objective(materials: Materials, recipe: Recipe, model: JPQModel, scale: flo
         return Objective(label_loss)
     embeddings = _needed(materials, "a dense teacher")
     teacher = DenseTeacher(model.tower, materials.queries, embeddings, scale)
-    distillation = TEACHER_LOSSES["distill"] if weight else None
+    distillation = partial(TEACHER_LOSSES["distill"], temperature=recipe.distill_temperature) if weight else None
     return Objective(label_loss, distillation, teacher, weight, recipe.false_negatives)
 
 

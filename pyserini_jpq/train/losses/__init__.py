@@ -15,7 +15,7 @@ from pyserini_jpq.train.losses.margin_mse import margin_mse_loss
 from pyserini_jpq.train.losses.ranknet import ranknet_loss
 
 LabelLoss = Callable[[torch.Tensor, Candidates], torch.Tensor]
-TeacherLoss = Callable[[torch.Tensor, torch.Tensor, Candidates], torch.Tensor]
+TeacherLoss = Callable[..., torch.Tensor]
 
 
 @dataclass(frozen=True)

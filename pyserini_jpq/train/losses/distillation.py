@@ -5,8 +5,10 @@ import torch
 from pyserini_jpq.train.candidates import Candidates
 
 
-def distillation_loss(scores: torch.Tensor, teacher: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return the Kullback-Leibler divergence of the softmax of our scores from that of the teacher's.
+def distillation_loss(
+    scores: torch.Tensor, teacher: torch.Tensor, candidates: Candidates, temperature: float = 1.0
+) -> torch.Tensor:
+    """Return the Kullback-Leibler divergence of the softmax of our scores from that of the teacher's, times T².
 
     Parameters
     ----------
@@ -16,6 +18,8 @@ def distillation_loss(scores: torch.Tensor, teacher: torch.Tensor, candidates: C
         [B, P + C] float32, the teacher's; NaN where it has none.
     candidates
         The documents that they belong to.
+    temperature
+        T, what all scores are divided by; T² keeps gradients of one size (Hinton et al., 2015, section 2).
 
     Returns
     -------
@@ -24,7 +28,7 @@ def distillation_loss(scores: torch.Tensor, teacher: torch.Tensor, candidates: C
     """
     known = candidates.mask & ~teacher.isnan()
     lowest = torch.finfo(scores.dtype).min
-    target = teacher.masked_fill(~known, lowest).log_softmax(dim=1)
-    ours = scores.masked_fill(~known, lowest).log_softmax(dim=1)
+    target = (teacher / temperature).masked_fill(~known, lowest).log_softmax(dim=1)
+    ours = (scores / temperature).masked_fill(~known, lowest).log_softmax(dim=1)
     differences = (target - ours).masked_fill(~known, 0.0)
-    return (target.exp() * differences).sum(dim=1).mean()
+    return temperature**2 * (target.exp() * differences).sum(dim=1).mean()
