@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.precision import resolve_dtype
 from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.train.data import TrainingQuery
@@ -100,13 +101,18 @@ def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Ten
 
 @torch.no_grad()
 def encode_all(tower: Tower, texts: Sequence[str]) -> torch.Tensor:
-    """Encode queries without gradients, to [N, D] float32 on the CPU; texts of one length together."""
+    """Encode queries without gradients, to [N, D] float32 on the CPU; texts of one length together.
+
+    The encoder computes in the fastest type of its device that leaves rankings as they are.
+    """
+    dtype = resolve_dtype("auto", tower.device)
     was_training = tower.training
     tower.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors = torch.empty(len(texts), tower.dimension)
     for start in tqdm(range(0, len(order), _BATCH), desc="encoding queries", unit=" batches", delay=2, leave=False):
         part = order[start : start + _BATCH]
-        vectors[part] = tower.encode_queries([texts[i] for i in part]).float().cpu()
+        with torch.autocast(tower.device.type, dtype, enabled=dtype != torch.float32):
+            vectors[part] = tower.encode_queries([texts[i] for i in part]).float().cpu()
     tower.train(was_training)
     return vectors

@@ -117,6 +117,20 @@ def test_distillation_is_zero_for_the_teachers_own_scores_up_to_a_constant():
     assert TEACHER_LOSSES["margin-mse"](teacher + 3.0, teacher, candidates).item() == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_temperature_looks_further_down_the_list():
+    candidates = candidates_of([query()], [list(range(6))])
+    teacher = torch.tensor([[10.0, 8.0, 6.0, 4.0, 2.0, 0.0]])
+    shares = []
+    for temperature in (1.0, 5.0):
+        scores = torch.zeros(1, 6, requires_grad=True)
+        TEACHER_LOSSES["distill"](scores, teacher, candidates, temperature=temperature).backward()
+        assert scores.grad.sum().abs() < 1e-5
+        target = torch.softmax(teacher / temperature, dim=1)
+        assert torch.allclose(scores.grad, temperature * (1 / 6 - target), atol=1e-5)
+        shares.append((scores.grad[0, 1] / scores.grad[0, 0]).item())
+    assert shares[1] > shares[0]
+
+
 def test_margin_mse_measures_from_the_best_labelled_document():
     candidates = candidates_of([query((1, 1))], [[2, 3]])
     teacher = torch.tensor([[5.0, 8.0, NAN]])

@@ -28,7 +28,7 @@ class Tower(torch.nn.Module):
     """Encodes a text that is a number as the vector of that number."""
 
     dimension = 6
-    card = None
+    device = torch.device("cpu")
 
     def encode_queries(self, texts):
         return torch.stack([torch.full((6,), float(text)) for text in texts])
