@@ -96,11 +96,19 @@ def test_documents_are_appended_where_the_first_index_is_given(published, tmp_pa
     folder, m = published
     index = import_jpq(folder / "after.index", tmp_path / "x", initial_index=folder / "before.index")
     assert index.manifest.initial_centroids_known
-    new = Embeddings(make_embeddings(tmp_path / "e", vectors_of(600, SIZES[m]), [f"n{i}" for i in range(600)]))
+    vectors = vectors_of(600, SIZES[m])
+    new = Embeddings(make_embeddings(tmp_path / "e", vectors, [f"n{i}" for i in range(600)]))
     change_index(index, new, any_encoder=True)
     codes = from_faiss(whole := read_faiss(tmp_path / "x" / "index"), "x")[1]
-    # The same vectors again get the codes that faiss gave them, but for near ties.
-    assert np.mean(codes[:600] == codes[700:]) > 0.999 and whole.ntotal == 1300
+    # The same vectors again get the codes that faiss gave them, or one that is as near: k-means on few points leaves
+    # pairs of centroids at the same distance on two sides of a point.
+    assert np.mean(codes[:600] == codes[700:]) > 0.99 and whole.ntotal == 1300
+    before = read_foreign(folder / "before.index").quantizer
+    parts = before.rotate(vectors).reshape(600, m, -1)
+    faiss_gave, we_gave = (
+        ((parts - before.decode(given).reshape(parts.shape)) ** 2).sum(-1) for given in (codes[:600], codes[700:])
+    )
+    assert np.allclose(faiss_gave, we_gave, rtol=1e-4, atol=1e-5)
     export_jpq(IndexFolder(tmp_path / "x"), tmp_path / "initial.index", initial=True)
     again = read_foreign(tmp_path / "initial.index")
     assert np.array_equal(again.quantizer.centroids, index.initial_centroids())
