@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def agreement(queries: Sequence[TrainingQuery], embeddings: Embeddings, tower: T
     """Return the mean reciprocal rank of the first labelled positive by the uncompressed encoder, over a sample."""
     chosen = np.random.default_rng(0).permutation(len(queries))[:_SAMPLE]
     sample = [queries[i] for i in chosen]
-    search = FlatSearch([torch.from_numpy(block) for block in embeddings.blocks(_BLOCK)])
+    search = FlatSearch(partial(embeddings.blocks, _BLOCK))
     hits = search.search(encode_all(tower, [query.text for query in sample]), _HITS)
     found = torch.stack([torch.isin(rows, query.positives) for rows, query in zip(hits, sample, strict=True)])
     ranks = torch.arange(1, found.shape[1] + 1)

@@ -7,8 +7,8 @@ import torch
 
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.search import FlatSearch, IndexSearch
+from pyserini_jpq.train.teacher import ScoreFile
 
-SOURCES = ("live", "static", "brute-force", "random")
 _BATCH = 256
 
 
@@ -155,6 +155,36 @@ class RandomNegatives:
         """Draw documents, with torch's random numbers of the CPU."""
         drawn = torch.randint(self._documents, (len(batch), self._count))
         return drawn.to(rotated_queries.device)
+
+    def state(self) -> Any:
+        """Return nothing: a checkpoint keeps torch's random numbers anyway."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up nothing."""
+
+
+class ScoredDocuments:
+    """What a file of a teacher's scores holds for a query: without a score, a document teaches nothing.
+
+    Parameters
+    ----------
+    scores
+        The file.
+    count
+        Documents of each query, at most; drawn anew at every step where there are more.
+    """
+
+    ranked = False
+
+    def __init__(self, scores: ScoreFile, count: int) -> None:
+        self._scores = scores
+        self._count = count
+
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Take the documents that the file scores; -1 fills up where there are fewer."""
+        rows = [found[torch.randperm(len(found))[: self._count]] for found in self._scores.scored(batch)]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        return padded.to(rotated_queries.device)
 
     def state(self) -> Any:
         """Return nothing: a checkpoint keeps torch's random numbers anyway."""

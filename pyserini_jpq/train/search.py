@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -92,9 +93,15 @@ def index_search(model: JPQModel, index: faiss.IndexPreTransform) -> IndexSearch
 
 
 class FlatSearch:
-    """Exact search of uncompressed embeddings, block by block, for brute-force negatives and for the teacher's hits."""
+    """Exact search of uncompressed embeddings, block by block, so that they need not fit into memory.
 
-    def __init__(self, blocks: list[torch.Tensor]) -> None:
+    Parameters
+    ----------
+    blocks
+        Gives all rows in order, as [n, D] float32 blocks; called for each search.
+    """
+
+    def __init__(self, blocks: Callable[[], Iterable[np.ndarray]]) -> None:
         self._blocks = blocks
 
     @torch.no_grad()
@@ -103,8 +110,9 @@ class FlatSearch:
         best_scores = queries.new_empty(len(queries), 0)
         best = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
         start = 0
-        for block in self._blocks:
-            scores = torch.cat([best_scores, queries @ block.to(queries.device).T], dim=1)
+        for block in self._blocks():
+            documents = torch.from_numpy(np.require(block, requirements="W")).to(queries.device)
+            scores = torch.cat([best_scores, queries @ documents.T], dim=1)
             rows = torch.arange(start, start + len(block), device=queries.device).expand(len(queries), -1)
             best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
             best = torch.cat([best, rows], dim=1).gather(1, order)

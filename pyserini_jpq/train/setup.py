@@ -29,6 +29,7 @@ from pyserini_jpq.train.negatives import (
     LiveNegatives,
     Negatives,
     RandomNegatives,
+    ScoredDocuments,
     StaticNegatives,
 )
 from pyserini_jpq.train.objective import Objective
@@ -166,6 +167,8 @@ def _negatives(
         vectors = encode_all(model.tower, [q.text for q in queries])
         return vectors.to(model.codes.device) @ model.rotation.T
 
+    if recipe.loss == "margin-mse":
+        return ScoredDocuments(_score_file(materials), recipe.num_negatives)
     if recipe.negatives == "live":
         return LiveNegatives(search, recipe.num_negatives, recipe.search_every, upcoming, rotated)
     if recipe.negatives == "static":
@@ -174,14 +177,13 @@ def _negatives(
     if recipe.negatives == "random":
         return RandomNegatives(len(model.codes), recipe.num_negatives)
     embeddings = _needed(materials, "--negatives brute-force")
-    blocks = [torch.from_numpy(block) for block in embeddings.blocks(_BLOCK)]
-    return BruteForceNegatives(FlatSearch(blocks), model.rotation, recipe.num_negatives)
+    flat = FlatSearch(partial(embeddings.blocks, _BLOCK))
+    return BruteForceNegatives(flat, model.rotation, recipe.num_negatives)
 
 
 def _objective(materials: Materials, recipe: Recipe, model: JPQModel, scale: float) -> Objective:
     if recipe.loss == "margin-mse":
-        scores = ScoreFile(materials.scores or {}, materials.index.docids(), "--scores")
-        return Objective(None, TEACHER_LOSSES["margin-mse"], scores)
+        return Objective(None, TEACHER_LOSSES["margin-mse"], _score_file(materials))
     label_loss = LABEL_LOSSES.get(recipe.loss)
     weight = 1.0 if label_loss is None else recipe.distill_weight or 0.0
     if not weight and recipe.false_negatives is None:
@@ -190,6 +192,10 @@ def _objective(materials: Materials, recipe: Recipe, model: JPQModel, scale: flo
     teacher = DenseTeacher(model.tower, materials.queries, embeddings, scale)
     distillation = partial(TEACHER_LOSSES["distill"], temperature=recipe.distill_temperature) if weight else None
     return Objective(label_loss, distillation, teacher, weight, recipe.false_negatives)
+
+
+def _score_file(materials: Materials) -> ScoreFile:
+    return ScoreFile(materials.scores or {}, materials.index.docids(), "--scores")
 
 
 def _needed(materials: Materials, what: str) -> Embeddings:

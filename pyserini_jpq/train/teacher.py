@@ -86,10 +86,9 @@ class ScoreFile:
         ]
         return torch.tensor(found, device=offsets.device)
 
-    def scored(self, queries: Sequence[TrainingQuery]) -> torch.Tensor:
-        """Return the rows of all documents that the file scores for each query, [B, L] int64, -1 for padding."""
-        rows = [torch.tensor(list(self._scores.get(q.qid, ())), dtype=torch.int64) for q in queries]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+    def scored(self, queries: Sequence[TrainingQuery]) -> list[torch.Tensor]:
+        """Return the rows of all documents that the file scores for each query, [L] int64 each."""
+        return [torch.tensor(list(self._scores.get(q.qid, ())), dtype=torch.int64) for q in queries]
 
 
 def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ def test_flat_search_over_blocks_is_exact():
     documents, queries = torch.randn(23, 5), torch.randn(4, 5)
     expected = (queries @ documents.T).argsort(dim=1, descending=True)
     for size in (1, 7, 23, 100):
-        search = FlatSearch(list(documents.split(size)))
+        blocks = [part.numpy() for part in documents.split(size)]
+        search = FlatSearch(lambda blocks=blocks: blocks)
         assert torch.equal(search.search(queries, 6), expected[:, :6])
         assert torch.equal(search.search(queries, 50), expected)
 

@@ -2,8 +2,15 @@ import pytest
 import torch
 
 from pyserini_jpq.train.data import Batches
-from pyserini_jpq.train.negatives import BruteForceNegatives, LiveNegatives, RandomNegatives, StaticNegatives
+from pyserini_jpq.train.negatives import (
+    BruteForceNegatives,
+    LiveNegatives,
+    RandomNegatives,
+    ScoredDocuments,
+    StaticNegatives,
+)
 from pyserini_jpq.train.search import FlatSearch, TorchSearch
+from pyserini_jpq.train.teacher import ScoreFile
 from tests.train.helpers import query, tiny_model
 
 pytestmark = pytest.mark.unit
@@ -78,7 +85,7 @@ def test_static_negatives_stay_what_they_were():
 def test_brute_force_negatives_take_the_rotation_back():
     jpq, _, _ = tiny_model()
     documents, vectors = torch.randn(30, 12), torch.randn(4, 12)
-    negatives = BruteForceNegatives(FlatSearch([documents]), jpq.rotation, 6)
+    negatives = BruteForceNegatives(FlatSearch(lambda: [documents.numpy()]), jpq.rotation, 6)
     expected = (vectors @ documents.T).argsort(dim=1, descending=True)[:, :6]
     assert torch.equal(negatives.choose(0, queries(4), vectors @ jpq.rotation.T), expected)
 
@@ -101,3 +108,9 @@ def test_batches_are_the_same_however_often_asked():
     assert [q.qid for q in again[4]] == [q.qid for q in batches[4]]
     assert [q.qid for q in again[2]] == epoch[8:]
     assert [q.qid for step in range(3, 6) for q in batches[step]] != epoch
+
+
+def test_scored_documents_are_those_of_the_file():
+    scores = ScoreFile({"q0": {"d3": 1.0, "d4": 2.0, "d5": 0.5}, "q2": {"d9": 1.0}}, [f"d{i}" for i in range(10)], "f")
+    rows = ScoredDocuments(scores, 2).choose(0, queries(3), torch.zeros(3, 12))
+    assert set(rows[0].tolist()) < {3, 4, 5} and rows[1].tolist() == [-1, -1] and rows[2].tolist() == [9, -1]
