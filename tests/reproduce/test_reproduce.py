@@ -11,29 +11,34 @@ from pyserini_jpq.reproduce.experiment import experiment_names, read_experiment
 from pyserini_jpq.reproduce.scores import verdict
 from tests.conftest import run
 
-SEARCH = "python -m pyserini_jpq.search --index $index --topics $topics --output $output --batch-size 32"
+SEARCH = "python rank.py $rank $topics $output"
 METRICS = {"nDCG@10": "-c -m ndcg_cut.10", "RR@10": "-c -M 10 -m recip_rank"}
+# Ranks the one relevant document of every query third, or wherever the first argument says.
+RANK = """\
+import sys
+rank, topics, output = int(sys.argv[1]), *sys.argv[2:]
+with open(output, "w") as run:
+    for line in open(topics):
+        qid = line.split()[0]
+        for i in range(1, 6):
+            run.write(f"{qid} Q0 {f'd{qid}' if i == rank else f'x{i}'} {i} {9 - i}.5 t\\n")
+"""
 
 
 @pytest.fixture
-def experiment(built, tiny_collection, tmp_path, monkeypatch):
+def experiment(tmp_path, monkeypatch):
     """Write an experiment; returns a function that writes it with other conditions."""
-    from pathlib import Path
-
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     monkeypatch.chdir(tmp_path)
-    # MS MARCO's rules want whole numbers as query ids.
-    topics = (tiny_collection / "topics.dev.tsv").read_text()
-    (tmp_path / "topics.tsv").write_text(re.sub(r"^q", "", topics, flags=re.M))
-    qrels = (tiny_collection / "qrels.dev.txt").read_text()
-    (tmp_path / "qrels.txt").write_text(re.sub(r"^q", "", qrels, flags=re.M))
+    (tmp_path / "rank.py").write_text(RANK)
+    (tmp_path / "topics.tsv").write_text("1\tone\n2\ttwo\n")
+    (tmp_path / "qrels.txt").write_text("1 0 d1 1\n2 0 d2 1\n")
 
     def write(conditions, **changes):
         fields = {
             "title": "Tiny",
             "description": "A tiny collection.",
             "page": "docs/tiny.md",
-            "settings": {"index": str(built / "x.opq-m4"), "where": "."},
+            "settings": {"rank": 3, "where": "."},
             "needs": ["$where/topics.tsv"],
             "topics": {"dev": {"topics": "topics.tsv", "qrels": "qrels.txt", "official": 10, "metrics": METRICS}},
             "conditions": conditions,
@@ -52,32 +57,32 @@ def test_rows_scores_verdicts_page_and_log(experiment, tmp_path, capsys):
     path = experiment(conditions)
     assert run("reproduce", path, "--condition", "opq", "--page", "docs/tiny.md", "--log") == 0
     out = capsys.readouterr().out
-    value = float(re.search(r"nDCG@10 +(\d\.\d{4})", out)[1])
+    assert re.search(r"nDCG@10 +0\.5000", out) and re.search(r"RR@10 +0\.3333", out)
     assert "1 of 2 rows: 2 new" in out and (tmp_path / "made").is_file()
     page = (tmp_path / "docs" / "tiny.md").read_text()
-    figure = f"{value:.4f}".removeprefix("0")
-    assert f"| OPQ | 4 | {figure} |" in page and "| Other | 4 |  |  | not run |" in page
+    assert "| OPQ | 4 | .5000 | .3333 | " in page and "| Other | 4 |  |  | not run |" in page
     assert page.count("## Reproduction log") == 1 and page.rstrip().splitlines()[-1].startswith("- 20")
     runs = json.loads((tmp_path / "runs" / "tiny" / "times.json").read_text())
     assert set(runs) == {"made", "runs/tiny/run.opq.dev.txt"}
 
     # With scores to compare with, and the run that is there already: nothing is searched again.
-    conditions["opq"]["scores"] = {"dev": {"nDCG@10": value, "RR@10": 2.0}}
+    conditions["opq"]["scores"] = {"dev": {"nDCG@10": 0.5, "RR@10": 0.5}}
     conditions["opq"]["command"] = "no-such-command"
-    conditions["other"]["scores"] = {"dev": {"nDCG@10": round(value - 0.2, 4)}}
+    conditions["other"]["scores"] = {"dev": {"nDCG@10": 0.4, "RR@10": 0.3337}}
     (tmp_path / "docs" / "tiny.md").write_text("# Mine\n\nbefore\n\n" + page.partition("\n")[2] + "after\n")
     assert run("reproduce", experiment(conditions), "--page", "docs/tiny.md", "--log") == 2
     captured = capsys.readouterr()
     assert "error: not as expected: opq dev RR@10" in captured.err
-    assert "1 OK, 1 OKish, 1 FAIL, 1 new" in captured.out
+    assert "1 OK, 2 OKish, 1 FAIL" in captured.out
     again = (tmp_path / "docs" / "tiny.md").read_text()
     assert again.startswith("# Mine\n\nbefore\n") and again.count("<!-- begin tiny -->") == 1
-    assert f"| OPQ | 4 | {figure} | " in again and "FAIL, expected 2.0000" in again and "OKish, expected" in again
+    assert "| OPQ | 4 | .5000 | .3333 FAIL, expected .5000 |" in again
+    assert "| .5000 OKish, expected .4000 | .3333 OKish, expected .3337 |" in again
     assert again.count("\n- 20") == 2
 
     # A row that is run alone leaves the others on the page as they were.
-    assert run("reproduce", path, "--condition", "other", "--page", "docs/tiny.md") == 0
-    assert f"| OPQ | 4 | {figure} | " in (tmp_path / "docs" / "tiny.md").read_text()
+    assert run("reproduce", path, "--condition", "other", "--page", "docs/tiny.md", "--overwrite") == 0
+    assert "| OPQ | 4 | .5000 | .3333 FAIL" in (tmp_path / "docs" / "tiny.md").read_text()
 
 
 @pytest.mark.integration
@@ -108,10 +113,8 @@ def test_evaluators_that_do_not_agree_are_named(experiment, tmp_path):
     from pyserini_jpq.reproduce.scores import evaluate
 
     topics = read_experiment(str(experiment({}))).topics["dev"]
-    qid = (tmp_path / "qrels.txt").read_text().split()[0]
-    relevant = (tmp_path / "qrels.txt").read_text().split()[2]
     # Equal scores: trec_eval puts "zzz" first, the ranks say otherwise.
-    (tmp_path / "run.txt").write_text(f"{qid} Q0 {relevant} 1 1.0 t\n{qid} Q0 zzz 2 1.0 t\n")
+    (tmp_path / "run.txt").write_text("1 Q0 d1 1 1.0 t\n1 Q0 zzz 2 1.0 t\n")
     with pytest.raises(RunError, match=r"by pytrec_eval but .* by MS MARCO's rules"):
         evaluate(tmp_path / "run.txt", topics)
 
@@ -119,8 +122,8 @@ def test_evaluators_that_do_not_agree_are_named(experiment, tmp_path):
 @pytest.mark.unit
 def test_commands_are_printed_and_settings_replaced(experiment, capsys):
     path = experiment({"opq": {"display": "OPQ", "command": SEARCH}})
-    assert run("reproduce", path, "--dry-run", "--set", "index=other") == 0
-    assert "--index other --topics $topics" in capsys.readouterr().out
+    assert run("reproduce", path, "--dry-run", "--set", "rank=2") == 0
+    assert "rank.py 2 $topics" in capsys.readouterr().out
     assert run("reproduce", path, "--list") == 0 and "opq" in capsys.readouterr().out
     assert run("reproduce", "--list") == 0
     assert set(capsys.readouterr().out.split()) == set(experiment_names())
@@ -150,7 +153,7 @@ def test_commands_are_printed_and_settings_replaced(experiment, capsys):
 )
 def test_bad_files_are_refused(experiment, changes, part):
     with pytest.raises(ExperimentError, match=part):
-        read_experiment(str(experiment({}, **changes)))
+        read_experiment(str(experiment(**{"conditions": {}, **changes})))
 
 
 @pytest.mark.unit
