@@ -98,7 +98,7 @@ def test_index_of_pyserini_is_a_start_for_training(built, tiny_encoder, tiny_col
     assert run("convert", "--from", "faiss", "--index", tmp_path / "f", "--output", tmp_path / "bare") == 0
     assert "names no encoder" in capsys.readouterr().err
     topics = tiny_collection / "topics.train.tsv"
-    train = ("--topics", topics, "--qrels", tiny_collection / "qrels.train.txt", "--epochs", 1, "--negatives", 20)
+    train = ("--topics", topics, "--qrels", tiny_collection / "qrels.train.txt", "--epochs", 1, "--num-negatives", 20)
     outputs = ("--output", tmp_path / "x.jpq", "--output-encoder", tmp_path / "e.jpq", "--device", "cpu")
     assert run("train", "--index", tmp_path / "bare", *train, *outputs) == 2
     assert "names no query encoder" in capsys.readouterr().err
