@@ -120,10 +120,20 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
             args.checkpoint_every,
             args.log_every,
             accumulate=args.accumulate,
-            dtype=resolve_dtype(args.dtype, device),
+            dtype=training_dtype(args.dtype, device),
         ),
         ranks,
     )
+
+
+def training_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Turn `auto` and the other names into what the encoder computes in while it is trained.
+
+    As `resolve_dtype`, but bfloat16 on a GPU that has it: gradients need its range more than float16's digits.
+    """
+    if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return resolve_dtype(name, device)
 
 
 def _fit_to_machine(tower: Tower, args: argparse.Namespace) -> None:
