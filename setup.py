@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
-CARDS = ("encoders", "indexes")
+CARDS = ("encoders", "indexes", "collections")
 
 # Python runs this one line whenever it starts. It puts an object of one method first among the finders of modules: when
 # pyserini is imported, and not before, that imports pyserini_jpq's import hook. So `python -m pyserini.eval.trec_eval`

@@ -150,7 +150,9 @@ def _unknown_verb(first: str, rest: str) -> str | None:
 
 
 def questions(sentence: str, chance: random.Random) -> list[str]:
-    """Return ways to ask for what a sentence of documentation describes, in an order by chance.
+    """Return ways to ask for what a sentence of documentation describes: bare first, the others in an order by chance.
+
+    Those who ask a documentation of Python leave out "how to" and "in python" more often than not.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ def questions(sentence: str, chance: random.Random) -> list[str]:
         return _filled(text[raised.end() :], ["error when {}", "exception for {}", "what is thrown if {}"], chance)
     if returned := _RETURN.match(text):
         what = _LEAD.sub("", text[returned.end() :])
-        return _filled(what, ["get {}", "how to get the {}", "{}", "how do i find {}", "obtain {}"], chance)
+        return _filled(what, ["{}", "get {}", "how to get the {}", "how do i find {}", "obtain {}"], chance)
     if named := _CLASS.match(text):
         text = text[named.end() :]
     first, _, rest = text.partition(" ")
@@ -197,10 +199,11 @@ def _shorten(sentence: str) -> str:
 
 
 def _filled(what: str, templates: list[str], chance: random.Random) -> list[str]:
-    """Put what is asked for into the templates, in an order by chance."""
+    """Put what is asked for into the templates, the bare one first, the others in an order by chance."""
     what = what.strip(" ,.;:")
     if len(what.split()) < 2:
         return []
     if not what[:2].isupper():
         what = what[0].lower() + what[1:]
-    return [template.format(what) for template in chance.sample(templates, len(templates))]
+    shuffled = chance.sample(templates, len(templates))
+    return [template.format(what) for template in sorted(shuffled, key=lambda template: template != "{}")]

@@ -62,7 +62,7 @@ def _named(source: Source, chance: random.Random) -> list[str]:
     """Put the name in words, with its class or module: "dict reader csv"."""
     *context, last = [split_name(part) for part in source.docid.split(".")]
     context = [part for part in context[-2:] if part != last]
-    found = [f"{last} {context[-1]}", f"{context[-1]} {last}", f"python {' '.join(context)} {last}"] if context else []
+    found = [f"{last} {context[-1]}", f"{context[-1]} {last}", f"{' '.join(context)} {last}"] if context else []
     return chance.sample(found, len(found))
 
 

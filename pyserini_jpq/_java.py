@@ -134,6 +134,8 @@ def jvm_options(java: Java, asked: list[str]) -> list[str]:
     options = [kept for option in asked + _options_of_environment() if (kept := _with_known_modules(option, java))]
     options = [option for option in options if not option.endswith(_LOGGING_OF_PYSERINI)]
     ours = [
+        # Ctrl-C and SIGTERM stay Python's: else the JVM ends the process beneath it, or crashes with it.
+        "-Xrs",
         # How Lucene reaches its files and which vector instructions it uses are no news to those who search.
         f"-Djava.util.logging.config.file={Path(__file__).with_name('logging.properties')}",
         "-Dslf4j.internal.verbosity=WARN",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyserini_jpq._loading import check_faiss, load, stdout_to_stderr
+from pyserini_jpq._loading import check_faiss, load
 from pyserini_jpq._named_topics import TOPICS_READERS, qrels_path_by_name, topics_by_name, topics_from_file
 from pyserini_jpq.errors import EncoderError, RunError
 
@@ -104,7 +104,7 @@ def encoded_queries(folder_or_name: str) -> Any:
         if not os.path.isfile(os.path.join(folder_or_name, "embedding.pkl")):
             raise EncoderError(f"{folder_or_name}: no embedding.pkl in it; pyserini.encode.query writes such a folder")
         return encoder_class(folder_or_name)
-    with stdout_to_stderr():
+    with contextlib.redirect_stdout(io.StringIO()):  # it says what it attempts, and that it failed
         encoder = encoder_class.load_encoded_queries(folder_or_name)
     if encoder is None:
         raise EncoderError(

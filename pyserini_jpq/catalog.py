@@ -1,4 +1,4 @@
-"""The cards in `encoders/` and `indexes/`: small YAML files that describe an encoder or an index by name."""
+"""The cards in `encoders/`, `indexes/` and `collections/`: small YAML files that describe one of each by name."""
 
 import dataclasses
 import difflib
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
+from pyserini_jpq.errors import CollectionError, EncoderError, IndexFolderError, JPQError
 
 ENCODER_FOLDER_CARD = "encoder.yaml"
-POOLINGS = ("cls", "mean")
+POOLINGS = ("cls", "mean", "last")
 ARCHITECTURES = ("auto", "ance")
 
 
@@ -48,6 +48,7 @@ class EncoderCard:
     source: str | None = None
     license: str | None = None
     paper: str | None = None
+    weights: str | None = None
     architecture: str = "auto"
     tokenizer: str | None = None
     tokenizer_class: str | None = None
@@ -81,17 +82,73 @@ class EncoderCard:
 
 @dataclass(frozen=True)
 class IndexCard:
-    """What is known of an index by name; one YAML file in `indexes/`."""
+    """What is known of an index by name; one YAML file in `indexes/`.
+
+    Attributes
+    ----------
+    collection, encoder
+        Names of its collection and of the encoder of its documents.
+    m, bits, documents
+        Subspaces, bits of a code, and number of documents.
+    downloads
+        Addresses of a published index: `index` (a faiss file), `query_encoder` (an archive), and `docids` where they
+        are not the rows of the collection.
+    recipe
+        How it is trained from the OPQ index of the same name; empty for an OPQ index.
+    checksums
+        `sha256:…` or `md5:…` by what is downloaded, as published.
+    expected
+        Scores as published, by topics and metric ("dev RR@10").
+    """
 
     collection: str
     encoder: str
     m: int
     bits: int = 8
     description: str = ""
+    documents: int | None = None
     source: str | None = None
+    downloads: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[str, Any] = field(default_factory=dict)
+    notes: str | None = None
+
+
+@dataclass(frozen=True)
+class CollectionCard:
+    """What is known of a collection by name; one YAML file in `collections/`.
+
+    Attributes
+    ----------
+    corpus
+        The documents: a file or folder within `collections/NAME/`.
+    downloads
+        Addresses of its files, by what they are, one each or several of the same file; archives are unpacked.
+    checksums
+        `sha256:…` or `md5:…` by file name, as published.
+    within
+        The folder inside the archives that holds the collection.
+    shared
+        A name under `downloads/` where several collections share a file; the collection's own by default.
+    topics, qrels
+        Files within `collections/NAME/`, by the names that they have beside those that Pyserini knows.
+    by_hand
+        How to get a collection that cannot be published.
+    """
+
+    corpus: str
+    description: str = ""
+    source: str | None = None
+    license: str | None = None
+    documents: int | None = None
+    downloads: Mapping[str, Any] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    within: str = ""
+    shared: str | None = None
+    topics: Mapping[str, str] = field(default_factory=dict)
+    qrels: Mapping[str, str] = field(default_factory=dict)
+    by_hand: str | None = None
     notes: str | None = None
 
 
@@ -112,9 +169,20 @@ def index_card(name: str) -> IndexCard:
     return IndexCard(**_checked(IndexCard, _read_yaml(path, IndexFolderError), str(path), IndexFolderError))
 
 
+def collection_card(name: str) -> CollectionCard:
+    """Read the collection card of that name; raises CollectionError as `encoder_card` does."""
+    path = _find_card("collections", name, CollectionError)
+    return CollectionCard(**_checked(CollectionCard, _read_yaml(path, CollectionError), str(path), CollectionError))
+
+
 def has_card(kind: str, name: str) -> bool:
-    """Tell whether `kind` ("encoders" or "indexes") has a card of that name."""
+    """Tell whether `kind` ("encoders", "indexes" or "collections") has a card of that name."""
     return name in _cards(kind)
+
+
+def card_names(kind: str) -> list[str]:
+    """Return the names of all cards of a kind, in order."""
+    return sorted(_cards(kind))
 
 
 def read_encoder_card(path: Path) -> EncoderCard:

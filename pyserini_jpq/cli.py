@@ -14,6 +14,12 @@ from pyserini_jpq.errors import JPQError
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_WRONG_PLACE = (
+    *(errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EIO),
+)
+
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
@@ -40,6 +46,14 @@ def positive_int(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def seed(text: str) -> int:
+    """Parse a whole number from 0 to 2^31 - 1, which NumPy, faiss and torch all take, as an argparse type."""
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**31 - 1}")
     return value
 
 
@@ -94,14 +108,24 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
         # The reader (head, less) has gone; without this, Python complains again while it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            place = f" for {error.filename}" if error.filename else ""
-            return _fail(f"no space left on the disk{place}; free some, then run the same command again")
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and error.filename:
-            return _fail(f"{error.filename}: {error.strerror}; choose a place that can be read and written")
-        raise
+    except Exception as error:
+        problem = _problem_of_the_machine(error)
+        if problem is None:
+            raise
+        return _fail(problem)
     return 0
+
+
+def _problem_of_the_machine(error: Exception) -> str | None:
+    """Say what is wrong with the disk or with a path; None for what may be a fault of ours."""
+    # safetensors, faiss and torch raise exceptions of their own on a full disk, which only quote the system.
+    if getattr(error, "errno", None) in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error):
+        filename = getattr(error, "filename", None)
+        place = f" for {filename}" if filename else ""
+        return f"no space left on the disk{place}; free some, then run the same command again"
+    if isinstance(error, OSError) and error.errno in _WRONG_PLACE and error.filename:
+        return f"{error.filename}: {error.strerror}; choose a place that can be read and written"
+    return None
 
 
 def _fail(message: str) -> int:

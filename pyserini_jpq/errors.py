@@ -17,6 +17,10 @@ class RunError(JPQError):
     """A run file cannot be evaluated."""
 
 
+class DownloadError(JPQError):
+    """A file cannot be fetched, is not the published one, or its archive is not safe to unpack."""
+
+
 class EncoderError(JPQError):
     """An encoder cannot be loaded, or is not the one that an index was trained with."""
 
@@ -33,12 +37,20 @@ class IndexFolderError(JPQError):
     """An index folder is incomplete, damaged, or of an unknown version."""
 
 
+class ConversionError(JPQError):
+    """A file of another format cannot be converted: unknown, damaged, unsafe, or not to be had in ours."""
+
+
 class OutputError(JPQError):
     """An output exists already, or cannot be written."""
 
 
 class TrainingError(JPQError):
     """Training cannot start or go on."""
+
+
+class ExperimentError(JPQError):
+    """An experiment is not there, or cannot be run as it is described."""
 
 
 class InstallationError(JPQError):

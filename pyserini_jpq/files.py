@@ -1,17 +1,23 @@
 """Writing files and folders so that they are there whole or not at all."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.errors import OutputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _READ_BYTES = 1 << 20
+# Of Linux's renameat2(2): paths are relative to the working folder; swap the two names.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def sha256_of(path: Path) -> str:
@@ -39,28 +45,101 @@ def write_json_atomically(path: Path, value: Any) -> None:
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def save_array(path: Path, array: "np.ndarray") -> None:
+    """Write an array as `.npy`; unlike np.save, say so in terms of the system where the disk is full."""
+    import numpy as np
+
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.reshape(-1).view(np.uint8).data)
+
+
 def partial_folder(final: Path) -> Path:
     """Return the folder in which an output is prepared: beside its final place, so that a rename suffices."""
     return final.with_name(f".{final.name}.partial")
 
 
-def refuse_existing(output: Path, overwrite: bool) -> None:
-    """Raise OutputError if an output is there already and must not be replaced."""
-    if output.exists() and not overwrite:
+def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) -> None:
+    """Raise OutputError if an output is there already and must not be replaced, or could not be made.
+
+    Parameters
+    ----------
+    output
+        A file or a folder.
+    overwrite
+        Whether it may be replaced.
+    marker
+        A file that every folder of the kind to be written holds: a folder without it is something else, and stays.
+    """
+    parent = next((folder for folder in output.parents if folder.exists()), None)
+    if parent is not None and not parent.is_dir():
+        raise OutputError(f"{parent} is a file, so {output} cannot be made; give another --output")
+    if not output.exists():
+        return
+    if not overwrite:
         raise OutputError(f"{output} exists already; give --overwrite to replace it, or another --output")
+    if marker and not (output / marker).is_file() and not _is_empty_folder(output):
+        raise OutputError(f"{output} holds something else (no {marker}), which is not replaced; give another --output")
+
+
+def refuse_existing_file(output: Path, overwrite: bool) -> None:
+    """Raise OutputError as `refuse_existing` does, for an output that is a file."""
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder; give the name of a file")
+    refuse_existing(output, overwrite)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def move_into_place(prepared: Path, final: Path) -> None:
-    """Rename a finished folder or file to its final place; what was there stays until the last moment."""
+    """Rename a finished folder or file to its final place; what was there stays until the last moment.
+
+    On Linux the two are swapped in one step. Elsewhere there is a moment between two renames; if the process is killed
+    in it, `put_back` brings the old one back.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
+    put_back(final)
     if not final.exists():
         os.rename(prepared, final)
-        return
-    old = final.with_name(f".{final.name}.replaced")
-    remove(old)
-    os.rename(final, old)
-    os.rename(prepared, final)
-    remove(old)
+    elif _swap(prepared, final):
+        remove(prepared)
+    else:
+        old = _replaced(final)
+        remove(old)
+        os.rename(final, old)
+        os.rename(prepared, final)
+        remove(old)
+
+
+def put_back(final: Path) -> None:
+    """Bring back what `move_into_place` was about to replace, if the process was killed between its two renames."""
+    if not final.exists() and _replaced(final).exists():
+        os.rename(_replaced(final), final)
+
+
+def _replaced(final: Path) -> Path:
+    return final.with_name(f".{final.name}.replaced")
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where system or file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    done: int = renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return done == 0
+
+
+def link_or_copy(file: Path, target: Path) -> None:
+    """Give a file a second name, without a second copy where the disk can do that."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def remove(path: Path) -> None:

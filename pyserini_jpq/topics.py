@@ -30,19 +30,20 @@ _WHITESPACE = re.compile(r"\s")
 _WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QRELS_COLUMNS = "qrels are `qid 0 docid grade`, or BEIR's `query-id corpus-id score`"
+_SCORE_COLUMNS = "a line is `qid docid score`"
 _RUN_COLUMNS = "a run is `qid Q0 docid rank score tag`, or `qid docid rank`"
 _HEADER_NAMES = (b"query-id", b"query_id", b"queryid", b"qid", b"query", b"topic")
 
 
 def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
-    """Read topics from a file, or by a name that Pyserini knows.
+    """Read topics from a file, or by a name that a collection's card or Pyserini knows.
 
     Parameters
     ----------
     source
         A TSV file of `qid<TAB>text` lines (`.tsv`, or `.txt` as in Pyserini), a JSONL file (`.jsonl`) with one of the
-        fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`, both gzipped or not; or a name. Other files are
-        read by Pyserini.
+        fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`, both gzipped or not; or a name, of a collection's
+        card (`msmarco-passage-train`) or of Pyserini's. Other files are read by Pyserini.
     topics_format
         As in Pyserini; with any but `default`, Pyserini reads the file.
 
@@ -56,6 +57,7 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
     TopicsError
         If the file is missing or holds no query, or for the first line that cannot be used, with its number.
     """
+    source = _file_by_card(source, "topics")
     is_file = _check_source(source, "topics")
     if is_file and topics_format == "default":
         if source.lower().endswith(_JSONL):
@@ -93,6 +95,7 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     TopicsError
         If the file is missing or empty, or for the first line that cannot be used, with its number.
     """
+    source = _file_by_card(source, "qrels")
     if not _check_source(source, "qrels"):
         from pyserini_jpq import _pyserini
 
@@ -119,6 +122,34 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     if not qrels:
         raise TopicsError(f"{source} holds no judgement; {_QRELS_COLUMNS}")
     return qrels
+
+
+def read_scores(path: str) -> dict[str, dict[str, float]]:
+    """Read the scores of a stronger model, such as a cross-encoder, from a file, gzipped or not.
+
+    Parameters
+    ----------
+    path
+        Lines of `qid docid score`, separated by tabs or spaces.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Scores by qid and docid, in the order of the file.
+
+    Raises
+    ------
+    TopicsError
+        If the file is missing or empty, or for the first line that cannot be used, with its number.
+    """
+    if not os.path.isfile(path):
+        raise TopicsError(f"{path} does not exist; expected a file of scores: {_SCORE_COLUMNS}")
+    scores: dict[str, dict[str, float]] = {}
+    for number, row in _rows(path, TopicsError, (3,), _SCORE_COLUMNS):
+        scores.setdefault(row[0].decode(), {})[row[1].decode()] = _score(row[2], path, number, TopicsError)
+    if not scores:
+        raise TopicsError(f"{path} holds no score; {_SCORE_COLUMNS}")
+    return scores
 
 
 def read_run(path: str) -> dict[str, dict[str, float]]:
@@ -161,6 +192,15 @@ def read_run(path: str) -> dict[str, dict[str, float]]:
 def looks_like_path(source: str) -> bool:
     """Tell whether somebody who wrote this meant a file, not a name that Pyserini knows."""
     return "/" in source or os.sep in source or source.lower().endswith(_FILE_ENDINGS)
+
+
+def _file_by_card(source: str, what: str) -> str:
+    """Return the file that a collection's card gives a name, fetched if need be; else what was given."""
+    from pyserini_jpq.fetch.collection import find_topics
+
+    if os.path.exists(source) or looks_like_path(source):
+        return source
+    return str(find_topics(what, source) or source)
 
 
 def _check_source(source: str, what: str) -> bool:
@@ -244,6 +284,8 @@ def _tsv_topic(line: str, where: str) -> tuple[str, str]:
 def _json_topic(line: str, where: str) -> tuple[str, str]:
     try:
         topic = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise TopicsError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
     except (ValueError, RecursionError) as problem:
         raise TopicsError(f"{where} is no JSON: {problem}") from None
     if not isinstance(topic, dict):
@@ -277,13 +319,14 @@ def _grade(text: bytes, where: str) -> int:
     return grade
 
 
-def _score(text: bytes, path: str, number: int) -> float:
+def _score(text: bytes, path: str, number: int, error: type[JPQError] = RunError) -> float:
     try:
         score = float(text)
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise RunError(f"{path} line {number}: score {text.decode()!r} is no finite number; {_RUN_COLUMNS}")
+        expected = _RUN_COLUMNS if error is RunError else _SCORE_COLUMNS
+        raise error(f"{path} line {number}: score {text.decode()!r} is no finite number; {expected}")
     return score
 
 

@@ -9,8 +9,24 @@ import pytest
 WORDS = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti") for b in ("do", "fa", "gi", "ho", "ju")]
 
 
-def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: int = 0) -> Path:
-    """Write a random transformer with a word-level tokenizer, as transformers writes them."""
+def roberta_tokenizer():
+    """Make a byte-level tokenizer like RoBERTa's: special tokens, all bytes from 4 on, two merges, and the mask."""
+    from tokenizers import pre_tokenizers
+    from transformers import RobertaTokenizer
+
+    # The letters that stand for bytes, in the order of the bytes: printable ones for themselves, others from 256 on.
+    letters = {ord(c) for c in pre_tokenizers.ByteLevel.alphabet()} & set(range(256))
+    others = iter(range(256, 512))
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    vocabulary |= {chr(b if b in letters else next(others)): 4 + b for b in range(256)}
+    vocabulary |= {"Ġa": 260, "Ġab": 261, "<mask>": 262}
+    return RobertaTokenizer(vocab=vocabulary, merges=[("Ġ", "a"), ("Ġa", "b")])
+
+
+def make_encoder(
+    folder: Path, dimension: int = 32, head: bool = False, seed: int = 0, tokenizer=None, dropout: float = 0.1
+) -> Path:
+    """Write a random transformer with a word-level tokenizer, or the one given, as transformers writes them."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig
@@ -18,14 +34,14 @@ def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: in
     torch.manual_seed(seed)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = {word: i for i, word in enumerate(special + WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+    fast = tokenizer or PreTrainedTokenizerFast(
+        tokenizer_object=words,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
@@ -33,13 +49,15 @@ def make_encoder(folder: Path, dimension: int = 32, head: bool = False, seed: in
         mask_token="[MASK]",
     )
     sizes = {
-        "vocab_size": len(vocabulary),
+        "vocab_size": len(fast),
         "hidden_size": dimension,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "intermediate_size": 2 * dimension,
         "max_position_embeddings": 64,
-        "pad_token_id": 0,
+        "pad_token_id": fast.pad_token_id,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
     }
     if head:
         from pyserini_jpq.encode.ance import AnceBackbone
@@ -73,6 +91,50 @@ def tiny_collection(tmp_path_factory):
     return folder
 
 
+ENCODER = {"name": "tiny", "card": {"backbone": "nowhere/tiny"}, "sha256": "0" * 64}
+
+
+def make_embeddings(folder: Path, vectors, docids, encoder=None, rows: int = 16384) -> Path:
+    """Write a folder of embeddings, [N, D] float32, as encode writes it, so many rows a file."""
+    import numpy as np
+
+    from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, row_file
+
+    folder.mkdir(parents=True)
+    manifest = {"schema": SCHEMA, "documents": len(vectors), "dimension": vectors.shape[1]}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "encoder": encoder or ENCODER}))
+    for start in range(0, len(vectors), rows):
+        file = row_file(folder, start)
+        np.save(file.npy, vectors[start : start + rows])
+        file.docid.write_text("".join(f"{docid}\n" for docid in docids[start : start + rows]))
+    return folder
+
+
+def make_index(folder: Path, vectors, docids, m: int = 4, trained: bool = True, encoder=None) -> Path:
+    """Write an index of vectors, [N, D] float32; `trained` moves centroids after assignment, as training does."""
+    import faiss
+    import numpy as np
+
+    from pyserini_jpq.index.assign import Assigner
+    from pyserini_jpq.index.faiss import to_faiss
+    from pyserini_jpq.index.folder import Manifest, write_manifest
+    from pyserini_jpq.quantizer import ProductQuantizer
+
+    rng = np.random.default_rng(0)
+    d = vectors.shape[1]
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0].astype(np.float32)
+    centroids = (vectors[:256] @ rotation.T).reshape(256, m, -1).transpose(1, 0, 2).copy()
+    moved = centroids + rng.normal(scale=0.3 * trained, size=centroids.shape).astype(np.float32)
+    codes = Assigner(ProductQuantizer(rotation, centroids)).assign(vectors)
+    folder.mkdir(parents=True)
+    faiss.write_index(to_faiss(ProductQuantizer(rotation, moved), codes), str(folder / "index"))
+    np.save(folder / "initial_centroids.npy", centroids)
+    (folder / "docid").write_text("".join(f"{docid}\n" for docid in docids))
+    encoder = encoder or ENCODER
+    write_manifest(folder, Manifest(len(vectors), d, m, 8, m, encoder, encoder, {} if trained else None))
+    return folder
+
+
 def run(module: str, *words: object) -> int:
     """Run a command of ours in this process and return its exit status."""
     import importlib
@@ -103,5 +165,5 @@ def built(tiny_encoder, tiny_collection, tmp_path_factory):
         tiny_collection / f"{k}.{p}.{e}" for k, e in (("topics", "tsv"), ("qrels", "txt")) for p in ("train", "dev")
     ]
     flags = [word for pair in zip(data, paths, strict=True) for word in pair]
-    assert run("train", *train, *flags, "--epochs", 2, "--negatives", 20) == 0
+    assert run("train", *train, *flags, "--epochs", 2, "--num-negatives", 20, "--distill-weight", 0) == 0
     return folder

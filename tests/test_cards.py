@@ -23,6 +23,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "license": (str,),
     "paper": (str, type(None)),
     "backbone": (str,),
+    "weights": (str, type(None)),
     "architecture": (str,),
     "tokenizer": (str, type(None)),
     "tokenizer_class": (str, type(None)),
@@ -50,6 +51,7 @@ PUBLISHED = {
     "bge-base-en-v1.5": (768, "cls", True, 512, 512),
     "contriever-msmarco": (768, "mean", False, 512, 512),
     "star": (768, "cls", False, 32, 256),
+    "star-doc": (768, "cls", False, 32, 512),
     "tas-b": (768, "cls", False, 30, 200),
     "tct_colbert-v2-hnp-msmarco": (768, "mean", False, 36, 154),
 }
@@ -62,6 +64,7 @@ SCORE_SCALES = {
     "bge-base-en-v1.5": 50.0,
     "contriever-msmarco": 20.0,
     "star": 1.0,
+    "star-doc": 1.0,
     "tas-b": 1.0,
     "tct_colbert-v2-hnp-msmarco": 1.0,
 }
@@ -163,7 +166,7 @@ def test_pooling_fits_the_architecture(name: str) -> None:
 @every_card
 def test_template_joins_title_and_text(name: str) -> None:
     fields = [field for _, field, _, _ in Formatter().parse(_read(name)["document"]["template"]) if field is not None]
-    assert fields == ["title", "text"]
+    assert fields == (["url"] if name == "star-doc" else []) + ["title", "text"]
 
 
 @every_card
@@ -216,7 +219,7 @@ def test_only_tct_colbert_goes_without_special_tokens(name: str) -> None:
         assert card[side]["special_tokens"] is not tct
 
 
-@pytest.mark.parametrize(("name", "prefix_space"), [("star", True), ("ance", False)])
+@pytest.mark.parametrize(("name", "prefix_space"), [("star", True), ("star-doc", True), ("ance", False)])
 def test_ance_and_star_lower_case_and_differ_in_the_first_space(name: str, prefix_space: bool) -> None:
     card = _read(name)
     assert card["architecture"] == "ance"
@@ -224,9 +227,11 @@ def test_ance_and_star_lower_case_and_differ_in_the_first_space(name: str, prefi
     assert card["tokenizer_options"] == {"do_lower_case": True, "add_prefix_space": prefix_space}
 
 
-def test_star_is_never_taken_from_the_hub() -> None:
+@pytest.mark.parametrize("name", ["star", "star-doc"])
+def test_star_is_never_taken_from_the_hub(name: str) -> None:
     # Its authors publish no weights there, so a plain name would fetch whatever somebody puts under it.
-    assert _read("star")["backbone"] == "./encoders/star"
+    assert _read(name)["backbone"] == f"./encoders/{name}"
+    assert re.fullmatch(r"https://drive\.google\.com/drive/folders/[\w-]{33}", _read(name)["weights"])
 
 
 def test_minilm_is_the_published_file_in_the_wheel() -> None:

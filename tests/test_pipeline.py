@@ -33,6 +33,7 @@ def test_training_moves_centroids_only(built):
     assert not np.array_equal(old.centroids, new.centroids)
     assert np.array_equal(after.initial_centroids(), old.centroids)
     assert before.docids() == after.docids()
+    assert before.embeddings().samefile(built / "embeddings") and after.embeddings().samefile(built / "embeddings")
     assert after.manifest.query_encoder["sha256"] != after.manifest.document_encoder["sha256"]
     history = after.manifest.training["history"]
     assert max(h["dev"] for h in history) >= history[0]["dev"]
@@ -159,11 +160,11 @@ def test_index_refuses_what_cannot_be(built, tmp_path, capsys):
 
 
 def test_interrupted_index_goes_on(built, tmp_path, monkeypatch):
-    from pyserini_jpq.index import build
+    from pyserini_jpq.index import writing
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "BLOCK", 64)
-        assign, calls = build.Assigner.assign, []
+        patch.setattr(writing, "BLOCK", 64)
+        assign, calls = writing.Assigner.assign, []
 
         def interrupted(self, block):
             calls.append(len(block))
@@ -171,12 +172,12 @@ def test_interrupted_index_goes_on(built, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return assign(self, block)
 
-        patch.setattr(build.Assigner, "assign", interrupted)
+        patch.setattr(writing.Assigner, "assign", interrupted)
         flags = ("index", "--embeddings", built / "embeddings", "--output", tmp_path / "i", "--m", 4)
         assert run(*flags) == 130 and not (tmp_path / "i").exists()
         assert run(*flags) == 0
-        # 300 rows in blocks of 64, of which two were done; the second is done again, in case it was cut off.
-        assert len(calls) == 3 + 4
+        # 300 rows in blocks of 64, of which two were done.
+        assert len(calls) == 3 + 3
     codes = from_faiss(index := read_faiss(tmp_path / "i" / "index"), "i")[1]
     expected = from_faiss(other := read_faiss(built / "x.opq-m4" / "index"), "x")[1]
     assert np.array_equal(codes, expected) and index.ntotal == other.ntotal
@@ -209,7 +210,12 @@ def test_damaged_index_folders_are_refused(built, tmp_path):
         manifest = json.loads((folder / "jpq.json").read_text())
         (folder / "jpq.json").write_text(json.dumps({**manifest, "colour": 1}))
 
+    def wrong_types(folder):
+        manifest = json.loads((folder / "jpq.json").read_text())
+        (folder / "jpq.json").write_text(json.dumps({**manifest, "documents": "300", "files": [], "query_encoder": {}}))
+
     for change, part in (
+        (wrong_types, r"damaged \(documents, query_encoder, files\)"),
         (missing, "is missing"),
         (cut, "cut short"),
         (no_manifest, r"jpq\.json is missing"),
@@ -271,7 +277,7 @@ def test_resumed_training_equals_an_unbroken_one(built, tiny_collection, tmp_pat
     from pyserini_jpq.train.trainer import Trainer
 
     data = ("--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt")
-    recipe = ("--epochs", 3, "--batch-size", 16, "--negatives", 20, "--device", "cpu")
+    recipe = ("--epochs", 3, "--batch-size", 16, "--num-negatives", 20, "--device", "cpu")
 
     def flags(name):
         folder = tmp_path / name
@@ -322,7 +328,7 @@ def test_full_disk_is_one_line(built, tiny_collection, tmp_path, capsys, monkeyp
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(build, "_write_docids", full)
+    monkeypatch.setattr(build, "write_docids", full)
     flags = ("index", "--embeddings", built / "embeddings", "--output", tmp_path / "i", "--m", 4)
     assert run(*flags) == 2 and "no space left" in error_of(capsys)
     monkeypatch.undo()
@@ -347,3 +353,23 @@ def test_indexes_of_4_bits_are_built_trained_and_searched(built, tiny_collection
     hits = JPQFaissSearcher(tmp_path / "jpq").search(query, k=10)
     scores, _ = after.search(query, codes, 10)
     assert [hit.score for hit in hits] == pytest.approx(scores[0].tolist(), abs=1e-5)
+
+
+def test_indexes_of_4_bits_are_changed_and_built_from_others(built, tmp_path, capsys):
+    def codes_of(folder):
+        index = read_faiss(folder / "index")
+        return from_faiss(index, folder)[1].copy()
+
+    embeddings = ("--embeddings", built / "embeddings")
+    assert run("index", *embeddings, "--output", tmp_path / "x", "--m", 8, "--bits", 4) == 0
+    assert run("index", *embeddings, "--output", tmp_path / "y", "--from", tmp_path / "x") == 0
+    before, docids = codes_of(tmp_path / "x"), IndexFolder(tmp_path / "x").docids()
+    assert np.array_equal(codes_of(tmp_path / "y"), before)
+
+    assert run("index", "--index", tmp_path / "x", "--delete", *docids[:3]) == 0
+    assert np.array_equal(codes_of(tmp_path / "x"), before[3:])
+    assert run("index", "--index", tmp_path / "x", "--append", *embeddings) == 2
+    assert "already" in error_of(capsys)
+    assert run("index", "--index", tmp_path / "x", "--append", *embeddings, "--replace") == 0
+    assert IndexFolder(tmp_path / "x", verify=True).manifest.bytes_per_document == 4
+    assert IndexFolder(tmp_path / "x").docids() == docids and np.array_equal(codes_of(tmp_path / "x"), before)

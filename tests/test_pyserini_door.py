@@ -20,6 +20,7 @@ from pyserini_jpq.errors import EncoderError, InstallationError, RunError, Topic
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPICS_AND_QRELS = ROOT.parent / "shared" / "data" / "topics-and-qrels"
+CARDS = ("encoders", "indexes", "collections")
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="the fake Java is a shell script")
 
 QRELS = "1 0 d1 2\n1 0 d2 1\n2 0 d3 1\n"
@@ -562,9 +563,11 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if int(importlib.metadata.version("setuptools").split(".")[0]) < 77:
         pytest.skip("needs setuptools 77 or newer")
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyserini_jpq", "encoders", "indexes"):
-        only = shutil.ignore_patterns("__pycache__", "*.npy", "*.safetensors", "index")
-        shutil.copytree(ROOT / name, source / name, ignore=only)
+    shutil.copytree(ROOT / "pyserini_jpq", source / "pyserini_jpq", ignore=shutil.ignore_patterns("__pycache__"))
+    for kind in CARDS:
+        (source / kind).mkdir()
+        for card in (ROOT / kind).glob("*.yaml"):
+            shutil.copy(card, source / kind)
     for name in ("pyproject.toml", "setup.py", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, source)
     built = {}
@@ -593,8 +596,9 @@ def test_both_wheels_carry_the_pth_file_and_the_wheel_the_cards(wheels: dict[str
     assert lines[0].count("\n") == 1
     with zipfile.ZipFile(wheels["wheel"]) as archive:
         cards = {name for name in archive.namelist() if name.startswith("pyserini_jpq/cards/")}
+        assert "pyserini_jpq/reproduce/experiments/msmarco-v1-passage.yaml" in archive.namelist()
     here = {f"pyserini_jpq/cards/{card.relative_to(ROOT)}" for card in ROOT.glob("*/*.yaml")}
-    assert cards == {card for card in here if card.split("/")[2] in ("encoders", "indexes")}
+    assert cards == {card for card in here if card.split("/")[2] in CARDS}
     assert any("all-minilm-l6-v2" in card for card in cards)
 
 

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
-from pyserini_jpq.index.faiss import Assigner, file_frame, from_faiss, pack, parts_of, to_faiss, unpack
+from pyserini_jpq.index.assign import Assigner
+from pyserini_jpq.index.faiss import file_frame, from_faiss, pack, parts_of, to_faiss, unpack
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.quantizer import ProductQuantizer
 
@@ -71,13 +72,13 @@ def test_streamed_file_is_what_faiss_writes(pair, documents):
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from([16, 256]).flatmap(quantizers))
-def test_faiss_assigns_packed_codes(pair):
+def test_assigned_codes_are_packed_and_unpacked(pair):
     quantizer, rng = pair
     vectors = rng.normal(size=(20, quantizer.dimension)).astype(np.float32)
-    packed = Assigner(quantizer).assign(vectors)
-    assert packed.shape == (20, quantizer.bytes_per_document)
-    codes = unpack(packed, quantizer.m, quantizer.bits)
-    assert np.array_equal(pack(codes, quantizer.bits), packed) and (codes < quantizer.k).all()
+    codes = Assigner(quantizer).assign(vectors)
+    packed = pack(codes, quantizer.bits)
+    assert codes.shape == (20, quantizer.m) and packed.shape == (20, quantizer.bytes_per_document)
+    assert np.array_equal(unpack(packed, quantizer.m, quantizer.bits), codes) and (codes < quantizer.k).all()
     exact = (quantizer.rotate(vectors) - quantizer.decode(quantizer.assign(vectors))) ** 2
     assert np.allclose(((quantizer.rotate(vectors) - quantizer.decode(codes)) ** 2).sum(1), exact.sum(1), atol=1e-3)
 

@@ -1,6 +1,7 @@
 """`python -m pyserini_jpq.encode`: a collection becomes a folder of embeddings."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pyserini_jpq.encode.source import add_encoder_flags, find_encoder, flag_cha
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
     parser = cli.parser("encode", "Encode a collection; run again after an interruption, it goes on where it stopped.")
-    parser.add_argument("--corpus", required=True, help="JSONL or TSV file, or a folder of them, gzipped or not")
+    parser.add_argument("--corpus", required=True, help="JSONL or TSV file, a folder of them, or a card")
     parser.add_argument("--encoder", required=True, help="card, folder, or Hugging Face name")
     parser.add_argument("--output", required=True, type=Path, help="folder of embeddings to write")
     parser.add_argument("--batch-size", type=cli.positive_int, default=32, help="documents encoded at once")
@@ -23,8 +24,15 @@ def define_flags() -> cli.OneLineParser:
         default="auto",
         help="what the encoder computes in; auto is the fastest type of the device that leaves rankings as they are",
     )
-    parser.add_argument("--shard-id", type=int, default=0, help="which part to encode, from 0")
-    parser.add_argument("--shard-num", type=cli.positive_int, default=1, help="parts the collection is encoded in")
+    # torchrun and accelerate name each process that they start in the environment.
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    parser.add_argument("--shard-id", type=int, default=rank, help="which part to encode, from 0; by torchrun its rank")
+    parser.add_argument(
+        "--shard-num",
+        type=cli.positive_int,
+        default=world,
+        help="parts the collection is encoded in; by torchrun all ranks",
+    )
     parser.add_argument("--skip-empty", action="store_true", help="leave out documents without text")
     parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     add_encoder_flags(parser)
@@ -37,14 +45,17 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if not 0 <= args.shard_id < args.shard_num:
         parser.error(f"--shard-id {args.shard_id} is not between 0 and --shard-num {args.shard_num} less one")
+    if args.overwrite and "WORLD_SIZE" in os.environ:
+        parser.error("--overwrite does not go with several processes; remove --output first")
     encode(args)
 
 
 def encode(args: argparse.Namespace) -> None:
     """Encode what the flags name."""
     from pyserini_jpq.encode.collection import Collection
+    from pyserini_jpq.fetch.collection import find_corpus
 
-    collection = Collection(args.corpus, args.skip_empty)
+    collection = Collection(find_corpus(args.corpus), args.skip_empty)
     source = find_encoder(args.encoder).with_changes(flag_changes(args))
 
     from pyserini_jpq.encode.document import Shard, encode_collection

@@ -1,13 +1,14 @@
-"""Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's TSV."""
+"""Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's two TSVs."""
 
 import gzip
 import hashlib
 import io
 import json
 import re
+import zlib
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -15,36 +16,62 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pyserini_jpq.errors import CollectionError
+from pyserini_jpq.errors import CollectionError, EncoderError
 
 ID_FIELDS = ("id", "_id", "docid")
 _JSONL = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _TSV = (".tsv", ".tsv.gz")
 # Where a folder has these, the other files in it are queries and the like, in the layouts of BEIR and of MS MARCO.
-_COLLECTION_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz")
+_COLLECTION_NAMES = (
+    *("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz"),
+    *("msmarco-docs.tsv", "msmarco-docs.tsv.gz"),
+)
+_FOUR_COLUMNS = "msmarco-docs"
 _WHITESPACE = re.compile(r"\s")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document: its external id, and its fields `title` and `text`, either of which may be empty."""
+    """A document: its external id, and its fields `title`, `text` and `url`, any of which may be empty."""
 
     docid: str
     title: str
     text: str
+    url: str = ""
 
     def render(self, template: str) -> str:
-        """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it."""
+        """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it.
+
+        A field written as `{title:keep}` keeps its separator even where it is empty.
+        """
         out = ""
         first = True
-        for position, (literal, name, _, _) in enumerate(Formatter().parse(template)):
+        for position, (literal, name, spec, _) in enumerate(Formatter().parse(template)):
             value = getattr(self, name) if name else ""
-            if value:
+            if spec == "keep":
+                out += literal + value
+                first = False
+            elif value:
                 out += ("" if first and position else literal) + value
                 first = False
             elif not name or position == 0:
                 out += literal
         return out.strip()
+
+
+def check_template(template: str) -> None:
+    """Raise EncoderError if a template cannot be rendered, or holds none of a document's fields."""
+    known = [field.name for field in fields(Document) if field.name != "docid"]
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        names = set()
+    if not names or not names <= set(known):
+        raise EncoderError(
+            f"the document template {template!r} cannot be used; join {', '.join(f'{{{name}}}' for name in known)} "
+            "as in '{title} {text}'"
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +89,8 @@ class Collection:
     Parameters
     ----------
     path
-        A `.jsonl`, `.json` or `.tsv` file, gzipped or not, or a folder of such files.
+        A `.jsonl`, `.json` or `.tsv` file, gzipped or not, or a folder of such files. A file whose name begins with
+        `msmarco-docs` has the four columns docid, url, title, body; other TSVs have docid and text.
     skip_empty
         Leave out documents with neither title nor text, instead of refusing them.
 
@@ -100,7 +128,8 @@ class Collection:
                 skipped += 1
                 continue
             docids.append(_hash64(document.docid))
-            digest.update(f"{document.docid}\t{document.title}\t{document.text}\n".encode("utf-8", "surrogatepass"))
+            fields = [document.docid, document.title, document.text, *([document.url] if document.url else [])]
+            digest.update(("\t".join(fields) + "\n").encode("utf-8", "surrogatepass"))
         if not docids:
             raise CollectionError(f"{self.path} holds no document; expected one JSON object or `docid<TAB>text` a line")
         self._refuse_duplicates(np.asarray(docids, dtype=np.uint64))
@@ -109,14 +138,14 @@ class Collection:
     def _documents(self) -> Iterator[tuple[str, Document | None]]:
         """Give (file and line, document) pairs; None for a document that is left out."""
         for file in self.files:
-            parse = _parse_tsv if _has_suffix(file, _TSV) else _parse_json
+            parse = _parser_of(file)
             for number, line in enumerate(_lines(file), start=1):
                 if not line.strip():
                     continue
                 where = f"{file} line {number}"
                 document = parse(line, where)
                 _check_docid(document.docid, where)
-                if not (document.title or document.text):
+                if not (document.title or document.text or document.url):
                     if not self.skip_empty:
                         raise CollectionError(
                             f"{where}: document {document.docid!r} has no text; mend it, or give --skip-empty"
@@ -171,27 +200,37 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line.rstrip("\r\n")
         except UnicodeDecodeError as problem:
             raise CollectionError(f"{path} near line {number + 1} is not UTF-8: {problem.reason}") from None
-        except (gzip.BadGzipFile, EOFError) as problem:
+        except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
             raise CollectionError(f"{path} after line {number} is no whole gzip file: {problem}") from None
+
+
+def _parser_of(file: Path) -> Callable[[str, str], Document]:
+    if not _has_suffix(file, _TSV):
+        return _parse_json
+    return _parse_msmarco_docs if file.name.startswith(_FOUR_COLUMNS) else _parse_tsv
 
 
 def _parse_json(line: str, where: str) -> Document:
     try:
-        fields = json.loads(line)
-    except ValueError as problem:
+        found = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise CollectionError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
+    except (ValueError, RecursionError) as problem:
         raise CollectionError(f"{where} is no JSON: {problem}") from None
-    if not isinstance(fields, dict):
+    if not isinstance(found, dict):
         raise CollectionError(f"{where} is no JSON object")
-    docid = next((fields[name] for name in ID_FIELDS if fields.get(name) is not None), None)
+    docid = next((found[name] for name in ID_FIELDS if found.get(name) is not None), None)
     if not isinstance(docid, str | int) or isinstance(docid, bool):
         raise CollectionError(f"{where} has no docid; expected a text or a whole number under {', '.join(ID_FIELDS)}")
-    text_field = "text" if "text" in fields else "contents"
-    texts = {name: fields.get(name) or "" for name in ("title", text_field)}
+    text_field = "text" if "text" in found else "contents"
+    texts = {name: found.get(name) or "" for name in ("title", text_field)}
     for name, value in texts.items():
         if not isinstance(value, str):
             raise CollectionError(f"{where}: field {name!r} is no text")
-    if text_field not in fields and "title" not in fields:
+    if text_field not in found and "title" not in found:
         raise CollectionError(f"{where} has neither `contents` nor `text`")
+    if _SURROGATE.search(f"{docid}{texts['title']}{texts[text_field]}"):
+        raise CollectionError(f"{where} holds half a surrogate pair, which is no text; remove the escape `\\ud…`")
     return Document(str(docid), texts["title"].strip(), texts[text_field].strip())
 
 
@@ -200,6 +239,15 @@ def _parse_tsv(line: str, where: str) -> Document:
     if not tab:
         raise CollectionError(f"{where} has no tab; expected `docid<TAB>text`")
     return Document(docid, "", text.strip())
+
+
+def _parse_msmarco_docs(line: str, where: str) -> Document:
+    columns = line.split("\t")
+    if len(columns) != 4:
+        raise CollectionError(f"{where} has {len(columns)} columns; expected `docid<TAB>url<TAB>title<TAB>body`")
+    # Only the end is trimmed, as the released code of STAR and JPQ does: token ids depend on white space in front.
+    docid, url, title, body = (column.rstrip() for column in columns)
+    return Document(docid, title, body, url)
 
 
 def _check_docid(docid: str, where: str) -> None:

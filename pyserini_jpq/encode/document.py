@@ -1,5 +1,7 @@
 """Encoding a collection: windows of documents sorted by length, written row by row, resumed where it stopped."""
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,14 +12,22 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pyserini_jpq.encode.collection import Collection, Document, Summary
+from pyserini_jpq.encode.collection import Collection, Document, Summary, check_template
 from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, RowFile, read_manifest, row_file
 from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import EmbeddingsError, OutputError
-from pyserini_jpq.files import remove, write_json_atomically, write_text_atomically
+from pyserini_jpq.files import (
+    refuse_existing,
+    remove,
+    save_array,
+    write_json_atomically,
+    write_text_atomically,
+)
 
 WINDOW = 16384
 """Documents sorted by length together: large enough that hardly anything is padded, 50 MB at 768 dimensions."""
+
+_TOKENIZED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,10 @@ def encode_collection(
         If `output` is complete already, or was begun with other settings.
     EmbeddingsError
         If the encoder gives a value that is not finite.
+    EncoderError
+        If the card's template cannot be used.
     """
+    check_template(tower.card.document.template)
     shard = shard or Shard()
     summary = collection.scan()
     manifest = {
@@ -103,6 +116,8 @@ def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwr
     """Begin the folder, or make sure that what it holds is a beginning of the same work."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; give a folder as --output")
+    if not output.exists():
+        refuse_existing(output, overwrite)
     if (output / MANIFEST).is_file():
         begun = read_manifest(output)
         if begun != manifest and not overwrite:
@@ -114,11 +129,26 @@ def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwr
             return
         if not overwrite:
             raise OutputError(f"{output} exists already and is complete; give --overwrite to replace it")
-    elif output.is_dir() and any(output.iterdir()):
+    elif output.is_dir() and any(not file.name.startswith(".embeddings") for file in output.iterdir()):
         raise OutputError(f"{output} holds other files and no embeddings; give another --output")
     remove(output)
-    output.mkdir(parents=True)
-    write_json_atomically(output / MANIFEST, manifest)
+    _begin(output, manifest)
+
+
+def _begin(output: Path, manifest: dict[str, Any]) -> None:
+    """Make the folder with its manifest in one step: of several shards that start together, one makes it for all."""
+    prepared = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    write_json_atomically(prepared / MANIFEST, manifest)
+    try:
+        os.rename(prepared, output)
+    except OSError as problem:
+        remove(prepared)
+        if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if read_manifest(output) != manifest:
+            raise OutputError(
+                f"{output} was just begun by another run, in another way; give another --output"
+            ) from None
 
 
 def _is_done(output: Path, manifest: dict[str, Any], shard: Shard) -> bool:
@@ -142,7 +172,7 @@ def _encode_window(
         return
     partial = file.npy.with_suffix(".partial")
     vectors = _open_partial(partial, len(window), tower.dimension)
-    tokens = tower.tokenize([d.render(tower.card.document.template) for d in window], tower.card.document)
+    tokens = _tokens_of(window, tower)
     for batch in _batches_by_length(tokens, batch_size):
         # NaN marks a row that no run has written yet; a batch cut off in the middle is encoded again whole.
         if np.isnan(vectors[batch]).any():
@@ -156,6 +186,16 @@ def _encode_window(
     partial.rename(file.npy)
 
 
+def _tokens_of(window: Sequence[Document], tower: Tower) -> list[list[int]]:
+    """Tokenize documents a few at a time: a tokenizer holds far more of each than the ids that are kept."""
+    side = tower.card.document
+    tokens: list[list[int]] = []
+    for start in range(0, len(window), _TOKENIZED_AT_ONCE):
+        part = window[start : start + _TOKENIZED_AT_ONCE]
+        tokens += tower.tokenize([document.render(side.template) for document in part], side)
+    return tokens
+
+
 def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]":
     """Open the rows that an interrupted run left, or make a file of rows that are all NaN."""
     if path.is_file():
@@ -166,12 +206,8 @@ def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]
         except ValueError:  # cut off while it was being made
             pass
     beside = path.with_suffix(".new")
-    empty = np.full((rows, dimension), np.nan, dtype=np.float32)
-    with open(beside, "wb") as file:
-        np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(empty))
-        # Not np.save, whose errors do not say that the disk is full; and a full disk must show here, not when
-        # the memory map is written to.
-        file.write(empty.data.cast("B"))
+    # All rows at once, so that a full disk shows here, not when the memory map is written to.
+    save_array(beside, np.full((rows, dimension), np.nan, dtype=np.float32))
     beside.rename(path)
     return np.lib.format.open_memmap(path, mode="r+")
 

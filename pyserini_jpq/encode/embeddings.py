@@ -1,6 +1,7 @@
 """The folder of embeddings: memory-mapped float32 rows in `.npy` files, docids beside them, and a manifest."""
 
 import json
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         schema = manifest["schema"]
-    except (ValueError, KeyError, TypeError):
-        raise EmbeddingsError(f"{path} is damaged; encode the collection again") from None
-    if schema != SCHEMA:
-        raise EmbeddingsError(f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it")
+        if schema != SCHEMA:
+            raise EmbeddingsError(
+                f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it"
+            )
+        is_whole = all(type(manifest[name]) is int for name in ("documents", "dimension"))
+        is_whole = is_whole and {"name", "card", "sha256"} <= manifest["encoder"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        raise EmbeddingsError(f"{path} is damaged; encode the collection again")
     return manifest
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether a folder holds embeddings of all documents."""
+    try:
+        Embeddings(folder)
+    except EmbeddingsError:
+        return False
+    return True
 
 
 class Embeddings:
@@ -100,6 +116,7 @@ class Embeddings:
         for file, array in zip(self._files, self._arrays, strict=True):
             for start in range(0, len(array), rows):
                 yield self._finite(np.asarray(array[start : start + rows], dtype=np.float32), file, start)
+            _forget(array)
 
     def sample(self, rows: int, seed: int) -> np.ndarray:
         """Return a random sample without replacement, [min(rows, N), D] float32, in row order."""
@@ -110,7 +127,18 @@ class Embeddings:
         for file, array in zip(self._files, self._arrays, strict=True):
             inside = chosen[(chosen >= file.start) & (chosen < file.start + len(array))] - file.start
             parts.append(self._finite(np.asarray(array[inside], dtype=np.float32), file, None, inside))
+            _forget(array)
         return np.concatenate(parts)
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return chosen rows, [n] int64 to [n, D] float32; only these are read from disk."""
+        starts = np.array([f.start for f in self._files])
+        file_of = np.searchsorted(starts, rows, side="right") - 1
+        chosen = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for i in np.unique(file_of):
+            inside = file_of == i
+            chosen[inside] = self._arrays[i][rows[inside] - starts[i]]
+        return chosen
 
     def docids(self) -> Iterator[str]:
         """Give the docids in row order."""
@@ -126,7 +154,7 @@ class Embeddings:
     def _open(self, file: RowFile) -> np.ndarray:
         try:
             array: np.ndarray = np.load(file.npy, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as problem:
+        except (ValueError, OSError, EOFError) as problem:
             raise EmbeddingsError(f"{file.npy} cannot be read: {problem}; remove it and encode again") from None
         if array.ndim != 2 or array.shape[1] != self.dimension:
             raise EmbeddingsError(f"{file.npy} has shape {array.shape}, expected rows of {self.dimension}")
@@ -159,3 +187,10 @@ class Embeddings:
             f"{file.npy} row {row} (docid {docid}) holds a value that is NaN or infinite; "
             "remove the file and encode again, in --dtype float32 if it comes back"
         )
+
+
+def _forget(array: np.ndarray) -> None:
+    """Give back the memory of a mapped file that was read; else all files, once read, would count as ours."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,5 +1,7 @@
 """Which device and which floating-point type an encoder computes with."""
 
+import os
+
 import torch
 
 from pyserini_jpq.errors import JPQError
@@ -10,6 +12,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def resolve_device(name: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` into a device that is here.
 
+    Of several processes that a launcher started on a machine, each gets a GPU of its own for `auto` and `cuda`.
+
     Raises
     ------
     JPQError
@@ -17,9 +21,11 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise JPQError(f"device {name!r} cannot be used here: {reason}; try --device cpu") from None

@@ -69,7 +69,7 @@ def add_encoder_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that describe an encoder, or change what its card says; all are unset by default."""
     group = parser.add_argument_group("encoder", "in place of a card, or to change what the card says")
     keep: dict[str, Any] = {"default": argparse.SUPPRESS}
-    group.add_argument("--pooling", choices=catalog.POOLINGS, help="first token, or mean of the tokens", **keep)
+    group.add_argument("--pooling", choices=catalog.POOLINGS, help="first token, mean of tokens, or last token", **keep)
     group.add_argument("--l2-norm", action=argparse.BooleanOptionalAction, help="embeddings of unit length", **keep)
     group.add_argument("--query-prefix", help="text put in front of every query", **keep)
     group.add_argument("--doc-prefix", help="text put in front of every document", **keep)

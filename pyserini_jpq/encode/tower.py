@@ -1,6 +1,7 @@
 """The encoder tower: a transformer backbone, pooling, and unit length if the card says so."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard, TextSide
+from pyserini_jpq.encode.old_roberta import OldRobertaTokenizer, follows_old_rules
 from pyserini_jpq.encode.weights import backbone_location, quiet_transformers
 from pyserini_jpq.errors import EncoderError
 
@@ -37,6 +39,9 @@ class Tower(nn.Module):
         self.card = card
         self.backbone = backbone
         self.tokenizer = tokenizer
+        self._old_tokenizer: OldRobertaTokenizer | None = None
+        if follows_old_rules(card):
+            self._old_tokenizer = OldRobertaTokenizer(tokenizer, bool(card.tokenizer_options.get("add_prefix_space")))
 
     @classmethod
     def load(cls, card: EncoderCard, folder: Path | None = None) -> "Tower":
@@ -56,11 +61,17 @@ class Tower(nn.Module):
         """
         quiet_transformers()
         location = str(folder) if folder else backbone_location(card)
+        is_path = location.startswith((".", os.sep))
+        if is_path and not Path(location).is_dir():
+            raise EncoderError(f"{location} is no folder; put the weights there (published at {card.source})")
         try:
             backbone = _load_backbone(card, location)
             tokenizer = _load_tokenizer(card, location if folder else card.tokenizer or location)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as problem:
-            raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}") from None
+        except EncoderError:
+            raise
+        except Exception as problem:  # transformers raises whatever a broken or foreign file provokes
+            hint = "" if Path(location).is_dir() else "; name a folder, or connect to the network to have it fetched"
+            raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
         tower = cls(card, backbone, tokenizer)
         tower._check_card()
         return tower.eval()
@@ -77,16 +88,19 @@ class Tower(nn.Module):
 
     def tokenize(self, texts: Sequence[str], side: TextSide) -> list[list[int]]:
         """Turn texts into token ids, cut to the side's length, without padding."""
-        texts = [self._prepare(text, side) for text in texts]
         if not texts:
             return []
+        texts = [self._prepare(text, side) for text in texts]
+        longest = min(side.max_length, self._most_positions())
+        if self._old_tokenizer is not None:
+            return self._old_tokenizer.encode(texts, longest, side.special_tokens)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             encoded = self.tokenizer(
                 texts,
                 add_special_tokens=side.special_tokens,
                 truncation=True,
-                max_length=min(side.max_length, self._most_positions()),
+                max_length=longest,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )
@@ -145,16 +159,15 @@ class Tower(nn.Module):
         (folder / ENCODER_FOLDER_CARD).write_text(text, encoding="utf-8")
 
     def _prepare(self, text: str, side: TextSide) -> str:
-        # Today's RoBERTa tokenizers ignore do_lower_case, which the old ones that STAR and ANCE came with obeyed:
-        # character by character (a Greek final sigma stays what it was), and without white space at the end.
-        if self.card.architecture == "ance" and self.card.tokenizer_options.get("do_lower_case"):
-            text = "".join(character.lower() for character in text).rstrip()
         masks = self.tokenizer.mask_token * side.max_length if side.mask_padding else ""
         return side.prefix + text + masks
 
     def _pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.card.pooling == "cls":
             return states[:, 0]
+        if self.card.pooling == "last":  # of decoders: it alone has seen all others; padding stands behind it
+            last = attention_mask.sum(1) - 1
+            return states[torch.arange(len(states), device=states.device), last]
         skip = self.card.skip_tokens
         weights = attention_mask[:, skip:, None].to(states.dtype)
         return (states[:, skip:] * weights).sum(1) / weights.sum(1).clamp(min=1)
@@ -204,9 +217,19 @@ def _load_tokenizer(card: EncoderCard, location: str) -> Any:
 
     name = card.tokenizer_class or "AutoTokenizer"
     kind = getattr(transformers, name, None)
-    if kind is None:
+    if kind is None or (kind is not transformers.AutoTokenizer and not _is_tokenizer_class(kind)):
         raise EncoderError(f"transformers has no tokenizer class {name!r}")
-    return kind.from_pretrained(location, **card.tokenizer_options)
+    tokenizer = kind.from_pretrained(location, **card.tokenizer_options)
+    # Where its files are missing, transformers makes one that knows no word, and says nothing.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise EncoderError(f"{location} holds no tokenizer; put its files there, or name one with --tokenizer")
+    return tokenizer
+
+
+def _is_tokenizer_class(kind: Any) -> bool:
+    from transformers import PreTrainedTokenizerBase
+
+    return isinstance(kind, type) and issubclass(kind, PreTrainedTokenizerBase)
 
 
 def _first_line(problem: BaseException) -> str:

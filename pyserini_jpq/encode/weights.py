@@ -5,19 +5,27 @@ import logging
 from pathlib import Path
 
 from pyserini_jpq.catalog import EncoderCard
-from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.errors import DownloadError, EncoderError
+from pyserini_jpq.fetch.weights import fetch_weights
 from pyserini_jpq.files import sha256_of
 
 
 def backbone_location(card: EncoderCard) -> str:
-    """Return the folder of a card's weights, or the name to fetch them by.
+    """Return the folder of a card's weights, or the name that the Hugging Face hub gives them.
+
+    Weights that a card keeps elsewhere are fetched into the folder that it names.
 
     Raises
     ------
     EncoderError
-        If the weights that are here are not those that the card was written for.
+        If they cannot be fetched, or the weights that are here are not those that the card was written for.
     """
     folder = _package_folder(card.package) if card.package else None
+    if folder is None and card.weights and not Path(card.backbone).exists():
+        try:
+            fetch_weights(card.weights, Path(card.backbone).name, Path(card.backbone))
+        except DownloadError as problem:
+            raise EncoderError(str(problem)) from None
     if folder is None and Path(card.backbone).is_dir():
         folder = Path(card.backbone)
     if folder is None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cli
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, OutputError
 from pyserini_jpq.evaluate import figures, table
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, parse_metrics, unknown_metrics
 from pyserini_jpq.evaluate.runs import Comparison, evaluate_runs, is_sidecar, run_name
-from pyserini_jpq.files import write_json_atomically
+from pyserini_jpq.files import refuse_existing_file, write_json_atomically
 
 _FIGURES = (".png", ".pdf", ".svg")
 
@@ -94,10 +94,10 @@ def _checked(given: dict[str, Any]) -> _Request:
         problems.append(unknown_metrics(unknown))
     outputs = {flag: given[flag] for flag in ("json", "figure") if flag in given}
     for flag, path in outputs.items():
-        if os.path.isdir(path):
-            problems.append(f"--{flag} {path} is a folder")
-        elif os.path.exists(path) and "overwrite" not in given:
-            problems.append(f"{path} exists already; give --overwrite to replace it, or another --{flag}")
+        try:
+            refuse_existing_file(Path(path), "overwrite" in given)
+        except OutputError as problem:
+            problems.append(f"--{flag}: {problem}")
     if "figure" in outputs and Path(outputs["figure"]).suffix.lower() not in _FIGURES:
         problems.append(f"--figure {outputs['figure']} must end in {' or '.join(_FIGURES)}")
     if problems:

@@ -87,11 +87,8 @@ class Metrics:
         wanted = sorted(set(computed.values()), key=lambda m: ("gains" in m.params, str(m)))
         rows = {qid: row for row, qid in enumerate(qrels)}
         values = {measure: np.zeros(len(rows)) for measure in wanted}
-        # On grades below 0 pytrec_eval has been seen never to come back; to trec_eval they mean "not judged".
-        judged = {
-            qid: {docid: grade for docid, grade in grades.items() if grade >= 0} or dict.fromkeys(grades, 0)
-            for qid, grades in qrels.items()
-        }
+        # A query whose grades are all below 0 scores 0 in trec_eval; pytrec_eval crashes on it or never comes back.
+        judged = {qid: grades for qid, grades in qrels.items() if max(grades.values()) >= 0}
         for found in pytrec_eval.iter_calc(wanted, judged, dict(run)):
             values[found.measure][rows[found.query_id]] = found.value
         return {

@@ -1,48 +1,125 @@
-"""`python -m pyserini_jpq.index`: a folder of embeddings becomes an OPQ index."""
+"""`python -m pyserini_jpq.index`: a folder of embeddings becomes an index, or is added to one."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pyserini_jpq import cli
+
+M, BITS, SAMPLE, SEED = 96, 8, 65536, 42
 
 
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
-    parser = cli.parser("index", "Build an OPQ index; run again after an interruption, it goes on where it stopped.")
-    parser.add_argument("--embeddings", required=True, type=Path, help="folder that encode wrote")
-    parser.add_argument("--output", required=True, type=Path, help="index folder to write")
-    parser.add_argument("--m", type=cli.positive_int, default=96, help="subspaces: a divisor of the dimensions")
-    parser.add_argument("--bits", type=int, choices=(4, 8), default=8, help="bits of a code in one subspace")
-    parser.add_argument(
-        "--sample", type=cli.positive_int, default=65536, help="documents that rotation and centroids are trained on"
+    parser = cli.parser(
+        "index",
+        "Build an OPQ index, or append documents to an index and delete them; run again after an interruption, it goes "
+        "on where it stopped.",
     )
-    parser.add_argument("--seed", type=int, default=42, help="of the sample and of the k-means")
+    parser.add_argument("--embeddings", type=Path, help="folder that encode wrote")
     parser.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")
-    parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+    parser.add_argument(
+        "--any-encoder", action="store_true", help="take embeddings of another encoder than the index's"
+    )
+
+    group = parser.add_argument_group("a new index")
+    group.add_argument("--output", type=Path, help="index folder to write")
+    group.add_argument(
+        "--from",
+        dest="source",
+        metavar="INDEX",
+        help="take rotation, centroids and query encoder of this index, as they were trained on other documents",
+    )
+    keep: dict[str, Any] = {"default": argparse.SUPPRESS}
+    group.add_argument("--m", type=cli.positive_int, help=f"subspaces: a divisor of the dimensions ({M})", **keep)
+    group.add_argument("--bits", type=int, choices=(4, 8), help=f"bits of a code in one subspace ({BITS})", **keep)
+    group.add_argument(
+        "--sample",
+        type=cli.positive_int,
+        help=f"documents that rotation and centroids are trained on ({SAMPLE})",
+        **keep,
+    )
+    group.add_argument("--seed", type=cli.seed, help=f"of the sample and of the k-means ({SEED})", **keep)
+    group.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+
+    group = parser.add_argument_group("an index that is there")
+    group.add_argument("--index", help="index folder or name to change, in place")
+    group.add_argument("--append", action="store_true", help="append the documents of --embeddings")
+    group.add_argument("--replace", action="store_true", help="replace documents that the index holds already")
+    group.add_argument("--delete", nargs="+", default=[], metavar="DOCID", help="documents to delete")
+    group.add_argument("--delete-file", type=Path, help="file of docids to delete, one a line")
     return parser
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
-    args = define_flags().parse_args(argv)
+    parser = define_flags()
+    args = parser.parse_args(argv)
+    new = [name for name in ("output", "source", "m", "bits", "sample", "seed", "overwrite") if vars(args).get(name)]
+    flags = ", ".join("--" + {"source": "from"}.get(name, name) for name in new)
+    if args.append or args.delete or args.delete_file:
+        if new:
+            parser.error(
+                f"{flags} belongs to a new index; --append, --delete and --delete-file change the one at --index"
+            )
+        if not args.index:
+            parser.error("--append, --delete and --delete-file need --index, the index to change")
+        if args.append != (args.embeddings is not None):
+            parser.error("--append and --embeddings go together where an index is changed")
+        change(args)
+        return
+    if args.index or args.replace:
+        parser.error("--index and --replace go with --append, --delete or --delete-file")
+    if not args.embeddings or not args.output:
+        parser.error("a new index needs --embeddings and --output")
+    if args.source and (trained := [n for n in ("m", "bits", "sample", "seed") if n in vars(args)]):
+        parser.error(f"--{trained[0]} does not go with --from: the quantizer is that of the other index")
     build(args)
 
 
 def build(args: argparse.Namespace) -> None:
     """Build what the flags name."""
+    from pyserini_jpq.encode.embeddings import Embeddings
+    from pyserini_jpq.index.build import IndexSettings, build_from, build_index
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+
+    _use_threads(args.threads)
+    embeddings = Embeddings(args.embeddings)
+    if args.source:
+        build_from(IndexFolder(find_index(args.source)), embeddings, args.output, args.overwrite, args.any_encoder)
+    else:
+        given = vars(args)
+        settings = IndexSettings(
+            given.get("m", M), given.get("bits", BITS), given.get("sample", SAMPLE), given.get("seed", SEED)
+        )
+        build_index(embeddings, settings, args.output, args.overwrite)
+    bytes_each = IndexFolder(args.output).manifest.bytes_per_document
+    cli.say(f"{embeddings.documents} documents of {bytes_each} bytes: {args.output}")
+
+
+def change(args: argparse.Namespace) -> None:
+    """Append and delete what the flags name."""
+    from pyserini_jpq.encode.embeddings import Embeddings
+    from pyserini_jpq.index.change import change_index
+    from pyserini_jpq.index.folder import IndexFolder, find_index, read_docids
+
+    _use_threads(args.threads)
+    index = IndexFolder(find_index(args.index))
+    embeddings = Embeddings(args.embeddings) if args.append else None
+    delete = [*args.delete, *(read_docids(args.delete_file) if args.delete_file else [])]
+    changed = change_index(index, embeddings, delete, args.replace, args.any_encoder)
+    counts = {"appended": changed.appended, "replaced": changed.replaced, "deleted": changed.deleted}
+    done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    cli.say(f"{done}, {changed.documents} documents: {index.path}")
+
+
+def _use_threads(threads: int | None) -> None:
     import faiss
 
-    from pyserini_jpq.encode.embeddings import Embeddings
-    from pyserini_jpq.index.build import IndexSettings, build_index
-
-    if args.threads:
-        faiss.omp_set_num_threads(args.threads)
-    settings = IndexSettings(args.m, args.bits, args.sample, args.seed)
-    embeddings = Embeddings(args.embeddings)
-    build_index(embeddings, settings, args.output, args.overwrite)
-    cli.say(f"{embeddings.documents} documents of {(args.m * args.bits + 7) // 8} bytes: {args.output}")
+    if threads:
+        faiss.omp_set_num_threads(threads)
 
 
 if __name__ == "__main__":

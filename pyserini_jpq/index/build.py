@@ -1,26 +1,23 @@
-"""Building an index: a quantizer from a sample, then codes for all, block by block."""
+"""Building an index: a quantizer from a sample, or from another index, then codes for all, block by block."""
 
-import json
-import os
+import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import move_into_place, partial_folder, refuse_existing, remove, write_json_atomically
-from pyserini_jpq.index.faiss import Assigner, file_frame
-from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, Manifest, write_manifest
+from pyserini_jpq.files import refuse_existing, remove, save_array
+from pyserini_jpq.index.assign import Assigner, assigning_quantizer
+from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
+from pyserini_jpq.index.faiss import quantizer_of, read_faiss
+from pyserini_jpq.index.folder import INDEX, INITIAL_CENTROIDS, MANIFEST, IndexFolder, Manifest, seen_from
 from pyserini_jpq.index.opq import check_shape, train_opq
+from pyserini_jpq.index.writing import assigned, begin, finish, identity, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
 
-BLOCK = 16384
-"""Rows whose codes are assigned at once: 50 MB at 768 dimensions."""
-
-_SETTINGS = "settings.json"
 _ROTATION = "rotation.npy"
 
 
@@ -38,7 +35,7 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
     """Build an index folder from a folder of embeddings.
 
     Memory holds the sample and one block, whatever the number of documents. What an interrupted run had done
-    (the quantizer, the codes of whole blocks) is kept beside the output, and the next run goes on from there.
+    (the quantizer, the codes written) is kept beside the output, and the next run goes on from there.
 
     Parameters
     ----------
@@ -60,37 +57,85 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, MANIFEST)
     check_shape(embeddings.dimension, settings.m, settings.bits, min(embeddings.documents, settings.sample))
-    folder = _begin(embeddings, settings, output)
+    folder = begin(output, {"embeddings": identity(embeddings), "settings": vars(settings)})
     try:
         quantizer = _quantizer(embeddings, settings, folder)
-        _write_codes(embeddings, quantizer, folder)
-        _write_docids(embeddings, folder)
+        write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, Assigner(quantizer)))
+        write_docids(folder, embeddings.docids())
     except JPQError:
         remove(folder)
         raise
-    _finish(embeddings, quantizer, folder)
-    move_into_place(folder, output)
+    manifest = Manifest(
+        documents=embeddings.documents,
+        dimension=quantizer.dimension,
+        m=quantizer.m,
+        bits=quantizer.bits,
+        bytes_per_document=quantizer.bytes_per_document,
+        document_encoder=embeddings.encoder,
+        query_encoder=embeddings.encoder,
+        embeddings=seen_from(output, embeddings.folder),
+    )
+    (folder / _ROTATION).unlink()
+    finish(folder, manifest, output)
 
 
-def _begin(embeddings: Embeddings, settings: IndexSettings, output: Path) -> Path:
-    """Open the folder that an interrupted run of the same work left, or an empty one."""
-    folder = partial_folder(output)
-    work: dict[str, Any] = {
-        "embeddings": embeddings.manifest,
-        "files": [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(embeddings.folder.glob("rows-*"))],
-        "settings": vars(settings),
-    }
+def build_from(
+    index: IndexFolder,
+    embeddings: Embeddings,
+    output: Path,
+    overwrite: bool = False,
+    any_encoder: bool = False,
+) -> None:
+    """Build an index of other documents with the quantizer and the query encoder of an index that is there.
+
+    Zero-shot use: codes are assigned with the initial centroids, and scored with the trained ones.
+
+    Parameters
+    ----------
+    index
+        The index to take rotation, centroids and query encoder from.
+    embeddings
+        [N, D] float32 on disk, of the document encoder of that index.
+    output
+        The folder to write.
+    overwrite
+        Replace what is there.
+    any_encoder
+        Take embeddings of another encoder, or of one that cannot be compared.
+
+    Raises
+    ------
+    EncoderError
+        If the embeddings are not those of the index's document encoder.
+    IndexFolderError
+        If the initial centroids of the index are not known.
+    OutputError
+        If `output` exists and `overwrite` is false.
+    """
+    refuse_existing(output, overwrite, MANIFEST)
+    check_document_encoder(index, embeddings, any_encoder)
+    scoring = quantizer_of(read_faiss(index.path / INDEX, mapped=True), index.path)
+    assigner = Assigner(assigning_quantizer(index, scoring))
+    folder = begin(output, {"from": index.manifest.files, "embeddings": identity(embeddings)})
     try:
-        if json.loads((folder / _SETTINGS).read_text(encoding="utf-8")) == work:
-            return folder
-    except (OSError, ValueError):
-        pass
-    remove(folder)
-    folder.mkdir(parents=True)
-    write_json_atomically(folder / _SETTINGS, work)
-    return folder
+        write_codes(folder, scoring, embeddings.documents, assigned(embeddings, assigner))
+        write_docids(folder, embeddings.docids())
+    except JPQError:
+        remove(folder)
+        raise
+    shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+    training = index.manifest.training
+    manifest = dataclasses.replace(
+        index.manifest,
+        documents=embeddings.documents,
+        document_encoder=embeddings.encoder,
+        query_encoder=moved_entry(index, output),
+        training={**training, "trained_on": index.path.resolve().name} if training else None,
+        embeddings=seen_from(output, embeddings.folder),
+    )
+    finish(folder, manifest, output)
 
 
 def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) -> ProductQuantizer:
@@ -100,61 +145,6 @@ def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) ->
         pass
     sample = embeddings.sample(settings.sample, settings.seed)
     quantizer = train_opq(sample, settings.m, settings.bits, settings.seed)
-    np.save(folder / _ROTATION, quantizer.rotation)
-    np.save(folder / INITIAL_CENTROIDS, quantizer.centroids)
+    save_array(folder / _ROTATION, quantizer.rotation)
+    save_array(folder / INITIAL_CENTROIDS, quantizer.centroids)
     return quantizer
-
-
-def _write_codes(embeddings: Embeddings, quantizer: ProductQuantizer, folder: Path) -> None:
-    """Write the faiss file: its head, the codes block by block, its tail."""
-    head, tail = file_frame(quantizer, embeddings.documents)
-    path = folder / INDEX
-    with open(path, "r+b" if path.exists() else "w+b") as file:
-        done = _rows_done(file, head, quantizer.bytes_per_document)
-        assigner = Assigner(quantizer)
-        row = 0
-        with tqdm(total=embeddings.documents, desc="assigning codes", unit=" documents") as progress:
-            for block in embeddings.blocks(BLOCK):
-                if row >= done:
-                    file.write(assigner.assign(block).tobytes())
-                row += len(block)
-                progress.update(len(block))
-        file.write(tail)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _rows_done(file: BinaryIO, head: bytes, code_size: int) -> int:
-    """Find how many whole blocks of codes stand in the file, and set it to go on after them."""
-    if file.read(len(head)) != head:
-        file.seek(0)
-        file.truncate()
-        file.write(head)
-        return 0
-    codes = file.seek(0, os.SEEK_END) - len(head)
-    # The last block may be cut off, and the tail may follow the last row; both are written again.
-    done = max(0, codes // code_size - 1) // BLOCK * BLOCK
-    file.seek(len(head) + done * code_size)
-    file.truncate()
-    return done
-
-
-def _write_docids(embeddings: Embeddings, folder: Path) -> None:
-    with open(folder / DOCID, "w", encoding="utf-8", newline="\n") as file:
-        for docid in embeddings.docids():
-            file.write(f"{docid}\n")
-
-
-def _finish(embeddings: Embeddings, quantizer: ProductQuantizer, folder: Path) -> None:
-    manifest = Manifest(
-        documents=embeddings.documents,
-        dimension=quantizer.dimension,
-        m=quantizer.m,
-        bits=quantizer.bits,
-        bytes_per_document=quantizer.bytes_per_document,
-        document_encoder=embeddings.encoder,
-        query_encoder=embeddings.encoder,
-    )
-    write_manifest(folder, manifest)
-    (folder / _SETTINGS).unlink()
-    (folder / _ROTATION).unlink()

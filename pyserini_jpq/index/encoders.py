@@ -1,16 +1,24 @@
-"""From an index to its encoder: `jpq.json` names it, and an index refuses any other."""
+"""From an index to its encoders: `jpq.json` names them, and an index refuses any other."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, parse_encoder_card, read_encoder_card
+from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_card, read_encoder_card
+from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import EncoderError
-from pyserini_jpq.index.folder import MANIFEST, IndexFolder
+from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.tower import Tower
+
+UNKNOWN: dict[str, Any] = {"name": None, "card": None, "sha256": None, "folder": None}
+"""What `jpq.json` says of the encoder of an index that was imported without one."""
+
+_HERE = "."  # the backbone of an encoder folder that was written here
+_USE = ("architecture", "pooling", "normalize", "skip_tokens")
 
 
 def query_encoder_source(index: IndexFolder) -> EncoderSource:
@@ -19,26 +27,42 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
     Raises
     ------
     EncoderError
-        If it was built here and its folder is gone.
+        If it names none, or the encoder was built here and its folder is gone.
     """
     entry = index.manifest.query_encoder
-    where = str(index.path / MANIFEST)
-    if not entry.get("folder"):
-        return EncoderSource(entry["name"], parse_encoder_card(entry["card"], where))
-    candidates = [index.path / entry["folder"], Path("encoders") / entry["name"]]
+    if entry["card"] is None:
+        raise EncoderError(
+            f"{index.path} names no query encoder: it was imported without one; name one with --encoder, "
+            "or import it again with --encoder"
+        )
+    card = parse_encoder_card(entry["card"], str(index.path / MANIFEST))
+    if not entry.get("folder") and card.backbone != _HERE:
+        return EncoderSource(entry["name"], card)
+    candidates = [Path("encoders") / entry["name"]]
+    if entry.get("folder"):
+        candidates.insert(0, index.path / entry["folder"])
     for folder in candidates:
         if (folder / ENCODER_FOLDER_CARD).is_file():
             return EncoderSource(entry["name"], read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
     raise EncoderError(
-        f"the query encoder {entry['name']} of {index.path} is not at {os.path.normpath(candidates[0])} "
-        f"nor at {candidates[1]}; put it back, or name its folder with --encoder"
+        f"the query encoder {entry['name']} of {index.path} is not at "
+        f"{' nor at '.join(os.path.normpath(folder) for folder in candidates)}; "
+        "put it back, or name its folder with --encoder"
     )
 
 
-def entry_for(source: EncoderSource, sha256: str, index: Path) -> dict[str, Any]:
+def entry_for(source: EncoderSource, sha256: str | None, index: Path) -> dict[str, Any]:
     """Return what `jpq.json` of the index at that place says of an encoder."""
-    folder = Path(os.path.relpath(source.folder.resolve(), index.resolve())).as_posix() if source.folder else None
+    folder = seen_from(index, source.folder) if source.folder else None
     return {"name": source.name, "card": source.card.as_dict(), "sha256": sha256, "folder": folder}
+
+
+def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
+    """Return what an index says of its query encoder, as an index at another place has to say it."""
+    entry = index.manifest.query_encoder
+    if not entry.get("folder"):
+        return entry
+    return {**entry, "folder": seen_from(place, index.path / entry["folder"])}
 
 
 def check_encoder(index: IndexFolder, tower: "Tower", name: str) -> None:
@@ -50,16 +74,63 @@ def check_encoder(index: IndexFolder, tower: "Tower", name: str) -> None:
         If weights, or how they are used (pooling, prefixes, lengths), differ from what `jpq.json` says.
     """
     entry = index.manifest.query_encoder
+    if entry["card"] is None:
+        return  # imported without an encoder: there is nothing to compare with
+    hint = "leave --encoder out, or give --any-encoder to use it all the same"
     if tower.weights_sha256() != entry["sha256"]:
         raise EncoderError(
-            f"{name} is not the query encoder of {index.path}: its weights are not those of {entry['name']}; "
-            "leave --encoder out, or give --any-encoder to use it all the same"
+            f"{name} is not the query encoder of {index.path}: its weights are not those of {entry['name']}; {hint}"
         )
     expected = parse_encoder_card(entry["card"], str(index.path / MANIFEST))
-    for field in ("architecture", "pooling", "normalize", "skip_tokens", "query"):
-        if getattr(tower.card, field) != getattr(expected, field):
-            raise EncoderError(
-                f"{name} is used otherwise than the query encoder of {index.path}: {field} is "
-                f"{getattr(tower.card, field)}, expected {getattr(expected, field)}; "
-                "leave --encoder out, or give --any-encoder to use it all the same"
-            )
+    if difference := _difference(tower.card, expected, "query"):
+        raise EncoderError(f"{name} is used otherwise than the query encoder of {index.path}: {difference}; {hint}")
+
+
+def check_document_encoder(index: IndexFolder, embeddings: Embeddings, any_encoder: bool) -> None:
+    """Refuse embeddings that are not those of the index's document encoder.
+
+    Parameters
+    ----------
+    index
+        The index.
+    embeddings
+        Of documents that the index is to hold.
+    any_encoder
+        Check the dimensions only.
+
+    Raises
+    ------
+    EncoderError
+        If the number of dimensions, the weights, or how they are used differ from what `jpq.json` says.
+    """
+    if embeddings.dimension != index.manifest.dimension:
+        raise EncoderError(
+            f"{embeddings.folder} has {embeddings.dimension} dimensions, {index.path} has {index.manifest.dimension}; "
+            "encode the documents with the document encoder of the index"
+        )
+    if any_encoder:
+        return
+    expected: Mapping[str, Any] = index.manifest.document_encoder
+    hint = "encode the documents with that, or give --any-encoder to take them all the same"
+    if expected["sha256"] is None:
+        raise EncoderError(
+            f"{index.path} was imported without the weights of its document encoder "
+            f"({expected['name'] or 'not named'}), so that of {embeddings.folder} cannot be compared; "
+            "give --any-encoder if it is the right one"
+        )
+    if embeddings.encoder["sha256"] != expected["sha256"]:
+        raise EncoderError(
+            f"{embeddings.folder} was made with {embeddings.encoder['name']}, whose weights are not those of "
+            f"{expected['name']}, the document encoder of {index.path}; {hint}"
+        )
+    where = str(index.path / MANIFEST)
+    found, wanted = (parse_encoder_card(entry["card"], where) for entry in (embeddings.encoder, expected))
+    if difference := _difference(found, wanted, "document"):
+        raise EncoderError(f"{embeddings.folder} was made otherwise than {index.path}: {difference}; {hint}")
+
+
+def _difference(found: EncoderCard, wanted: EncoderCard, side: str) -> str | None:
+    for field in (*_USE, side):
+        if getattr(found, field) != getattr(wanted, field):
+            return f"{field} is {getattr(found, field)}, expected {getattr(wanted, field)}"
+    return None

@@ -99,8 +99,8 @@ def read_faiss(path: Path, mapped: bool = False) -> Any:
 
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
+    except (RuntimeError, MemoryError) as problem:
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
         raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
 
 
@@ -178,23 +178,6 @@ def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
     """
     quantizer = quantizer_of(index, where)
     return quantizer, unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
-
-
-class Assigner:
-    """Assigns codes with faiss: `ProductQuantizer.assign`, on all cores."""
-
-    def __init__(self, quantizer: ProductQuantizer) -> None:
-        import faiss
-
-        self._quantizer = quantizer
-        self._index: Any = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits)
-        set_centroids(self._index, quantizer.centroids)
-        self._index.is_trained = True
-
-    def assign(self, vectors: Floats) -> Codes:
-        """Return the codes of vectors as faiss stores them, [n, D] float32 to [n, bytes of a document] uint8."""
-        codes: Codes = self._index.sa_encode(np.ascontiguousarray(self._quantizer.rotate(vectors)))
-        return codes
 
 
 def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, bytes]:

@@ -1,6 +1,7 @@
 """The index folder: what Pyserini needs (`index`, `docid`), what we add (`jpq.json`, `initial_centroids.npy`)."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from pyserini_jpq.catalog import has_card, index_card
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import sha256_of, write_json_atomically
+from pyserini_jpq.files import put_back, sha256_of, write_json_atomically
 from pyserini_jpq.quantizer import Floats
 
 SCHEMA = 1
@@ -39,6 +40,11 @@ class Manifest:
         Always inner product.
     schema
         Version of this layout.
+    embeddings
+        The folder of embeddings that codes were assigned from, relative to the index folder; None if not known.
+    initial_centroids_known
+        Whether `initial_centroids.npy` holds the centroids that codes were assigned with. False for an index that was
+        imported after training, without them: then it holds the trained ones, and no document can be appended.
     files
         Size and SHA-256 of every other file.
     """
@@ -53,13 +59,34 @@ class Manifest:
     training: dict[str, Any] | None = None
     metric: str = "inner_product"
     schema: int = SCHEMA
+    embeddings: str | None = None
+    initial_centroids_known: bool = True
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def seen_from(index: Path, folder: Path) -> str:
+    """Return the path of a folder relative to an index folder, as `jpq.json` notes it; neither has to exist."""
+    return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
     files = {n: {"bytes": (folder / n).stat().st_size, "sha256": sha256_of(folder / n)} for n in FILES}
     write_json_atomically(folder / MANIFEST, {**asdict(manifest), "files": files})
+
+
+def _wrong_fields(manifest: Manifest) -> list[str]:
+    """Return the names of the fields that hold what they cannot."""
+    numbers = ("documents", "dimension", "m", "bits", "bytes_per_document")
+    wrong = [name for name in numbers if type(getattr(manifest, name)) is not int]
+    for name in ("document_encoder", "query_encoder"):
+        encoder = getattr(manifest, name)
+        if not isinstance(encoder, dict) or not {"name", "card", "sha256"} <= encoder.keys():
+            wrong.append(name)
+    files = manifest.files.values() if isinstance(manifest.files, dict) else [None]
+    if not all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files):
+        wrong.append("files")
+    return wrong
 
 
 class IndexFolder:
@@ -80,14 +107,14 @@ class IndexFolder:
 
     def __init__(self, path: str | Path, verify: bool = False) -> None:
         self.path = Path(path)
+        put_back(self.path)
         self.manifest = self._read_manifest()
         for name in FILES:
             self._check_file(name, verify)
 
     def docids(self) -> list[str]:
         """Return the docids in row order."""
-        text = (self.path / DOCID).read_text(encoding="utf-8")
-        docids = text.removesuffix("\n").split("\n") if text else []
+        docids = read_docids(self.path / DOCID)
         if len(docids) != self.manifest.documents:
             raise IndexFolderError(
                 f"{self.path / DOCID} holds {len(docids)} docids for {self.manifest.documents} documents; "
@@ -99,6 +126,10 @@ class IndexFolder:
         """Return the centroids that the codes were assigned with, [M, K, D/M] float32."""
         centroids: Floats = np.load(self.path / INITIAL_CENTROIDS, allow_pickle=False)
         return centroids
+
+    def embeddings(self) -> Path | None:
+        """Return the folder of embeddings that codes were assigned from, which may be gone; None if it is not known."""
+        return self.path / self.manifest.embeddings if self.manifest.embeddings else None
 
     def _read_manifest(self) -> Manifest:
         path = self.path / MANIFEST
@@ -118,9 +149,12 @@ class IndexFolder:
                 f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
             )
         try:
-            return Manifest(**values)
+            manifest = Manifest(**values)
         except TypeError as problem:
             raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
+        if wrong := _wrong_fields(manifest):
+            raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
+        return manifest
 
     def _check_file(self, name: str, verify: bool) -> None:
         path = self.path / name
@@ -139,6 +173,21 @@ class IndexFolder:
             raise IndexFolderError(f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed")
 
 
+def read_docids(path: Path) -> list[str]:
+    """Return the docids of a file, one a line.
+
+    Raises
+    ------
+    IndexFolderError
+        If it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as problem:
+        raise IndexFolderError(f"{path} is no file of docids, one a line: {problem}") from None
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def find_index(name: str) -> Path:
     """Find an index folder by path, or by the name of one built under `indexes/`.
 
@@ -148,6 +197,7 @@ def find_index(name: str) -> Path:
         If it is not built here; where a card of that name exists, with what it is and where it comes from.
     """
     for folder in (Path(name), Path("indexes") / name):
+        put_back(folder)
         if folder.is_dir():
             return folder
     if has_card("indexes", name):

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ DEFAULT_INDEX = "msmarco-v1-passage.jpq-m96"
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command; names and defaults are those of `pyserini.search.faiss` where it has them."""
     parser = cli.parser("search", "Search topics in an index and write a run file.")
-    parser.add_argument("--index", default=DEFAULT_INDEX, help="index folder or name")
+    parser.add_argument("--index", default=DEFAULT_INDEX, help="index folder, name or card, or embeddings")
     parser.add_argument("--topics", required=True, help="TSV or JSONL file (.gz or not), or a Pyserini name")
     parser.add_argument("--topics-format", default="default", help="default, or another that Pyserini reads")
-    parser.add_argument("--output", type=Path, help="run file to write (default: runs/run.INDEX.TOPICS.txt)")
+    parser.add_argument("--output", type=Path, help="run file (default: runs/run.COLLECTION.CONDITION.TOPICS.txt)")
     parser.add_argument("--output-format", choices=("trec", "msmarco", "kilt"), default="trec", help="of the run file")
-    parser.add_argument("--tag", default=None, help="last column of a TREC run file (default: the index's name)")
+    parser.add_argument(
+        "--tag", type=_tag, default=None, help="last column of a TREC run file (default: the index's name)"
+    )
     parser.add_argument("--hits", type=cli.positive_int, default=1000, help="hits of each query")
     parser.add_argument("--batch-size", type=cli.positive_int, default=1, help="queries searched at once")
     parser.add_argument("--threads", type=cli.positive_int, default=1, help="most threads of the search")
@@ -48,6 +50,12 @@ def define_flags() -> cli.OneLineParser:
     return parser
 
 
+def _tag(text: str) -> str:
+    if len(text.split()) != 1 or text != text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not one word, as the last column of a run file has to be")
+    return text
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
     search(define_flags().parse_args(argv))
@@ -55,51 +63,42 @@ def main(argv: Sequence[str]) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Search what the flags name."""
-    from pyserini_jpq.files import refuse_existing, write_json_atomically
-    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.files import refuse_existing_file, write_json_atomically
+    from pyserini_jpq.prebuilt import obtain_index
+    from pyserini_jpq.search.naming import default_run
     from pyserini_jpq.topics import read_topics
 
-    folder = find_index(args.index)
-    manifest = IndexFolder(folder).manifest
+    folder = obtain_index(args.index)
     name = folder.resolve().name
-    output = args.output or Path("runs") / f"run.{name}.{_stem(args.topics)}.txt"
-    refuse_existing(output, args.overwrite)
+    output = args.output or default_run(name, args.topics)
+    refuse_existing_file(output, args.overwrite)
     topics = read_topics(args.topics, args.topics_format)
-    searcher = _searcher(args, folder)
+    searcher, facts = _searcher(args, folder)
 
     partial = output.with_name(f".{output.name}.partial")
-    _write(args, searcher, topics, partial, args.tag or name)
+    _write(args, searcher, topics, partial, args.tag or "_".join(name.split()))
     partial.replace(output)
-    sidecar = {
-        "index": str(args.index),
-        "bytes_per_document": manifest.bytes_per_document,
-        "encoder": args.encoder or manifest.query_encoder["name"],
-    }
-    write_json_atomically(output.with_name(f"{output.name}.json"), sidecar)
+    write_json_atomically(output.with_name(f"{output.name}.json"), {"index": str(args.index), **facts})
     cli.say(f"{len(topics)} topics: {output}")
 
 
-def _stem(topics: str) -> str:
-    name = Path(topics).name.removesuffix(".gz")
-    return name.rpartition(".")[0] if name.endswith((".tsv", ".jsonl", ".txt")) else name
+def _searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the searcher of a folder, and what is noted beside the run: bytes of a document, and the encoder."""
+    from pyserini_jpq.search.flat import is_flat
+
+    return _flat_searcher(args, folder) if is_flat(folder) else _jpq_searcher(args, folder)
 
 
-def _searcher(args: argparse.Namespace, folder: Path) -> Any:
-    from pyserini_jpq import _pyserini
+def _jpq_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
     from pyserini_jpq.index.encoders import query_encoder_source
     from pyserini_jpq.index.folder import IndexFolder
-    from pyserini_jpq.search.encoder import JPQQueryEncoder
     from pyserini_jpq.search.searcher import JPQFaissSearcher
 
-    encoder: Any
-    if args.encoded_queries:
-        encoder = _pyserini.encoded_queries(args.encoded_queries)
-    else:
-        source = args.encoder or query_encoder_source(IndexFolder(folder))
-        encoder = JPQQueryEncoder(source, args.device, args.max_length, args.query_prefix)
+    index = IndexFolder(folder)
+    encoder = _encoder(args, lambda: query_encoder_source(index))
     # Flags that change how the index's own encoder is used are the user's explicit wish.
     lenient = args.any_encoder or args.max_length is not None or args.query_prefix is not None
-    return JPQFaissSearcher(
+    searcher = JPQFaissSearcher(
         folder,
         encoder,
         normalize_distances=args.normalize_distances,
@@ -107,12 +106,41 @@ def _searcher(args: argparse.Namespace, folder: Path) -> Any:
         any_encoder=lenient,
         verify=args.verify,
     )
+    manifest = index.manifest
+    name = args.encoder or manifest.query_encoder["name"]
+    return searcher, {"bytes_per_document": manifest.bytes_per_document, "encoder": name}
+
+
+def _flat_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
+    from pyserini_jpq.catalog import parse_encoder_card
+    from pyserini_jpq.encode.embeddings import Embeddings
+    from pyserini_jpq.encode.source import EncoderSource
+    from pyserini_jpq.search.flat import FlatSearcher
+
+    if args.prf_depth or args.normalize_distances or args.faiss_device != "cpu":
+        raise JPQError(f"{folder} holds embeddings; feedback, normalized distances and faiss devices need an index")
+    embeddings = Embeddings(folder)
+    entry = embeddings.encoder
+    encoder = _encoder(args, lambda: EncoderSource(entry["name"], parse_encoder_card(entry["card"], str(folder))))
+    facts = {"bytes_per_document": 4 * embeddings.dimension, "encoder": args.encoder or entry["name"]}
+    return FlatSearcher(folder, encoder), facts
+
+
+def _encoder(args: argparse.Namespace, own: Callable[[], Any]) -> Any:
+    """Return the query encoder that the flags name, else the index's own."""
+    from pyserini_jpq import _pyserini
+    from pyserini_jpq.search.encoder import JPQQueryEncoder
+
+    if args.encoded_queries:
+        return _pyserini.encoded_queries(args.encoded_queries)
+    return JPQQueryEncoder(args.encoder or own(), args.device, args.max_length, args.query_prefix)
 
 
 def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path: Path, tag: str) -> None:
     from tqdm import tqdm
 
     from pyserini_jpq import _pyserini
+    from pyserini_jpq.search.naming import in_trec_order
 
     writer = _pyserini.output_writer(
         path,
@@ -129,7 +157,8 @@ def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path
         with writer, tqdm(total=len(topics), desc="searching", unit=" topics") as progress:
             for batch in _batches(topics, args.batch_size):
                 for qid, hits in _search_batch(args, searcher, batch, feedback).items():
-                    writer.write(qid, [hit for hit in hits if not (args.remove_query and hit.docid == qid)])
+                    kept = [hit for hit in hits if not (args.remove_query and hit.docid == qid)]
+                    writer.write(qid, in_trec_order(kept))
                 progress.update(len(batch))
     except BaseException:
         path.unlink(missing_ok=True)

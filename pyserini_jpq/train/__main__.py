@@ -1,17 +1,13 @@
 """`python -m pyserini_jpq.train`: an OPQ index, topics and qrels become a JPQ index and its query encoder."""
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pyserini_jpq import cli
-from pyserini_jpq.errors import OutputError, TrainingError
+from pyserini_jpq.train.naming import jpq_name
 from pyserini_jpq.train.recipe import Recipe, add_recipe_flags, recipe_of
-
-_SETTINGS = "settings.json"
 
 
 def define_flags() -> cli.OneLineParser:
@@ -19,25 +15,62 @@ def define_flags() -> cli.OneLineParser:
     parser = cli.parser("train", "Train query encoder and centroids; run again after an interruption, it goes on.")
     parser.add_argument("--index", default="msmarco-v1-passage.opq-m96", help="index folder or name to start from")
     parser.add_argument("--topics", default="msmarco-passage-train", help="training topics: file or Pyserini name")
-    parser.add_argument("--qrels", default="msmarco-passage-train", help="training qrels: file or Pyserini name")
-    parser.add_argument("--dev-topics", help="dev topics; with them the best model is kept, not the last")
-    parser.add_argument("--dev-qrels", help="dev qrels")
-    parser.add_argument("--dev-metric", default="nDCG@10", help="what is best, by a name of ir_measures")
+    parser.add_argument(
+        "--qrels",
+        help="training qrels: file or Pyserini name (default: those of msmarco-passage-train, with its topics)",
+    )
+    parser.add_argument("--embeddings", type=Path, help="uncompressed embeddings (default: those that the index names)")
+    parser.add_argument("--scores", help="file of `qid docid score` lines of a stronger model, for --loss margin-mse")
     parser.add_argument("--output", type=Path, help="index folder to write (default: --index with .jpq for .opq)")
     parser.add_argument("--output-encoder", type=Path, help="encoder folder to write (default: encoders/NAME)")
-    parser.add_argument("--recipe", help="index card whose recipe to take")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if there is one")
-    parser.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")
-    parser.add_argument("--checkpoint-every", type=cli.positive_int, default=1000, help="steps between checkpoints")
-    parser.add_argument(
+    parser.add_argument("--recipe", help="index card whose recipe to take (default: that of --output, if any)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what the outputs hold")
+    _add_dev_flags(parser)
+    _add_checkpoint_flags(parser)
+    _add_machine_flags(parser)
+    add_recipe_flags(parser)
+    return parser
+
+
+def _add_dev_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("dev", "with dev topics the best model is written, not the last")
+    group.add_argument("--dev-topics", help="dev topics")
+    group.add_argument("--dev-qrels", help="dev qrels")
+    group.add_argument("--dev-metric", default="nDCG@10", help="what is best, by a name of ir_measures")
+    group.add_argument("--eval-every", type=cli.positive_int, help="steps between evaluations (default: an epoch)")
+    group.add_argument("--patience", type=cli.positive_int, help="evaluations without a new best that end training")
+
+
+def _add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("checkpoints and logs")
+    group.add_argument("--checkpoint-every", type=cli.positive_int, default=1000, help="steps between checkpoints")
+    group.add_argument("--keep-checkpoints", type=cli.positive_int, default=2, help="how many are kept")
+    group.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="go on from the checkpoint of an interrupted run, if there is one",
+        help="go on from the newest checkpoint of an interrupted run, if there is one",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what the outputs hold")
-    add_recipe_flags(parser)
-    return parser
+    group.add_argument("--log-every", type=cli.positive_int, default=10, help="steps between lines of training.jsonl")
+    group.add_argument("--tensorboard", type=Path, help="folder to log to for TensorBoard")
+
+
+def _add_machine_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("machine", "start the command by torchrun for several GPUs or machines")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if there is one")
+    group.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")
+    group.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="what the encoder computes in; weights and scores stay float32",
+    )
+    group.add_argument("--accumulate", type=cli.positive_int, default=1, help="parts that a batch is computed in")
+    group.add_argument(
+        "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
+    )
+    group.add_argument("--compile", action="store_true", help="compile the encoder with torch.compile")
+    group.add_argument("--lora-rank", type=cli.positive_int, help="train low-rank updates of this rank (extra: lora)")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,98 +79,30 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if bool(args.dev_topics) != bool(args.dev_qrels):
         parser.error("--dev-topics and --dev-qrels go together")
-    train(args, recipe_of(args))
+    args.recipe = args.recipe or _card_of_output(args)
+    recipe = recipe_of(args)
+    if (recipe.loss == "margin-mse") != bool(args.scores):
+        parser.error("--loss margin-mse and --scores go together")
+    if args.qrels is None and args.topics == parser.get_default("topics"):
+        args.qrels = args.topics
+    if args.qrels is None and recipe.learns_from_labels:
+        parser.error(f"--loss {recipe.loss} learns from labels: give --qrels, or --loss distill, which needs none")
+    train(args, recipe)
 
 
 def train(args: argparse.Namespace, recipe: Recipe) -> None:
     """Train what the flags name."""
-    from pyserini_jpq.files import partial_folder, refuse_existing, remove
-    from pyserini_jpq.index.folder import IndexFolder, find_index
-    from pyserini_jpq.topics import read_qrels, read_topics
+    from pyserini_jpq.train.command import train_and_write
 
-    index = IndexFolder(find_index(args.index))
-    output = args.output or index.path.with_name(_jpq_name(index.path.name))
-    encoder_output = args.output_encoder or Path("encoders") / output.name
-    if output.resolve() == index.path.resolve():
-        raise OutputError(f"--output is --index ({output}); training starts from an index and leaves it as it is")
-    refuse_existing(output, args.overwrite)
-    refuse_existing(encoder_output, args.overwrite)
-
-    from pyserini_jpq.train.data import training_queries
-
-    docids = index.docids()
-    queries, coverage = training_queries(read_topics(args.topics), read_qrels(args.qrels), docids, args.qrels)
-    if coverage.unknown_documents:
-        cli.warn(f"{args.qrels} names {coverage.unknown_documents} relevant documents that the index does not hold")
-    if coverage.queries_without_text:
-        cli.warn(f"{args.qrels} judges {coverage.queries_without_text} queries that {args.topics} does not hold")
-
-    from pyserini_jpq.train.setup import make_trainer
-
-    folder = partial_folder(output)
-    if not args.resume:
-        remove(folder)
-    dev = (read_topics(args.dev_topics), read_qrels(args.dev_qrels)) if args.dev_topics else None
-    trainer = make_trainer(index, queries, recipe, dev, args, folder)
-    cli.say(
-        f"{coverage.queries} queries with {coverage.judgements} relevant documents, {len(docids)} documents, "
-        f"{trainer.total} steps on {trainer.device}"
-    )
-    _begin_or_resume(folder, _fingerprint(index, queries, recipe, args), trainer)
-    trainer.run()
-
-    from pyserini_jpq.train.output import write_encoder, write_index
-
-    training = {
-        "recipe": dataclasses.asdict(recipe),
-        "loss": "reciprocal_rank",
-        "queries": coverage.queries,
-        "steps": trainer.total,
-        "dev_metric": args.dev_metric if dev else None,
-        "history": trainer.history,
-    }
-    encoder = write_encoder(trainer.model, encoder_output, args.overwrite)
-    write_index(index, trainer.model, encoder, training, output, args.overwrite)
-    remove(folder)
-    cli.say(f"index: {output}\nquery encoder: {encoder_output}")
+    train_and_write(args, recipe)
 
 
-def _jpq_name(name: str) -> str:
-    return name.replace(".opq", ".jpq") if ".opq" in name else f"{name}.jpq"
+def _card_of_output(args: argparse.Namespace) -> str | None:
+    """Return the card of the index that is trained here, if there is one: its recipe is what is meant."""
+    from pyserini_jpq.catalog import has_card
 
-
-def _fingerprint(index: Any, queries: Sequence[Any], recipe: Recipe, args: argparse.Namespace) -> dict[str, Any]:
-    """Return what must be the same for a checkpoint to be taken up."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for query in queries:
-        digest.update(f"{query.qid}\t{query.text}\t{query.positives.tolist()}\n".encode())
-    return {
-        "index": index.manifest.files,
-        "query_encoder": index.manifest.query_encoder["sha256"],
-        "queries": digest.hexdigest(),
-        "recipe": dataclasses.asdict(recipe),
-        "dev": [args.dev_topics, args.dev_qrels, args.dev_metric],
-    }
-
-
-def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Any) -> None:
-    import json
-
-    from pyserini_jpq.files import write_json_atomically
-
-    path = folder / _SETTINGS
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(settings)):
-            raise TrainingError(
-                f"{folder} holds the checkpoint of a run with another index, queries or recipe; "
-                "give --no-resume to start over, or another --output"
-            )
-        if trainer.resume():
-            cli.say(f"going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json_atomically(path, settings)
+    name = args.output.name if args.output else jpq_name(Path(args.index).name)
+    return name if has_card("indexes", name) else None
 
 
 if __name__ == "__main__":

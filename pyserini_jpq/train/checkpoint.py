@@ -6,39 +6,73 @@ from typing import Any
 
 import torch
 
+from pyserini_jpq import cli
 from pyserini_jpq.errors import TrainingError
 
-FILE = "checkpoint.pt"
+_PATTERN = "checkpoint-*.pt"
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all: the one before it stays until this one is on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{FILE}.partial"
-    with open(beside, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, folder / FILE)
+class Checkpoints:
+    """The checkpoints of a run, in one folder; the newest few are kept.
 
-
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """Return the newest checkpoint, or None if there is none.
-
-    Raises
-    ------
-    TrainingError
-        If it cannot be read.
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    keep
+        How many.
+    writes
+        Whether this process writes them; of several that train together, the first does.
     """
-    path = folder / FILE
-    if not path.is_file():
+
+    def __init__(self, folder: Path, keep: int = 2, writes: bool = True) -> None:
+        self.folder = folder
+        self._keep = keep
+        self._writes = writes
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint, whole or not at all; those before it go only when it is on disk."""
+        if not self._writes:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"checkpoint-{step:09d}.pt"
+        beside = path.with_suffix(".partial")
+        with open(beside, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        for old in self._paths()[: -self._keep]:
+            old.unlink()
+
+    def newest(self) -> dict[str, Any] | None:
+        """Return the newest checkpoint that can be read, or None if there is none at all.
+
+        Raises
+        ------
+        TrainingError
+            If there are some, and none can be read.
+        """
+        problem = ""
+        for path in reversed(self._paths()):
+            try:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # torch raises whatever the broken file provokes
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                problem = f"{path} cannot be read ({reason})"
+                cli.warn(problem)
+                continue
+            return state
+        if problem:
+            raise TrainingError(f"{problem}; start over with --no-resume")
         return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch raises whatever the broken file provokes
-        reason = str(problem).strip().splitlines()[0]
-        raise TrainingError(f"{path} cannot be read ({reason}); start over with --no-resume") from None
-    return state
+
+    def newest_path(self) -> Path | None:
+        """Return where the newest checkpoint lies."""
+        return next(reversed(self._paths()), None)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob(_PATTERN))
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

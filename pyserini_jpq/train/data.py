@@ -1,6 +1,6 @@
 """Training queries with the rows of their relevant documents, and batches of them in a repeatable order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,22 @@ from pyserini_jpq.errors import TrainingError
 
 @dataclass(frozen=True)
 class TrainingQuery:
-    """A query and the rows of its relevant documents, [P] int64, at least one."""
+    """A query, the rows of its relevant documents and their grades; none where training needs no labels.
+
+    Attributes
+    ----------
+    qid, text
+        Of the query.
+    positives
+        [P] int64, rows of the index, the highest grade first.
+    grades
+        [P] float32, above 0.
+    """
 
     qid: str
     text: str
     positives: torch.Tensor
+    grades: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -57,14 +68,15 @@ def training_queries(
         If nothing is left to train on.
     """
     rows = {docid: row for row, docid in enumerate(docids)}
-    relevant = {q: [d for d, grade in grades.items() if grade > 0] for q, grades in qrels.items()}
+    relevant = {q: {d: grade for d, grade in grades.items() if grade > 0} for q, grades in qrels.items()}
     queries = []
     known = 0
     for qid, text in topics.items():
-        positives = [rows[d] for d in relevant.get(qid, []) if d in rows]
-        if positives:
-            known += len(positives)
-            queries.append(TrainingQuery(qid, text, torch.tensor(positives)))
+        graded = sorted(((grade, rows[d]) for d, grade in relevant.get(qid, {}).items() if d in rows), reverse=True)
+        if graded:
+            known += len(graded)
+            grades, positives = zip(*graded, strict=True)
+            queries.append(TrainingQuery(qid, text, torch.tensor(positives), torch.tensor(grades).float()))
     named = {d for documents in relevant.values() for d in documents}
     unknown = sum(1 for d in named if d not in rows)
     if not queries:
@@ -77,20 +89,37 @@ def training_queries(
     return queries, Coverage(len(queries), known, unknown, without_text)
 
 
-def batches(queries: Sequence[TrainingQuery], size: int, seed: int, start: int = 0) -> Iterator[list[TrainingQuery]]:
-    """Give batches without end, every query once an epoch; step `start` and later are the same however often asked."""
-    per_epoch = -(-len(queries) // size)
-    step = start
-    while True:
-        order = np.random.default_rng((seed, step // per_epoch)).permutation(len(queries))
-        for batch in range(step % per_epoch, per_epoch):
-            yield [queries[i] for i in order[batch * size : (batch + 1) * size]]
-            step += 1
+def unlabelled_queries(topics: Mapping[str, str]) -> list[TrainingQuery]:
+    """Return all topics as queries without labels, for losses that need none."""
+    nothing = torch.empty(0, dtype=torch.int64), torch.empty(0)
+    return [TrainingQuery(qid, text, *nothing) for qid, text in topics.items()]
 
 
-def pad_positives(queries: Sequence[TrainingQuery], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the positives of a batch, [B, P] int64, and which are none but padding, as [B, P] bool, false there."""
-    positives = torch.nn.utils.rnn.pad_sequence([q.positives for q in queries], batch_first=True)
-    lengths = torch.tensor([len(q.positives) for q in queries])
-    mask = torch.arange(positives.shape[1])[None, :] < lengths[:, None]
-    return positives.to(device), mask.to(device)
+class Batches:
+    """Batches of queries by the number of the step: every query once an epoch, in an order that the seed decides.
+
+    Parameters
+    ----------
+    queries
+        All training queries.
+    size
+        Queries a batch; the last one of an epoch may be smaller.
+    seed
+        Of the order.
+    """
+
+    def __init__(self, queries: Sequence[TrainingQuery], size: int, seed: int) -> None:
+        self._queries = queries
+        self._size = size
+        self._seed = seed
+        self.per_epoch = -(-len(queries) // size)
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, step: int) -> list[TrainingQuery]:
+        """Return the batch of a step, counted from 0; always the same, however often asked."""
+        epoch, batch = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._queries))
+            self._epoch = epoch
+        return [self._queries[i] for i in self._order[batch * self._size : (batch + 1) * self._size]]

@@ -7,7 +7,7 @@ import torch
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.evaluate.metrics import Metrics
 from pyserini_jpq.train.model import JPQModel
-from pyserini_jpq.train.negatives import FaissSearch, TorchSearch
+from pyserini_jpq.train.search import IndexSearch
 
 _BATCH = 64
 
@@ -51,7 +51,7 @@ class DevSet:
         self._hits = hits
 
     @torch.no_grad()
-    def evaluate(self, model: JPQModel, search: FaissSearch | TorchSearch) -> float:
+    def evaluate(self, model: JPQModel, search: IndexSearch) -> float:
         """Return the metric of the model as it is, over all dev queries."""
         model.eval()
         qids = list(self._topics)

@@ -1,5 +1,7 @@
 """What is trained: the query encoder and the centroids; what is not: the rotation and the codes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ class JPQModel(nn.Module):
     quantizer
         Rotation and centroids, as OPQ made them.
     codes
-        [N, M] uint8; held as they are, never widened but for the candidates of a step.
+        [N, M] uint8; copied, and never widened but for the candidates of a step.
     """
 
     rotation: torch.Tensor
@@ -29,9 +31,10 @@ class JPQModel(nn.Module):
         self.tower = tower
         self.centroids = nn.Parameter(torch.from_numpy(quantizer.centroids.copy()))
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
-        self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
+        # A copy: codes that are a view into a faiss index are gone with it.
+        self.register_buffer("codes", torch.from_numpy(codes.copy()), persistent=False)
 
-    def encode(self, texts: list[str]) -> torch.Tensor:
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""
         return self.tower.encode_queries(texts) @ self.rotation.T
 
@@ -50,11 +53,13 @@ class JPQModel(nn.Module):
         torch.Tensor
             [B, C] float32.
         """
-        m = self.centroids.shape[0]
-        parts = rotated_queries.reshape(len(rotated_queries), m, -1)
-        tables = torch.einsum("bmd,mkd->bmk", parts, self.centroids)
         codes = self.codes[offsets].long().transpose(1, 2)
-        return tables.gather(2, codes).sum(dim=1)
+        return self.tables(rotated_queries).gather(2, codes).sum(dim=1)
+
+    def tables(self, rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
+        parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
+        return torch.einsum("bmd,mkd->bmk", parts, self.centroids)
 
     def quantizer(self) -> ProductQuantizer:
         """Return rotation and centroids as they are now, in NumPy."""

@@ -1,95 +1,193 @@
-"""Live negatives: at every step, what the index in training retrieves for the queries as they are encoded now."""
+"""Where the documents come from that stand against the labelled positives of a query (figure 3 of the paper)."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from typing import TYPE_CHECKING
-
-import numpy as np
 import torch
 
-from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.data import TrainingQuery
+from pyserini_jpq.train.search import FlatSearch, IndexSearch
+from pyserini_jpq.train.teacher import ScoreFile
 
-if TYPE_CHECKING:
-    import faiss
-
-_BLOCK = 1 << 18
-
-
-class FaissSearch:
-    """Search on the CPU: the faiss index that holds the codes, its centroids updated in place."""
-
-    def __init__(self, model: JPQModel, index: faiss.IndexPreTransform) -> None:
-        from pyserini_jpq.index.faiss import parts_of
-
-        self._model = model
-        self._whole = index
-        _, self._index = parts_of(index, "the index in training")
-
-    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
-        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        from pyserini_jpq.index.faiss import set_centroids
-
-        set_centroids(self._index, self._model.centroids.detach().numpy())
-        # Beyond the last document faiss answers -1, which as a row would mean the last document.
-        k = min(k, self._index.ntotal)
-        _, offsets = self._index.search(np.ascontiguousarray(rotated_queries.detach().numpy()), k)
-        return torch.from_numpy(offsets)
+_BATCH = 256
 
 
-class TorchSearch:
-    """Search on a GPU: all codes are scored by table, block by block, against the centroids as they are."""
+class Negatives(Protocol):
+    """Chooses documents for the queries of a batch."""
 
-    def __init__(self, model: JPQModel) -> None:
-        self._model = model
+    ranked: bool
+    """Whether documents come in the order of the index in training, so that their ranks are those of its users."""
 
-    @torch.no_grad()
-    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
-        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        codes, centroids = self._model.codes, self._model.centroids
-        parts = rotated_queries.reshape(len(rotated_queries), len(centroids), -1)
-        tables = torch.einsum("bmd,mkd->mbk", parts, centroids)
-        best_scores: torch.Tensor | None = None
-        best = torch.empty(0)
-        for start in range(0, len(codes), _BLOCK):
-            block = codes[start : start + _BLOCK]
-            scores = tables.new_zeros(len(rotated_queries), len(block))
-            for j in range(len(centroids)):
-                scores += tables[j][:, block[:, j].int()]
-            offsets = torch.arange(start, start + len(block), device=codes.device).expand_as(scores)
-            if best_scores is not None:
-                scores, offsets = torch.cat([best_scores, scores], 1), torch.cat([best, offsets], 1)
-            best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
-            best = offsets.gather(1, order)
-        return best
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Return rows of the index, [B, C] int64, best first where `ranked`; positives may be among them.
 
+        Parameters
+        ----------
+        step
+            Number of the step, from 0.
+        batch
+            B queries.
+        rotated_queries
+            [B, D] float32, encoded by the model as it is now.
+        """
 
-def live_search(model: JPQModel, index: faiss.IndexPreTransform) -> FaissSearch | TorchSearch:
-    """Return the search for the device that the model is on."""
-    return FaissSearch(model, index) if model.codes.device.type == "cpu" else TorchSearch(model)
+    def state(self) -> Any:
+        """Return what a checkpoint has to keep."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
 
 
-def split_candidates(
-    retrieved: torch.Tensor, positives: torch.Tensor, positive_mask: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tell which retrieved documents are negatives, and at which rank the positives were retrieved.
+class LiveNegatives:
+    """What the index in training retrieves now, for the queries as they are encoded now: the negatives of JPQ.
 
     Parameters
     ----------
-    retrieved
-        [B, C] int64, best first.
-    positives
-        [B, P] int64, the labelled positives, padded.
-    positive_mask
-        [B, P] bool, false for padding.
-
-    Returns
-    -------
-    negative_mask : torch.Tensor
-        [B, C] bool, false for a retrieved document that is a labelled positive.
-    positive_ranks : torch.Tensor
-        [B, P] float32, from 1; infinite where the positive was not retrieved.
+    search
+        Of the index in training.
+    count
+        Documents of each query.
+    every
+        Search only once in so many steps, then for the batches of all of them.
+    upcoming
+        Returns the batch of a step.
+    encode
+        Returns queries rotated, [B, D] float32, without gradients; needed where `every` is above 1.
     """
-    found = (positives[:, :, None] == retrieved[:, None, :]) & positive_mask[:, :, None]
-    ranks = torch.arange(1, retrieved.shape[1] + 1, device=retrieved.device, dtype=torch.float32)
-    positive_ranks = torch.where(found, ranks, torch.inf).amin(dim=2)
-    return ~found.any(dim=1), positive_ranks
+
+    ranked = True
+
+    def __init__(
+        self,
+        search: IndexSearch,
+        count: int,
+        every: int,
+        upcoming: Callable[[int], Sequence[TrainingQuery]],
+        encode: Callable[[Sequence[TrainingQuery]], torch.Tensor],
+    ) -> None:
+        self._search = search
+        self._count = count
+        self._every = every
+        self._upcoming = upcoming
+        self._encode = encode
+        self._window = -1
+        self._found: dict[str, torch.Tensor] = {}
+
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Search, or look up what the last search found for these queries."""
+        if self._every == 1:
+            return self._search.search(rotated_queries.detach(), self._count)
+        if self._window != step // self._every:
+            self._window = step // self._every
+            queries = [q for s in range(step, (self._window + 1) * self._every) for q in self._upcoming(s)]
+            hits = self._search.search(self._encode(queries), self._count)
+            self._found = {query.qid: rows for query, rows in zip(queries, hits, strict=True)}
+        return torch.stack([self._found[q.qid] for q in batch])
+
+    def state(self) -> Any:
+        """Return what was found for steps to come."""
+        return {"window": self._window, "found": {qid: rows.cpu() for qid, rows in self._found.items()}}
+
+    def load_state(self, state: Any) -> None:
+        """Take up what was found for steps to come."""
+        self._window, self._found = state["window"], state["found"]
+
+
+class StaticNegatives:
+    """What the index retrieved before training, for queries as they were encoded then."""
+
+    ranked = False
+
+    def __init__(self, found: torch.Tensor, queries: Sequence[TrainingQuery]) -> None:
+        self._found = found
+        self._rows = {q.qid: row for row, q in enumerate(queries)}
+
+    @classmethod
+    def of_search(
+        cls, search: IndexSearch, queries: Sequence[TrainingQuery], rotated: torch.Tensor, count: int
+    ) -> "StaticNegatives":
+        """Search once for all queries, [N, D] float32 rotated."""
+        parts = [search.search(part, count).int().cpu() for part in rotated.split(_BATCH)]
+        return cls(torch.cat(parts), queries)
+
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Look the documents up."""
+        return self._found[[self._rows[q.qid] for q in batch]].long().to(rotated_queries.device)
+
+    def state(self) -> Any:
+        """Return nothing: they are made again from the index as it was."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up nothing."""
+
+
+class BruteForceNegatives:
+    """What the uncompressed embeddings retrieve for the queries as they are encoded now, as in ADORE (SIGIR 2021)."""
+
+    ranked = False
+
+    def __init__(self, search: FlatSearch, rotation: torch.Tensor, count: int) -> None:
+        self._search = search
+        self._rotation = rotation
+        self._count = count
+
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Search the embeddings; the rotation is taken back, being orthogonal."""
+        return self._search.search(rotated_queries.detach() @ self._rotation, self._count)
+
+    def state(self) -> Any:
+        """Return nothing."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up nothing."""
+
+
+class RandomNegatives:
+    """Documents by chance."""
+
+    ranked = False
+
+    def __init__(self, documents: int, count: int) -> None:
+        self._documents = documents
+        self._count = min(count, documents)
+
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Draw documents, with torch's random numbers of the CPU."""
+        drawn = torch.randint(self._documents, (len(batch), self._count))
+        return drawn.to(rotated_queries.device)
+
+    def state(self) -> Any:
+        """Return nothing: a checkpoint keeps torch's random numbers anyway."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up nothing."""
+
+
+class ScoredDocuments:
+    """What a file of a teacher's scores holds for a query: without a score, a document teaches nothing.
+
+    Parameters
+    ----------
+    scores
+        The file.
+    count
+        Documents of each query, at most; drawn anew at every step where there are more.
+    """
+
+    ranked = False
+
+    def __init__(self, scores: ScoreFile, count: int) -> None:
+        self._scores = scores
+        self._count = count
+
+    def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
+        """Take the documents that the file scores; -1 fills up where there are fewer."""
+        rows = [found[torch.randperm(len(found))[: self._count]] for found in self._scores.scored(batch)]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        return padded.to(rotated_queries.device)
+
+    def state(self) -> Any:
+        """Return nothing: a checkpoint keeps torch's random numbers anyway."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up nothing."""

@@ -5,18 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pyserini_jpq.encode.source import EncoderSource
-from pyserini_jpq.files import new_folder
+from pyserini_jpq.files import new_folder, save_array
 from pyserini_jpq.index.encoders import entry_for
 from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
-from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, write_manifest
+from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
+from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
 
 
 def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
     """Write the query encoder as a folder that transformers, and `JPQQueryEncoder`, open."""
+    merge_lora(model.tower)
     card = dataclasses.replace(
         model.tower.card,
         backbone=".",
@@ -35,21 +35,26 @@ def write_index(
     model: JPQModel,
     encoder: EncoderSource,
     training: dict[str, Any],
+    log: Path | None,
     output: Path,
     overwrite: bool,
 ) -> None:
-    """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained."""
+    """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
     import faiss
 
     whole = read_faiss(source.path / INDEX)
     _, codes = from_faiss(whole, source.path)
+    embeddings = source.embeddings()
     manifest = dataclasses.replace(
         source.manifest,
         query_encoder=entry_for(encoder, model.tower.weights_sha256(), output),
         training=training,
+        embeddings=seen_from(output, embeddings) if embeddings else None,
     )
     with new_folder(output, overwrite) as folder:
         faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
         shutil.copyfile(source.path / DOCID, folder / DOCID)
-        np.save(folder / INITIAL_CENTROIDS, source.initial_centroids())
+        save_array(folder / INITIAL_CENTROIDS, source.initial_centroids())
+        if log and log.is_file():
+            shutil.copyfile(log, folder / log.name)
         write_manifest(folder, manifest)

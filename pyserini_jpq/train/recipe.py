@@ -1,4 +1,4 @@
-"""How training goes: its numbers, with defaults for small collections; an index card may name others."""
+"""How training goes: its numbers and switches, with defaults for small collections; an index card may name others."""
 
 import argparse
 import dataclasses
@@ -10,16 +10,28 @@ from pyserini_jpq import cli
 from pyserini_jpq.catalog import index_card
 from pyserini_jpq.errors import TrainingError
 
+LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
+NEGATIVES = ("live", "static", "brute-force", "random")
 
-def _option(default: Any, kind: Any, text: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "help": text})
+
+def _option(default: Any, kind: Any, text: str, choices: tuple[str, ...] | None = None) -> Any:
+    return field(default=default, metadata={"type": kind, "help": text, "choices": choices})
 
 
 def _not_negative(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
 
 
 @dataclass(frozen=True)
@@ -30,9 +42,25 @@ class Recipe:
     times the largest of the paper, which has a hundred times as many steps. Recipes of the paper come by index card.
     """
 
-    epochs: int = _option(6, cli.positive_int, "times that every training query is seen")
+    epochs: int | None = _option(None, cli.positive_int, "times that every training query is seen")
     batch_size: int = _option(32, cli.positive_int, "queries a step")
-    negatives: int = _option(200, cli.positive_int, "documents retrieved for each query at every step")
+    loss: str = _option("lambda-rr", str, "what is minimised", LOSSES)
+    distill_weight: float | None = _option(
+        None, _not_negative, "weight of label-free distillation beside a loss that learns from labels; 0: none"
+    )
+    distill_temperature: float = _option(
+        2.5, cli.positive_float, "what scaled scores are divided by in distillation; higher looks further down the list"
+    )
+    false_negatives: float | None = _option(
+        None, float, "leave out negatives that the dense teacher scores above the positive less this margin"
+    )
+    negatives: str = _option("live", str, "where documents without a label come from", NEGATIVES)
+    num_negatives: int = _option(200, cli.positive_int, "documents taken from there for each query")
+    search_every: int = _option(1, cli.positive_int, "steps from one search for live negatives to the next")
+    in_batch_negatives: bool = _option(False, _yes_or_no, "the positives of the other queries, too")
+    loss_scores: str = _option("index", str, "of the index, or of the original embeddings", ("index", "original"))
+    train_centroids: bool = _option(True, _yes_or_no, "whether centroids are trained")
+    train_encoder: bool = _option(True, _yes_or_no, "whether the query encoder is trained")
     lr: float = _option(2e-5, cli.positive_float, "learning rate of the query encoder")
     centroid_lr: float = _option(1e-3, cli.positive_float, "learning rate of the centroids")
     warmup: float = _option(0.1, _not_negative, "steps of warm-up; below 1, their share of all steps")
@@ -41,11 +69,23 @@ class Recipe:
     score_scale: float | None = _option(
         None, cli.positive_float, "what scores are multiplied by in the loss; the encoder card's, or 20 for unit length"
     )
-    seed: int = _option(42, int, "of the order of queries and of dropout")
+    seed: int = _option(42, cli.seed, "of the order of queries and of dropout")
 
-    def total_steps(self, queries: int) -> int:
-        """Return the number of steps for that many training queries."""
-        return self.epochs * self.steps_per_epoch(queries)
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether training reads the uncompressed embeddings."""
+        return (
+            self.loss == "distill"
+            or bool(self.distill_weight)
+            or self.false_negatives is not None
+            or self.loss_scores == "original"
+            or self.negatives == "brute-force"
+        )
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether the loss needs qrels."""
+        return self.loss not in ("distill", "margin-mse")
 
     def steps_per_epoch(self, queries: int) -> int:
         """Return the number of steps in which every query is seen once."""
@@ -62,10 +102,18 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     for f in dataclasses.fields(Recipe):
         group.add_argument(
             "--" + f.name.replace("_", "-"),
-            type=f.metadata["kind"],
+            type=f.metadata["type"],
+            choices=f.metadata["choices"],
+            metavar="yes|no" if f.metadata["type"] is _yes_or_no else None,
             default=argparse.SUPPRESS,
-            help=f"{f.metadata['help']} (default: {f.default})",
+            help=f"{f.metadata['help']} (default: {_shown(f.default)})",
         )
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "by the data"
+    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:

@@ -1,65 +1,214 @@
 """Putting a trainer together from an index folder, queries and a recipe."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from pyserini_jpq.encode.precision import resolve_device
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
 from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.faiss import from_faiss, read_faiss
 from pyserini_jpq.index.folder import INDEX, IndexFolder
-from pyserini_jpq.train.data import TrainingQuery
+from pyserini_jpq.train.checkpoint import Checkpoints
+from pyserini_jpq.train.data import Batches, TrainingQuery
+from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.dev import DevSet
+from pyserini_jpq.train.distributed import Ranks
+from pyserini_jpq.train.log import FILE, Log
+from pyserini_jpq.train.lora import add_lora
+from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
 from pyserini_jpq.train.model import JPQModel
-from pyserini_jpq.train.negatives import live_search
+from pyserini_jpq.train.negatives import (
+    BruteForceNegatives,
+    LiveNegatives,
+    Negatives,
+    RandomNegatives,
+    ScoredDocuments,
+    StaticNegatives,
+)
+from pyserini_jpq.train.objective import Objective
 from pyserini_jpq.train.recipe import Recipe
-from pyserini_jpq.train.trainer import Trainer
+from pyserini_jpq.train.search import FlatSearch, IndexSearch, index_search
+from pyserini_jpq.train.teacher import DenseTeacher, ScoreFile, document_vectors, encode_all
+from pyserini_jpq.train.trainer import Pace, Scorer, Trainer
 
 DevTopics = tuple[Mapping[str, str], Mapping[str, Mapping[str, int]]]
 
+_BLOCK = 1 << 16
 
-def make_trainer(
-    index: IndexFolder,
-    queries: Sequence[TrainingQuery],
-    recipe: Recipe,
-    dev: DevTopics | None,
-    args: argparse.Namespace,
-    folder: Path,
-) -> Trainer:
-    """Load encoder and index, and make the trainer that will change copies of both.
 
-    Parameters
+@dataclass(frozen=True)
+class Materials:
+    """What a training run is made from.
+
+    Attributes
     ----------
     index
         The index to start from.
     queries
         Training queries.
-    recipe
-        The numbers.
+    embeddings
+        Uncompressed, of the same documents in the same order; None where they are not at hand.
+    scores
+        The scores of a teacher by query id and docid, for margin-MSE.
     dev
         Dev topics and qrels, if there are any.
+    """
+
+    index: IndexFolder
+    queries: Sequence[TrainingQuery]
+    embeddings: Embeddings | None = None
+    scores: Mapping[str, Mapping[str, float]] | None = None
+    dev: DevTopics | None = None
+
+
+def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace, folder: Path) -> Trainer:
+    """Load encoder and index, and make the trainer that will change copies of both.
+
+    Parameters
+    ----------
+    materials
+        Index and data.
+    recipe
+        The numbers; what it leaves to the data is decided here.
     args
-        The flags of the command: device, threads, dev_metric, checkpoint_every.
+        The flags of the command that are no part of the recipe.
     folder
-        Where checkpoints go.
+        Where checkpoints and the log go.
     """
     import faiss
 
     if args.threads:
         torch.set_num_threads(args.threads)
         faiss.omp_set_num_threads(args.threads)
-    torch.manual_seed(recipe.seed)
     device = resolve_device(args.device)
-    source = query_encoder_source(index)
+    ranks = Ranks.join(device)
+    torch.manual_seed(recipe.seed + ranks.rank)
+    source = query_encoder_source(materials.index)
     tower = Tower.load(source.card, source.folder)
-    check_encoder(index, tower, source.name)
-    whole = read_faiss(index.path / INDEX)
-    quantizer, codes = from_faiss(whole, index.path)
-    model = JPQModel(tower, quantizer, codes).to(device)
-    search = live_search(model, whole)
-    dev_set = DevSet(*dev, index.docids(), args.dev_metric) if dev else None
-    evaluate = (lambda: dev_set.evaluate(model, search)) if dev_set else None
-    return Trainer(model, search, queries, recipe, evaluate, folder, args.checkpoint_every)
+    check_encoder(materials.index, tower, source.name)
+    recipe = decided(recipe, materials.queries, materials.embeddings, tower)
+    _fit_to_machine(tower, args)
+    whole = read_faiss(materials.index.path / INDEX)
+    model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
+    search = index_search(model, whole)
+    scale = recipe.score_scale or tower.card.training_scale
+    batches = Batches(materials.queries, recipe.batch_size, recipe.seed)
+    # What a teacher or static negatives need of the encoder as it is now comes before anything changes it.
+    negatives = _negatives(materials, recipe, model, search, lambda step: ranks.share(batches[step]))
+    objective = _objective(materials, recipe, model, scale)
+    return Trainer(
+        model,
+        _scorer(materials, recipe, model),
+        negatives,
+        objective,
+        batches,
+        recipe,
+        scale,
+        _evaluation(materials, model, search, args.dev_metric),
+        Checkpoints(folder, args.keep_checkpoints, ranks.is_first),
+        Log(folder / FILE if ranks.is_first else None, args.tensorboard if ranks.is_first else None),
+        Pace(
+            args.eval_every,
+            args.patience,
+            args.checkpoint_every,
+            args.log_every,
+            accumulate=args.accumulate,
+            dtype=training_dtype(args.dtype, device),
+        ),
+        ranks,
+    )
+
+
+def training_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Turn `auto` and the other names into what the encoder computes in while it is trained.
+
+    As `resolve_dtype`, but bfloat16 on a GPU that has it: gradients need its range more than float16's digits.
+    """
+    if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return resolve_dtype(name, device)
+
+
+def _fit_to_machine(tower: Tower, args: argparse.Namespace) -> None:
+    """Change how the encoder is computed, as the flags say: less memory, or less time."""
+    if args.gradient_checkpointing:
+        tower.backbone.gradient_checkpointing_enable()
+    if args.lora_rank:
+        add_lora(tower, args.lora_rank)
+    if args.compile:
+        tower.backbone.compile(dynamic=True)
+
+
+def _evaluation(materials: Materials, model: JPQModel, search: IndexSearch, metric: str) -> Callable[[], float] | None:
+    if materials.dev is None:
+        return None
+    dev_set = DevSet(*materials.dev, materials.index.docids(), metric)
+    return lambda: dev_set.evaluate(model, search)
+
+
+def _scorer(materials: Materials, recipe: Recipe, model: JPQModel) -> Scorer:
+    """Return what scores candidates: the index, or the original embeddings, the ablation in which it has no part."""
+    if recipe.loss_scores == "index":
+        return model.score
+    embeddings = _needed(materials, "--loss-scores original")
+
+    def score(rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        documents = document_vectors(embeddings, offsets)
+        return torch.einsum("bd,bcd->bc", rotated_queries @ model.rotation, documents)
+
+    return score
+
+
+def _negatives(
+    materials: Materials,
+    recipe: Recipe,
+    model: JPQModel,
+    search: IndexSearch,
+    upcoming: Callable[[int], Sequence[TrainingQuery]],
+) -> Negatives:
+    def rotated(queries: Sequence[TrainingQuery]) -> torch.Tensor:
+        vectors = encode_all(model.tower, [q.text for q in queries])
+        return vectors.to(model.codes.device) @ model.rotation.T
+
+    if recipe.loss == "margin-mse":
+        return ScoredDocuments(_score_file(materials), recipe.num_negatives)
+    if recipe.negatives == "live":
+        return LiveNegatives(search, recipe.num_negatives, recipe.search_every, upcoming, rotated)
+    if recipe.negatives == "static":
+        vectors = rotated(materials.queries)
+        return StaticNegatives.of_search(search, materials.queries, vectors, recipe.num_negatives)
+    if recipe.negatives == "random":
+        return RandomNegatives(len(model.codes), recipe.num_negatives)
+    embeddings = _needed(materials, "--negatives brute-force")
+    flat = FlatSearch(partial(embeddings.blocks, _BLOCK))
+    return BruteForceNegatives(flat, model.rotation, recipe.num_negatives)
+
+
+def _objective(materials: Materials, recipe: Recipe, model: JPQModel, scale: float) -> Objective:
+    if recipe.loss == "margin-mse":
+        return Objective(None, TEACHER_LOSSES["margin-mse"], _score_file(materials))
+    label_loss = LABEL_LOSSES.get(recipe.loss)
+    weight = 1.0 if label_loss is None else recipe.distill_weight or 0.0
+    if not weight and recipe.false_negatives is None:
+        return Objective(label_loss)
+    embeddings = _needed(materials, "a dense teacher")
+    teacher = DenseTeacher(model.tower, materials.queries, embeddings, scale)
+    distillation = partial(TEACHER_LOSSES["distill"], temperature=recipe.distill_temperature) if weight else None
+    return Objective(label_loss, distillation, teacher, weight, recipe.false_negatives)
+
+
+def _score_file(materials: Materials) -> ScoreFile:
+    return ScoreFile(materials.scores or {}, materials.index.docids(), "--scores")
+
+
+def _needed(materials: Materials, what: str) -> Embeddings:
+    if materials.embeddings is None:
+        raise TrainingError(f"{what} needs the uncompressed embeddings; give their folder with --embeddings")
+    return materials.embeddings

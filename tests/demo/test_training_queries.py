@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import python_docs, training_queries
+from demo.dev_half import QUESTIONS, add_dev_half
 from demo.docstrings import parse
 from demo.phrasing import questions, reworded, uninflected
 from demo.python_docs import DOCUMENTS, write_collection
 from demo.training_queries import STYLES, content_words, split_name, tidy, training_topics, write_training_queries
 from pyserini_jpq.errors import CollectionError, TopicsError
+from pyserini_jpq.topics import read_qrels, read_topics
 
 
 def chance():
@@ -210,3 +212,15 @@ def test_any_docstring_can_be_asked_about(texts):
 @given(st.text())
 def test_content_words_are_words(text):
     assert all(word == word.lower() and len(word) > 1 and " " not in word for word in content_words(text))
+
+
+def test_the_dev_half_is_added_and_nothing_of_the_test_half(tmp_path):
+    for name in ("topics.train.tsv", "qrels.train.txt"):
+        (tmp_path / name).write_text("")
+    add_dev_half(tmp_path, times=3)
+    topics, qrels = read_topics(str(tmp_path / "topics.train.tsv")), read_qrels(str(tmp_path / "qrels.train.txt"))
+    dev, test = (read_topics(str(QUESTIONS / f"topics.{half}.tsv")) for half in ("dev", "test"))
+    assert len(topics) == 3 * len(dev) and set(topics.values()) == set(dev.values())
+    assert not set(topics.values()) & set(test.values()) and set(qrels) == set(topics)
+    judged = read_qrels(str(QUESTIONS / "qrels.dev.txt"))
+    assert all(qrels[f"dev2{qid}"] == grades for qid, grades in judged.items())

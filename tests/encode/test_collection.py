@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyserini_jpq.encode.collection import Collection, Document
-from pyserini_jpq.errors import CollectionError
+from pyserini_jpq.encode.collection import Collection, Document, check_template
+from pyserini_jpq.errors import CollectionError, EncoderError
 
 pytestmark = pytest.mark.unit
 
@@ -34,7 +34,10 @@ def test_reads_every_format(tmp_path):
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("no json", "line 2 is no JSON"),
+        ("no json", "line 2 is no JSON: Expecting value at character 1"),
+        ('{"id": "2", "text": ' + "[" * 200_000, "line 2 is no JSON"),
+        ('{"id": "2", "text": "half \\ud83d of a pair"}', "line 2 holds half a surrogate pair"),
+        ('{"id": "\\udc00", "text": "x"}', "line 2 holds half a surrogate pair"),
         ("[1]", "line 2 is no JSON object"),
         ('{"text": "x"}', "line 2 has no docid"),
         ('{"id": "a b", "text": "x"}', "whitespace in its docid 'a b'"),
@@ -65,6 +68,10 @@ def test_nothing_to_read(tmp_path):
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"id": "1", "text": "x"}\n' * 99)[:-9])
     with pytest.raises(CollectionError, match="no whole gzip file"):
         Collection(tmp_path / "cut.jsonl.gz").scan()
+    packed = gzip.compress(b'{"id": "1", "text": "x"}\n' * 9999)
+    (tmp_path / "broken.jsonl.gz").write_bytes(packed[:40] + b"\xff\xff\xff" + packed[43:])
+    with pytest.raises(CollectionError, match="no whole gzip file"):
+        Collection(tmp_path / "broken.jsonl.gz").scan()
     with pytest.raises(CollectionError, match="has no tab"):
         Collection(write(tmp_path, "alone", name="c.tsv")).scan()
 
@@ -88,6 +95,13 @@ def test_empty_documents_can_be_left_out(tmp_path):
 )
 def test_templates_drop_empty_fields(template, title, text, expected):
     assert Document("1", title, text).render(template) == expected
+
+
+@pytest.mark.parametrize("template", ["", "no field", "{titel} {text}", "{title", "{} {text}", "{docid}", "{text} }"])
+def test_templates_that_cannot_be(template):
+    with pytest.raises(EncoderError, match="cannot be used"):
+        check_template(template)
+    check_template("{title}. {text}")
 
 
 @pytest.mark.property

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -111,3 +112,41 @@ def test_devices_and_types():
     assert resolve_dtype("auto", torch.device("cuda")) == torch.float16
     with pytest.raises(JPQError, match="cannot be used here"):
         resolve_device("warp:9")
+
+
+def test_broken_folders_are_refused_in_one_line(tiny_encoder, tmp_path):
+    def changed(name, change):
+        folder = tmp_path / name
+        shutil.copytree(tiny_encoder, folder)
+        change(folder)
+        return EncoderCard(backbone=str(folder))
+
+    def cut(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+
+    def without_tokenizer(folder):
+        for file in folder.glob("tokenizer*"):
+            file.unlink()
+
+    for card, part in (
+        (changed("cut", cut), "cannot load the encoder .*/cut: "),
+        (changed("wordless", without_tokenizer), "holds no tokenizer"),
+        (EncoderCard(backbone="./no/such/folder", source="their page"), r"no folder; .* \(published at their page\)"),
+        (EncoderCard(backbone=str(tiny_encoder), tokenizer_class="AutoModel"), "no tokenizer class 'AutoModel'"),
+        (EncoderCard(backbone=str(tiny_encoder), tokenizer_class="logging"), "no tokenizer class 'logging'"),
+    ):
+        with pytest.raises(EncoderError, match=part) as problem:
+            Tower.load(card)
+        assert "\n" not in str(problem.value)
+
+
+def test_tokens_are_the_same_in_whatever_parts(tiny_encoder, monkeypatch):
+    from pyserini_jpq.encode import document
+    from pyserini_jpq.encode.collection import Document
+
+    tower = Tower.load(EncoderCard(backbone=str(tiny_encoder)))
+    window = [Document(str(i), "", text) for i, text in enumerate(TEXTS * 5)]
+    whole = document._tokens_of(window, tower)
+    monkeypatch.setattr(document, "_TOKENIZED_AT_ONCE", 4)
+    assert document._tokens_of(window, tower) == whole == tower.tokenize(TEXTS * 5, tower.card.document)

@@ -19,7 +19,7 @@ DOCIDS = ("a", "b", "B", "10", "9", "é", "日本", "a\u2028b", "z", "-")
 qids = st.sampled_from([f"q{number}" for number in range(6)])
 # Few scores, so that many are equal; and some that only a 64-bit float tells apart.
 scores = st.one_of(st.integers(-2, 2).map(float), st.integers(0, 9).map(lambda step: 1 + step * 2e-8), st.floats(-9, 9))
-all_qrels = st.dictionaries(qids, st.dictionaries(st.sampled_from(DOCIDS), st.integers(-1, 3), min_size=1), min_size=1)
+all_qrels = st.dictionaries(qids, st.dictionaries(st.sampled_from(DOCIDS), st.integers(-2, 3), min_size=1), min_size=1)
 all_runs = st.dictionaries(qids, st.dictionaries(st.sampled_from(DOCIDS), scores, min_size=1), min_size=1)
 
 
@@ -105,6 +105,18 @@ def test_equal_to_the_definitions(qrels: dict[str, Judged], run: dict[str, Hits]
     for name, definition in DEFINITIONS.items():
         expected = [definition(judged, run.get(qid, {})) for qid, judged in qrels.items()]
         np.testing.assert_allclose(values[name], expected, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("others", [{}, {"q1": {"a": 1, "b": -1}}], ids=["alone", "among others"])
+def test_query_with_grades_below_0_only_scores_0(others: dict[str, Judged]) -> None:
+    """Given such a query, pytrec_eval itself crashes, or never comes back."""
+    names = [*DEFINITIONS, "Bpref", "infAP", "Rprec", "IPrec@0.1", "SetP", "SetF", "SetAP"]
+    qrels = {"q0": {"a": -1, "b": -2, "10": -1}, **others}
+    run = {"q0": {"a": 2.0, "z": 1.0}, "q1": {"a": 2.0, "b": 1.0}}
+    values = Metrics(names).per_query(qrels, run)
+    assert all(array[0] == 0 and len(array) == len(qrels) for array in values.values())
+    assert all(array[1] == 1 for name, array in values.items() if others and name in ("nDCG@3", "RR", "AP", "Bpref"))
 
 
 @pytest.mark.property
@@ -244,7 +256,8 @@ def random_files(seed: int, folder: Path) -> tuple[dict[str, Judged], dict[str, 
     rng = random.Random(seed)
     docids = [f"{letter}{number}" for letter in ("d", "D", "é", "日") for number in range(15)]
     draw = {"ties": lambda: rng.randint(0, 3), "near": lambda: 1 + rng.randint(0, 9) * 2e-8, "floats": rng.random}
-    qrels = {f"q{i}": {d: rng.choice([-1, 0, 0, 1, 2, 3]) for d in rng.sample(docids, 20)} for i in range(20)}
+    qrels = {f"q{i}": {d: rng.choice([-2, -1, 0, 0, 1, 2, 3]) for d in rng.sample(docids, 20)} for i in range(20)}
+    qrels["q5"] = {d: -1 for d in rng.sample(docids, 9)}
     run = {f"q{i}": {d: draw[rng.choice(list(draw))]() for d in rng.sample(docids, 40)} for i in range(3, 24)}
     qrels_file, run_file = folder / "qrels.txt", folder / "run.txt"
     qrels_file.write_text("".join(f"{q} 0 {d} {g}\n" for q, judged in qrels.items() for d, g in judged.items()))
@@ -265,6 +278,8 @@ PLAIN = {
     "bpref": "Bpref",
     "Rprec": "Rprec",
     "success.5": "Success@5",
+    "infAP": "infAP",
+    "set_F": "SetF",
 }
 
 

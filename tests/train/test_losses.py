@@ -1,88 +1,140 @@
-import numpy as np
+import math
+
 import pytest
 import torch
 
-from pyserini_jpq.index.faiss import to_faiss
-from pyserini_jpq.quantizer import ProductQuantizer
-from pyserini_jpq.train.losses import reciprocal_rank_loss
-from pyserini_jpq.train.model import JPQModel
-from pyserini_jpq.train.negatives import FaissSearch, TorchSearch, split_candidates
+from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
+from pyserini_jpq.train.recipe import LOSSES
+from tests.train.helpers import candidates_of, query
 
 pytestmark = pytest.mark.unit
+NAN = float("nan")
 
 
-def test_the_loss_of_a_hand_computed_example():
-    positive, negative = torch.tensor([[1.0, 9.0]]), torch.tensor([[2.0, 0.5]])
-    loss = reciprocal_rank_loss(
-        positive,
-        negative,
-        torch.tensor([[2.0, float("inf")]]),
-        torch.tensor([[1.0, 2.0]]),
-        torch.tensor([[True, False]]),
-        torch.tensor([[True, False]]),
+def batch():
+    """Two queries: graded positives one of which was retrieved and one of which was not, and one with padding."""
+    return candidates_of([query((9, 2), (4, 1), (2, 1)), query((5, 1))], [[7, 9, 3, 8], [5, 6, 7, 1]])
+
+
+def scores_of(candidates, seed=0):
+    torch.manual_seed(seed)
+    return torch.randn(candidates.mask.shape, dtype=torch.float64, requires_grad=True)
+
+
+def test_the_recipe_knows_every_loss():
+    assert set(LOSSES) == set(LABEL_LOSSES) | set(TEACHER_LOSSES)
+
+
+@pytest.mark.parametrize("name", LABEL_LOSSES)
+def test_gradients_of_label_losses_agree_with_finite_differences(name):
+    candidates = batch()
+    scores = scores_of(candidates)
+    assert torch.autograd.gradcheck(lambda s: LABEL_LOSSES[name](s, candidates), (scores,))
+    (gradient,) = torch.autograd.grad(LABEL_LOSSES[name](scores, candidates), scores)
+    assert gradient[0].abs().sum() > 0
+    assert (gradient[~candidates.mask] == 0).all(), "what is masked must not learn"
+
+
+@pytest.mark.parametrize("name", TEACHER_LOSSES)
+def test_gradients_of_teacher_losses_agree_with_finite_differences(name):
+    candidates = batch()
+    scores = scores_of(candidates)
+    teacher = scores_of(candidates, seed=1).detach()
+    teacher[0, 3] = teacher[1, 0] = NAN
+    assert torch.autograd.gradcheck(lambda s: TEACHER_LOSSES[name](s, teacher, candidates), (scores,))
+    (gradient,) = torch.autograd.grad(TEACHER_LOSSES[name](scores, teacher, candidates), scores)
+    assert gradient.abs().sum() > 0 and gradient.isfinite().all()
+    assert (gradient[~candidates.mask | teacher.isnan()] == 0).all()
+
+
+@pytest.mark.parametrize("name", [*LABEL_LOSSES, *TEACHER_LOSSES])
+def test_huge_scores_and_empty_queries_stay_finite(name):
+    candidates = candidates_of([query((1, 1)), query()], [[1, 2], [-1, -1]])
+    scores = torch.tensor([[-1e6, 0.0, 1e6], [0.0, 0.0, 0.0]], requires_grad=True)
+    arguments = (candidates,) if name in LABEL_LOSSES else (torch.zeros(2, 3), candidates)
+    loss = {**LABEL_LOSSES, **TEACHER_LOSSES}[name](scores, *arguments)
+    loss.backward()
+    assert math.isfinite(loss.item()) and scores.grad.isfinite().all()
+
+
+def one_pair(rank=2):
+    """The positive at a rank, one negative at rank 1; scores 1 and 2."""
+    chosen = [7, *range(20, 18 + rank), 1]
+    candidates = candidates_of([query((1, 1))], [chosen])
+    mask = torch.zeros_like(candidates.mask)
+    mask[0, 2 : 1 + len(chosen) - 1] = True
+    scores = torch.full(candidates.mask.shape, 1.0)
+    scores[0, 1] = 2.0
+    return scores, candidates.without(mask)
+
+
+def test_pairwise_losses_of_a_hand_computed_example():
+    scores, candidates = one_pair()
+    pair = math.log1p(math.exp(1.0))
+    assert LABEL_LOSSES["ranknet"](scores, candidates).item() == pytest.approx(pair)
+    assert LABEL_LOSSES["lambda-rr"](scores, candidates).item() == pytest.approx(pair * 0.5)
+    assert LABEL_LOSSES["hinge"](scores, candidates).item() == pytest.approx(2.0)
+    assert LABEL_LOSSES["listwise"](scores, candidates).item() == pytest.approx(pair)
+    assert LABEL_LOSSES["lambda-ndcg"](scores, candidates).item() == pytest.approx(pair * (1 - 1 / math.log2(3)))
+
+
+def test_a_positive_that_was_not_retrieved_has_no_weight_of_its_own():
+    candidates = candidates_of([query((1, 1))], [[7, 8]])
+    pair = math.log(2.0)
+    # Weights 1/1 - 0 and 1/2 - 0, the mean over two pairs.
+    assert LABEL_LOSSES["lambda-rr"](torch.zeros(1, 3), candidates).item() == pytest.approx(pair * (1 + 0.5) / 2)
+
+
+def test_padding_and_more_queries_change_nothing():
+    long, short = query((1, 1), (2, 1), (3, 1)), query((5, 1))
+    both = candidates_of([long, short], [[7, 8, 9]] * 2)
+    alone = [candidates_of([q], [[7, 8, 9]]) for q in (long, short)]
+    scores = torch.randn(both.mask.shape)
+    for loss in LABEL_LOSSES.values():
+        values = [loss(scores[:1], alone[0]), loss(scores[1:, [0, 3, 4, 5]], alone[1])]
+        assert loss(scores, both).item() == pytest.approx(sum(v.item() for v in values) / 2, rel=1e-5)
+
+
+def test_graded_losses_put_the_higher_grade_first():
+    candidates = candidates_of([query((1, 2), (2, 1))], [[1, 2, 3]])
+    for name in ("ranknet", "lambda-rr", "lambda-ndcg", "hinge"):
+        scores = torch.zeros(1, 5, requires_grad=True)
+        LABEL_LOSSES[name](scores, candidates).backward()
+        assert scores.grad[0, 0] < scores.grad[0, 1] < scores.grad[0, 4]
+
+
+def test_listwise_masks_the_other_positives():
+    candidates = candidates_of([query((1, 1), (2, 1))], [[1, 2, 3]])
+    scores = torch.tensor([[0.0, 50.0, 0.0, 50.0, 0.0]])
+    expected = (math.log(2.0) + math.log1p(math.exp(-50.0))) / 2
+    assert LABEL_LOSSES["listwise"](scores, candidates).item() == pytest.approx(expected)
+
+
+def test_distillation_is_zero_for_the_teachers_own_scores_up_to_a_constant():
+    candidates = batch()
+    teacher = torch.randn(candidates.mask.shape)
+    assert TEACHER_LOSSES["distill"](teacher + 3.0, teacher, candidates).item() == pytest.approx(0.0, abs=1e-6)
+    assert TEACHER_LOSSES["margin-mse"](teacher + 3.0, teacher, candidates).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_temperature_looks_further_down_the_list():
+    candidates = candidates_of([query()], [list(range(6))])
+    teacher = torch.tensor([[10.0, 8.0, 6.0, 4.0, 2.0, 0.0]])
+    shares = []
+    for temperature in (1.0, 5.0):
+        scores = torch.zeros(1, 6, requires_grad=True)
+        TEACHER_LOSSES["distill"](scores, teacher, candidates, temperature=temperature).backward()
+        assert scores.grad.sum().abs() < 1e-5
+        target = torch.softmax(teacher / temperature, dim=1)
+        assert torch.allclose(scores.grad, temperature * (1 / 6 - target), atol=1e-5)
+        shares.append((scores.grad[0, 1] / scores.grad[0, 0]).item())
+    assert shares[1] > shares[0]
+
+
+def test_margin_mse_measures_from_the_best_labelled_document():
+    candidates = candidates_of([query((1, 1))], [[2, 3]])
+    teacher = torch.tensor([[5.0, 8.0, NAN]])
+    # Ours: 1 - 0 above the positive; the teacher's: 8 - 5.
+    assert TEACHER_LOSSES["margin-mse"](torch.tensor([[0.0, 1.0, 9.0]]), teacher, candidates).item() == pytest.approx(
+        (1.0 - 3.0) ** 2
     )
-    assert loss.item() == pytest.approx(np.log1p(np.exp(1.0)) * 0.5, rel=1e-6)
-
-
-def test_gradients_agree_with_finite_differences():
-    torch.manual_seed(0)
-    positive = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
-    negative = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
-    ranks = torch.tensor([[1.0, 4.0, float("inf")]] * 2), torch.arange(1.0, 6.0).expand(2, 5)
-    masks = torch.tensor([[True, True, False], [True] * 3]), torch.tensor([[True] * 5, [True] * 4 + [False]])
-    assert torch.autograd.gradcheck(lambda p, n: reciprocal_rank_loss(p, n, *ranks, *masks), (positive, negative))
-
-
-def test_huge_scores_do_not_overflow():
-    ones = torch.ones(1, 1, dtype=torch.bool)
-    loss = reciprocal_rank_loss(
-        torch.tensor([[-1e6]]), torch.tensor([[1e6]]), torch.tensor([[2.0]]), torch.tensor([[1.0]]), ones, ones
-    )
-    assert loss.item() == pytest.approx(1e6)
-
-
-def test_candidates_are_split():
-    mask, ranks = split_candidates(
-        torch.tensor([[5, 3, 9]]), torch.tensor([[9, 4, 5]]), torch.tensor([[True, True, False]])
-    )
-    assert mask.tolist() == [[True, True, False]]
-    assert ranks.tolist() == [[3.0, float("inf"), float("inf")]]
-
-
-def model(documents=50, m=4, size=3):
-    rng = np.random.default_rng(3)
-    rotation = np.linalg.qr(rng.normal(size=(m * size, m * size)))[0].astype(np.float32)
-    quantizer = ProductQuantizer(rotation, rng.normal(size=(m, 256, size)).astype(np.float32))
-    codes = rng.integers(0, 256, (documents, m)).astype(np.uint8)
-    return JPQModel(torch.nn.Identity(), quantizer, codes), quantizer, codes
-
-
-def test_both_searches_follow_the_centroids_and_the_reference():
-    jpq, quantizer, codes = model()
-    searches = [FaissSearch(jpq, to_faiss(quantizer, codes)), TorchSearch(jpq)]
-    queries = torch.randn(6, 12, generator=torch.Generator().manual_seed(1))
-    for change in (0.0, 1.0):
-        with torch.no_grad():
-            jpq.centroids += change * torch.randn(jpq.centroids.shape, generator=torch.Generator().manual_seed(2))
-        expected = queries.numpy() @ jpq.quantizer().decode(codes).T
-        for search in searches:
-            found = search.search(queries, 1000)
-            assert found.shape == (6, 50)
-            assert found.tolist() == np.argsort(-expected, axis=1).tolist()
-            assert torch.allclose(
-                jpq.score(queries, found), torch.from_numpy(np.sort(-expected, axis=1) * -1), atol=1e-4
-            )
-
-
-def test_centroids_move_as_the_paper_says():
-    """Equation 19: the positive's own centroid gets -alpha q_i, the negative's +alpha q_i, a shared one nothing."""
-    jpq, _, _ = model(documents=2, m=2)
-    jpq.codes[:] = torch.tensor([[7, 1], [7, 2]], dtype=torch.uint8)
-    query = torch.randn(1, 6, generator=torch.Generator().manual_seed(5))
-    scores = jpq.score(query, torch.tensor([[0, 1]]))
-    torch.nn.functional.softplus(scores[0, 1] - scores[0, 0]).backward()
-    alpha = torch.sigmoid(scores[0, 1] - scores[0, 0]).item()
-    gradient = jpq.centroids.grad
-    assert torch.allclose(gradient[0], torch.zeros_like(gradient[0]), atol=1e-6)
-    assert torch.allclose(gradient[1, 1], -alpha * query[0, 3:], atol=1e-5)
-    assert torch.allclose(gradient[1, 2], alpha * query[0, 3:], atol=1e-5)

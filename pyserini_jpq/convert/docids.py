@@ -1,0 +1,137 @@
+"""From faiss's numbers of documents to docids, and back: lists, the authors' pid2offset maps, and the letter D."""
+
+import pickle
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyserini_jpq.convert.foreign import Ids
+from pyserini_jpq.convert.unpickle import load_plain_dict
+from pyserini_jpq.errors import ConversionError
+from pyserini_jpq.files import move_into_place, write_text_atomically
+
+_WHITESPACE = re.compile(r"\s")
+_PICKLES = (".pickle", ".pkl", ".p")
+
+
+@dataclass(frozen=True)
+class DocidStyle:
+    """What is put in front of docids that do not have it, and what is taken off those that do.
+
+    The authors' maps for MS MARCO documents hold `1555982` for `D1555982`, which topics and qrels know.
+    """
+
+    add: str = ""
+    strip: str = ""
+
+    def __call__(self, docid: str) -> str:
+        """Return a docid in this style."""
+        docid = docid.removeprefix(self.strip)
+        return docid if docid.startswith(self.add) else self.add + docid
+
+
+def docids_of(
+    ids: Ids, docid: Path | None = None, pid2offset: Path | None = None, style: DocidStyle | None = None
+) -> list[str]:
+    """Return the docids of documents by their ids in a faiss index.
+
+    Parameters
+    ----------
+    ids
+        [N] int64, rising.
+    docid
+        File of docids, one a line; an id is a line's number, from 0.
+    pid2offset
+        The authors' map of docids to ids: a pickle of a dict, or a TSV `docid<TAB>id`.
+    style
+        What is added to or taken off the docids; nothing by default.
+
+    Returns
+    -------
+    list of str
+        N docids; the ids themselves where neither file is given.
+
+    Raises
+    ------
+    ConversionError
+        If a file cannot be read, does not fit the ids, or a docid is empty, holds white space or comes twice.
+    """
+    if docid is not None and pid2offset is not None:
+        raise ConversionError("both a docid file and a pid2offset map; give one of them")
+    if docid is not None:
+        known: dict[int, str] = dict(enumerate(_lines(docid)))
+    elif pid2offset is not None:
+        known = _inverted(pid2offset)
+    else:
+        return [(style or DocidStyle())(str(i)) for i in ids.tolist()]
+    where = docid or pid2offset
+    found = [known.get(i) for i in ids.tolist()]
+    if None in found:
+        raise ConversionError(f"{where} has no docid for the id {ids[found.index(None)]}; it is that of another index")
+    whole = bool(ids[-1] == len(ids) - 1)  # all rows of a collection, not some of them
+    if whole and len(known) != len(ids):
+        raise ConversionError(f"{where} has {len(known)} docids for {len(ids)} documents; it is that of another index")
+    return _checked([(style or DocidStyle())(str(d)) for d in found], where)
+
+
+def write_docid_file(docids: Sequence[str], output: Path) -> None:
+    """Write docids, one a line."""
+    write_text_atomically(output, "".join(f"{docid}\n" for docid in docids))
+
+
+def write_pid2offset(docids: Sequence[str], output: Path) -> None:
+    """Write the authors' map of docids to row offsets: by its name, a TSV or a pickle of a dict.
+
+    In a pickle, docids that are numbers are ints, as the authors' scripts look them up.
+    """
+    if output.suffix not in _PICKLES:
+        write_text_atomically(output, "".join(f"{docid}\t{row}\n" for row, docid in enumerate(docids)))
+        return
+    numbers = all(docid.isascii() and docid.isdigit() and str(int(docid)) == docid for docid in docids)
+    partial = output.with_name(f".{output.name}.partial")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "wb") as file:
+        pickle.dump({int(d) if numbers else d: row for row, d in enumerate(docids)}, file, protocol=4)
+    move_into_place(partial, output)
+
+
+def _inverted(path: Path) -> dict[int, str]:
+    """Return the map from offsets to docids."""
+    if not path.is_file():
+        raise ConversionError(f"{path} does not exist; --pid2offset takes a pickle or a TSV, docid<TAB>offset")
+    pairs = list(load_plain_dict(path).items()) if path.suffix in _PICKLES else list(_pairs(path))
+    by_offset = {offset: str(pid) for pid, offset in pairs}
+    if len(by_offset) != len(pairs):
+        offsets = np.sort([offset for _, offset in pairs])
+        raise ConversionError(f"{path} maps two docids to the offset {offsets[:-1][np.diff(offsets) == 0][0]}")
+    return by_offset
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, int]]:
+    for number, line in enumerate(_lines(path), start=1):
+        pid, tab, offset = line.partition("\t")
+        if not tab or not (offset.isascii() and offset.isdigit()):
+            raise ConversionError(f"{path} line {number}: expected docid<TAB>offset, not {line[:80]!r}")
+        yield pid, int(offset)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as problem:
+        raise ConversionError(f"{path} cannot be read as lines of text: {problem}") from None
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def _checked(docids: list[str], where: Path | None) -> list[str]:
+    seen: set[str] = set()
+    for docid in docids:
+        if not docid or _WHITESPACE.search(docid):
+            raise ConversionError(f"{where} has the docid {docid!r}; a docid is not empty and holds no white space")
+        if docid in seen:
+            raise ConversionError(f"{where} has the docid {docid!r} twice; every document needs its own")
+        seen.add(docid)
+    return docids

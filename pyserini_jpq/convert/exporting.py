@@ -1,0 +1,97 @@
+"""From an index folder of ours to one file: in the authors' format, or plain faiss."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.errors import ConversionError, OutputError
+from pyserini_jpq.files import move_into_place, refuse_existing, remove
+from pyserini_jpq.index.assign import assigning_quantizer
+from pyserini_jpq.index.faiss import from_faiss, read_faiss, set_centroids, to_faiss
+from pyserini_jpq.index.folder import INDEX, IndexFolder
+from pyserini_jpq.quantizer import Codes, ProductQuantizer
+
+_BLOCK = 1 << 16
+
+
+def export_faiss(index: IndexFolder, output: Path, initial: bool = False, overwrite: bool = False) -> None:
+    """Write an index as one faiss file: a rotation, then an IndexPQ with inner product.
+
+    Parameters
+    ----------
+    index
+        The index.
+    output
+        The file to write.
+    initial
+        With the centroids that codes were assigned with, in place of the trained ones.
+    overwrite
+        Replace what is there.
+
+    Raises
+    ------
+    OutputError
+        If `output` exists and `overwrite` is false.
+    IndexFolderError
+        If the initial centroids are wanted and not known.
+    """
+    refuse_existing(output, overwrite)
+    quantizer, codes, _whole = _read(index, initial)
+    _write(to_faiss(quantizer, codes), output)
+
+
+def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrite: bool = False) -> None:
+    """Write an index in the authors' format: `OPQ{M},IVF1,PQ{M}x8`, coarse centroid zero, ids the row offsets.
+
+    Parameters and errors are those of `export_faiss`; codes of other than 8 bits are a `ConversionError`.
+    """
+    refuse_existing(output, overwrite)
+    if index.manifest.bits != 8:
+        raise ConversionError(
+            f"{index.path} has codes of {index.manifest.bits} bits; the authors' format has 8, so export it to faiss"
+        )
+    quantizer, codes, _whole = _read(index, initial)
+    _write(_authors_index(quantizer, codes), output)
+
+
+def _read(index: IndexFolder, initial: bool) -> tuple[ProductQuantizer, Codes, Any]:
+    """Return quantizer and codes, and the faiss index that holds the memory of the codes."""
+    whole = read_faiss(index.path / INDEX)
+    quantizer, codes = from_faiss(whole, index.path)
+    return (assigning_quantizer(index, quantizer) if initial else quantizer), codes, whole
+
+
+def _authors_index(quantizer: ProductQuantizer, codes: Codes) -> Any:
+    import faiss
+
+    d, m = quantizer.dimension, quantizer.m
+    whole: Any = faiss.index_factory(d, f"OPQ{m},IVF1,PQ{m}x8", faiss.METRIC_INNER_PRODUCT)
+    rotation: Any = faiss.downcast_VectorTransform(whole.chain.at(0))
+    faiss.copy_array_to_vector(np.ascontiguousarray(quantizer.rotation).ravel(), rotation.A)
+    ivf: Any = faiss.downcast_index(whole.index)
+    ivf.quantizer.add(np.zeros((1, d), dtype=np.float32))
+    set_centroids(ivf, quantizer.centroids)
+    rotation.is_trained = ivf.is_trained = whole.is_trained = True
+    for start in range(0, len(codes), _BLOCK):
+        part = np.ascontiguousarray(codes[start : start + _BLOCK])
+        ids = np.arange(start, start + len(part), dtype=np.int64)
+        ivf.invlists.add_entries(0, len(part), faiss.swig_ptr(ids), faiss.swig_ptr(part))
+    ivf.ntotal = whole.ntotal = len(codes)
+    return whole
+
+
+def _write(index: Any, output: Path) -> None:
+    import faiss
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        faiss.write_index(index, str(partial))
+        move_into_place(partial, output)
+    except RuntimeError as problem:  # what faiss raises where it cannot write
+        remove(partial)
+        raise OutputError(f"{output} cannot be written: {str(problem).strip().splitlines()[-1]}") from None
+    except BaseException:
+        remove(partial)
+        raise

@@ -1,0 +1,205 @@
+"""From an index of the authors', or of plain faiss, to an index folder of ours."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.convert.foreign import ForeignIndex, read_foreign
+from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.errors import ConversionError, JPQError
+from pyserini_jpq.files import refuse_existing, remove
+from pyserini_jpq.index.encoders import UNKNOWN, entry_for
+from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest
+from pyserini_jpq.index.writing import begin, finish, kept, write_codes, write_docids
+from pyserini_jpq.quantizer import Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownEncoder:
+    """An encoder of an imported index, and the SHA-256 of its weights (`Tower.weights_sha256`) if they are here."""
+
+    source: EncoderSource
+    sha256: str | None
+
+
+def know_encoder(source: EncoderSource) -> KnownEncoder:
+    """Load an encoder for the hash of its weights.
+
+    Raises
+    ------
+    EncoderError
+        If it cannot be loaded.
+    """
+    from pyserini_jpq.encode.tower import Tower
+
+    return KnownEncoder(source, Tower.load(source.card, source.folder).weights_sha256())
+
+
+def import_jpq(
+    index_file: Path | ForeignIndex,
+    output: Path,
+    docids: Sequence[str] | None = None,
+    query_encoder: KnownEncoder | None = None,
+    document_encoder: KnownEncoder | None = None,
+    initial_index: Path | None = None,
+    overwrite: bool = False,
+) -> IndexFolder:
+    """Make an index folder of a file in the authors' format, `OPQ{M},IVF1,PQ{M}x8`.
+
+    If its coarse centroid is zero, the index is taken as trained: that is what the authors' training leaves, after it
+    has added the coarse centroid to the others. Else it is one that training starts from, and its centroids, with the
+    coarse one added, are the initial ones.
+
+    Parameters
+    ----------
+    index_file
+        What the authors publish, or their scripts write; or that, read already.
+    output
+        The index folder to write.
+    docids
+        [N] docids in the order of the ids in the file (`docids_of` makes them); the ids themselves by default.
+    query_encoder
+        The encoder that was trained with the index; without it, one has to be named on searching.
+    document_encoder
+        The encoder of the documents, as far as it is known.
+    initial_index
+        The index that training started from: it has the centroids by which documents can be appended.
+    overwrite
+        Replace what is there.
+
+    Returns
+    -------
+    IndexFolder
+        The index, opened.
+
+    Raises
+    ------
+    ConversionError
+        If a file is of a kind that a JPQ index cannot stand for, or the files do not belong together.
+    OutputError
+        If `output` exists and `overwrite` is false.
+    """
+    refuse_existing(output, overwrite)
+    foreign = index_file if isinstance(index_file, ForeignIndex) else read_foreign(index_file)
+    if not foreign.inner_product:
+        raise ConversionError(f"{foreign.file} ranks by L2 distance; an index of the authors' ranks by inner product")
+    initial = foreign.quantizer.centroids if foreign.folded else None
+    if initial_index is not None:
+        initial = _initial_centroids(foreign, initial_index)
+    manifest = dataclasses.replace(
+        _manifest(foreign, query_encoder, document_encoder, output),
+        training=None if foreign.folded else {"imported_from": foreign.file.name},
+        initial_centroids_known=initial is not None,
+    )
+    return _write(foreign, docids, manifest, initial, output)
+
+
+def import_faiss(
+    index_file: Path | ForeignIndex,
+    output: Path,
+    docids: Sequence[str] | None = None,
+    encoder: KnownEncoder | None = None,
+    any_metric: bool = False,
+    overwrite: bool = False,
+) -> IndexFolder:
+    """Make an index folder of an OPQ or PQ index that faiss or `pyserini.index.faiss` made: a start for training.
+
+    Parameters
+    ----------
+    index_file
+        An index file, or a folder with one; or that, read already.
+    output
+        The index folder to write.
+    docids
+        [N] docids in the order of the ids in the file; the ids themselves by default.
+    encoder
+        The encoder of documents and queries; training needs it.
+    any_metric
+        Take an index that ranks by L2 distance, too, whose ranking changes with that.
+    overwrite
+        Replace what is there.
+
+    Returns
+    -------
+    IndexFolder
+        The index, opened.
+
+    Raises
+    ------
+    ConversionError
+        If the index is of a kind that a JPQ index cannot stand for; or ranks by L2 and `any_metric` is false.
+    OutputError
+        If `output` exists and `overwrite` is false.
+    """
+    refuse_existing(output, overwrite)
+    foreign = index_file if isinstance(index_file, ForeignIndex) else read_foreign(index_file)
+    if not (foreign.inner_product or any_metric):
+        raise ConversionError(
+            f"{foreign.file} ranks by L2 distance, a JPQ index by inner product, so rankings would change unless all "
+            "documents have the same length; give --any-metric to take its rotation, centroids and codes all the same"
+        )
+    manifest = _manifest(foreign, encoder, encoder, output)
+    return _write(foreign, docids, manifest, foreign.quantizer.centroids, output)
+
+
+def _initial_centroids(foreign: ForeignIndex, initial_index: Path) -> Floats:
+    """Return the centroids of the index that training started from, which is known by its rotation and codes."""
+    before = read_foreign(initial_index)
+    same = (
+        np.array_equal(before.quantizer.rotation, foreign.quantizer.rotation)
+        and np.array_equal(before.ids, foreign.ids)
+        and np.array_equal(before.codes, foreign.codes)
+    )
+    if not same:
+        raise ConversionError(
+            f"{initial_index} is not the index that training started from: rotation, ids or codes are not those of "
+            f"{foreign.file}, which training leaves as they are"
+        )
+    return before.quantizer.centroids
+
+
+def _manifest(
+    foreign: ForeignIndex, query: KnownEncoder | None, document: KnownEncoder | None, output: Path
+) -> Manifest:
+    quantizer = foreign.quantizer
+    return Manifest(
+        documents=len(foreign.ids),
+        dimension=quantizer.dimension,
+        m=quantizer.m,
+        bits=quantizer.bits,
+        bytes_per_document=quantizer.bytes_per_document,
+        # Only the query encoder's folder is followed when the index is used, and kept right when it is moved.
+        document_encoder={**_entry(document, output), "folder": None},
+        query_encoder=_entry(query, output),
+    )
+
+
+def _entry(encoder: KnownEncoder | None, output: Path) -> dict[str, Any]:
+    return entry_for(encoder.source, encoder.sha256, output) if encoder else dict(UNKNOWN)
+
+
+def _write(
+    foreign: ForeignIndex,
+    docids: Sequence[str] | None,
+    manifest: Manifest,
+    initial: Floats | None,
+    output: Path,
+) -> IndexFolder:
+    docids = [str(i) for i in foreign.ids.tolist()] if docids is None else docids
+    if len(docids) != len(foreign.ids):
+        raise ConversionError(f"{len(docids)} docids for the {len(foreign.ids)} documents of {foreign.file}")
+    stat = foreign.file.stat()
+    folder = begin(output, {"import": [str(foreign.file.resolve()), stat.st_size, stat.st_mtime_ns]})
+    rows = np.arange(len(foreign.ids))
+    try:
+        write_codes(folder, foreign.quantizer, len(rows), kept(foreign.codes, rows), "copying codes")
+    except JPQError:
+        remove(folder)
+        raise
+    write_docids(folder, docids)
+    np.save(folder / INITIAL_CENTROIDS, foreign.quantizer.centroids if initial is None else initial)
+    finish(folder, manifest, output)
+    return IndexFolder(output)

@@ -1,0 +1,109 @@
+"""Reading a pickle of plain values without running anything that it holds."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pyserini_jpq.errors import ConversionError
+
+Key = int | str
+
+
+def load_plain_dict(path: Path) -> dict[Key, int]:
+    """Read a pickled mapping of whole numbers or texts to whole numbers.
+
+    No class and no function that a pickle names is looked up. NumPy's integers, which the authors' scripts leave as
+    keys, are the one exception: their bytes are read here, by stand-ins, without NumPy.
+
+    Raises
+    ------
+    ConversionError
+        If the file is no pickle, names anything else, or holds another kind of value.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = _PlainUnpickler(file).load()
+    except _Refused as problem:
+        raise ConversionError(
+            f"{path} {problem}; nothing of it was run. Give the map as TSV, docid<TAB>offset"
+        ) from None
+    except OSError:
+        raise
+    except Exception as problem:  # a damaged pickle can raise nearly anything
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        raise ConversionError(f"{path} is no whole pickle ({reason}); copy it again, or give the map as TSV") from None
+    if type(found) is not dict:
+        raise ConversionError(f"{path} holds a {type(found).__name__}, not a mapping of docids to offsets")
+    for key, value in found.items():
+        if type(key) not in (int, str) or type(value) is not int:
+            raise ConversionError(f"{path} maps {key!r} to {value!r}; expected docids and whole numbers")
+    return found
+
+
+class _Refused(Exception):
+    """A pickle names something that is not allowed."""
+
+
+class _Dtype:
+    """Stands for `numpy.dtype` of an integer: its kind, its width, and its byte order."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if type(code) is not str or code[:1] not in ("i", "u") or code[1:] not in ("1", "2", "4", "8"):
+            raise _Refused(f"holds values of NumPy's type {code!r}, not whole numbers")
+        self.signed = code[0] == "i"
+        self.bytes = int(code[1])
+        self.order: Literal["little", "big"] = "little"
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = "big" if state[1] == ">" else "little"
+
+
+def _scalar(dtype: Any, content: Any) -> int:
+    """Stand for the function that makes a NumPy scalar."""
+    if type(dtype) is not _Dtype or type(content) is not bytes or len(content) != dtype.bytes:
+        raise _Refused("holds a NumPy value that is no whole number")
+    return int.from_bytes(content, dtype.order, signed=dtype.signed)
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """Stand for `_codecs.encode`, by which old protocols write bytes."""
+    if type(text) is not str or encoding != "latin1":
+        raise _Refused("holds bytes written in an unknown way")
+    return text.encode("latin1")
+
+
+class _Callable:
+    """A function that a pickle may call, and do nothing else to."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise _Refused("would change a function")
+
+
+_STAND_INS = {
+    ("numpy", "dtype"): _Callable(_Dtype),
+    ("numpy.core.multiarray", "scalar"): _Callable(_scalar),
+    ("numpy._core.multiarray", "scalar"): _Callable(_scalar),
+    ("_codecs", "encode"): _Callable(_encode),
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds dict, list, tuple, int, str and the like; every name is refused but the stand-ins."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a stand-in."""
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise _Refused(f"would run {module}.{name} when unpickled") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Refuse references to what is outside of the file."""
+        raise _Refused("refers to objects outside of it")

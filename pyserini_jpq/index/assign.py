@@ -1,0 +1,80 @@
+"""Assigning codes with faiss: `ProductQuantizer.assign`, on all cores."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.index.faiss import set_centroids, unpack
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+
+_DIRECT_BELOW = 16
+"""Width of a subspace from which on faiss computes the distances of many vectors in one matrix product."""
+
+
+class Assigner:
+    """Assigns codes, each row's by itself: however rows are grouped into calls, a row gets the same code.
+
+    So documents that are appended in several parts get the codes they would have got at once. A matrix product in
+    float32 does not give that: how it sums, and so its last digit, may depend on how many rows it has.
+    """
+
+    def __init__(self, quantizer: ProductQuantizer) -> None:
+        import faiss
+
+        self._quantizer = quantizer
+        self._rotation = quantizer.rotation.T.astype(np.float64)
+        self._index: Any = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits)
+        set_centroids(self._index, quantizer.centroids)
+        self._index.is_trained = True
+
+    def assign(self, vectors: Floats) -> Codes:
+        """Return the codes of vectors, [n, D] float32 to [n, M] uint8."""
+        rotated = (vectors.astype(np.float64) @ self._rotation).astype(np.float32)
+        if self._quantizer.dimension // self._quantizer.m < _DIRECT_BELOW:
+            return unpack(self._index.sa_encode(rotated), self._quantizer.m, self._quantizer.bits)
+        return self._assign_wide(rotated)
+
+    def _assign_wide(self, rotated: Floats) -> Codes:
+        import faiss
+
+        parts = rotated.reshape(len(rotated), self._quantizer.m, -1)
+        codes = np.empty(parts.shape[:2], dtype=np.uint8)
+        with _without_matrix_products():
+            for j, centroids in enumerate(self._quantizer.centroids):
+                _, nearest = faiss.knn(np.ascontiguousarray(parts[:, j]), centroids, 1)
+                codes[:, j] = nearest[:, 0]
+        return codes
+
+
+def assigning_quantizer(index: IndexFolder, scoring: ProductQuantizer) -> ProductQuantizer:
+    """Return the quantizer that assigns the codes of an index: that which it scores with, with the initial centroids.
+
+    Raises
+    ------
+    IndexFolderError
+        If the initial centroids are not known.
+    """
+    if not index.manifest.initial_centroids_known:
+        raise IndexFolderError(
+            f"{index.path} was imported without the centroids that its codes were assigned with, so other documents "
+            "cannot get any; import it again with --initial-index (docs/convert.md)"
+        )
+    return dataclasses.replace(scoring, centroids=index.initial_centroids())
+
+
+@contextlib.contextmanager
+def _without_matrix_products() -> Iterator[None]:
+    """Have faiss compute distances one by one in this block."""
+    import faiss
+
+    before = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = np.iinfo(np.int32).max
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before

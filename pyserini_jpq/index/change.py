@@ -1,0 +1,133 @@
+"""Changing an index that is there: documents appended, replaced, deleted; the old one stays until the new is whole."""
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import EmbeddingsError, IndexFolderError, JPQError
+from pyserini_jpq.files import remove
+from pyserini_jpq.index.assign import Assigner, assigning_quantizer
+from pyserini_jpq.index.encoders import check_document_encoder
+from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from pyserini_jpq.index.folder import INDEX, INITIAL_CENTROIDS, IndexFolder
+from pyserini_jpq.index.writing import Block, assigned, begin, finish, identity, kept, write_codes, write_docids
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a change came to: documents appended, replaced and deleted, and those that the index holds now."""
+
+    appended: int
+    replaced: int
+    deleted: int
+    documents: int
+
+
+def change_index(
+    index: IndexFolder,
+    embeddings: Embeddings | None = None,
+    delete: Collection[str] = (),
+    replace: bool = False,
+    any_encoder: bool = False,
+) -> Changed:
+    """Delete documents from an index and append others, in place, all at once or not at all.
+
+    Codes are assigned with the initial centroids and scored with the trained ones. The result does not depend on how
+    many calls the documents come in. A document that is replaced moves to the end.
+
+    Parameters
+    ----------
+    index
+        The index.
+    embeddings
+        [N, D] float32 on disk, of the documents to append; none by default.
+    delete
+        Docids of the documents to delete.
+    replace
+        Replace documents that are in the index already, instead of refusing them.
+    any_encoder
+        Take embeddings of another encoder, or of one that cannot be compared.
+
+    Returns
+    -------
+    Changed
+        The numbers of documents.
+
+    Raises
+    ------
+    EncoderError
+        If the embeddings are not those of the index's document encoder.
+    IndexFolderError
+        If a docid to append is there already, one to delete is not, no document would be left, or the initial
+        centroids are not known.
+    """
+    if embeddings is not None:
+        check_document_encoder(index, embeddings, any_encoder)
+    new = _distinct(embeddings.docids(), str(embeddings.folder)) if embeddings else {}
+    old = index.docids()
+    rows, replaced = _rows_kept(index, old, new, set(delete), replace)
+    documents = len(rows) + len(new)
+    if not documents:
+        raise IndexFolderError(f"{index.path} would hold no document any more; remove the folder instead")
+    _rewrite(index, embeddings, rows, (*(old[row] for row in rows), *new))
+    return Changed(len(new) - replaced, replaced, len(old) - replaced - len(rows), documents)
+
+
+def _distinct(docids: Iterable[str], where: str) -> dict[str, None]:
+    """Return docids in their order; raise where one comes twice."""
+    seen: dict[str, None] = {}
+    for docid in docids:
+        if docid in seen:
+            raise EmbeddingsError(f"{where} holds docid {docid!r} twice; every document needs its own")
+        seen[docid] = None
+    return seen
+
+
+def _rows_kept(
+    index: IndexFolder, old: list[str], new: Collection[str], delete: set[str], replace: bool
+) -> tuple[np.ndarray, int]:
+    """Return the rows that stay, [n] int64, and the number of those that are replaced."""
+    deleted = np.fromiter((docid in delete for docid in old), dtype=bool, count=len(old))
+    if missing := delete - {old[row] for row in np.flatnonzero(deleted)}:
+        raise IndexFolderError(
+            f"{index.path} holds no document {min(missing)!r}{_and_more(missing)}, so it cannot be deleted; "
+            "nothing was changed"
+        )
+    there = np.fromiter((docid in new for docid in old), dtype=bool, count=len(old)) & ~deleted
+    if there.any() and not replace:
+        found = [old[row] for row in np.flatnonzero(there)]
+        raise IndexFolderError(
+            f"{index.path} holds document {found[0]!r}{_and_more(found)} already; give --replace to replace them, or "
+            "leave them out; nothing was changed"
+        )
+    return np.flatnonzero(~deleted & ~there), int(there.sum())
+
+
+def _and_more(docids: Collection[str]) -> str:
+    return f" (and {len(docids) - 1} others)" if len(docids) > 1 else ""
+
+
+def _rewrite(index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray, docids: tuple[str, ...]) -> None:
+    whole = read_faiss(index.path / INDEX)
+    scoring, codes = from_faiss(whole, index.path)
+    blocks: list[Iterable[Block]] = [kept(codes, rows)]
+    work = {"index": index.manifest.files, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
+    if embeddings is not None:
+        blocks.append(assigned(embeddings, Assigner(assigning_quantizer(index, scoring))))
+        work["embeddings"] = identity(embeddings)
+    output = index.path.resolve()  # the folder itself, where it is reached by a link
+    folder = begin(output, work)
+    try:
+        write_codes(folder, scoring, len(docids), (block for part in blocks for block in part))
+    except JPQError:
+        remove(folder)
+        raise
+    write_docids(folder, docids)
+    shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+    # No folder of embeddings holds the rows of this index any more.
+    finish(folder, dataclasses.replace(index.manifest, documents=len(docids), embeddings=None), output)

@@ -1,0 +1,133 @@
+"""Writing an index folder beside its place: codes block by block, and on from where an interrupted run stopped."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically
+from pyserini_jpq.index.assign import Assigner
+from pyserini_jpq.index.faiss import file_frame, pack
+from pyserini_jpq.index.folder import DOCID, INDEX, Manifest, write_manifest
+from pyserini_jpq.quantizer import Codes, ProductQuantizer
+
+BLOCK = 16384
+"""Rows whose codes are assigned at once: 100 MB at 768 dimensions."""
+
+_SETTINGS = "settings.json"
+
+Block = tuple[int, Callable[[], Codes]]
+"""A number of rows, and what makes their codes; not called for rows that are written already."""
+
+
+def begin(output: Path, work: dict[str, Any]) -> Path:
+    """Return the folder that an interrupted run of the same work left beside the output, or an empty one.
+
+    Parameters
+    ----------
+    output
+        Where the index will be.
+    work
+        All that decides how it comes out, as JSON can hold it.
+    """
+    folder = partial_folder(output)
+    try:
+        if json.loads((folder / _SETTINGS).read_text(encoding="utf-8")) == json.loads(json.dumps(work)):
+            return folder
+    except (OSError, ValueError):
+        pass
+    remove(folder)
+    folder.mkdir(parents=True)
+    write_json_atomically(folder / _SETTINGS, work)
+    return folder
+
+
+def identity(embeddings: Embeddings) -> dict[str, Any]:
+    """Return what tells a folder of embeddings from another, or from itself after a change."""
+    files = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(embeddings.folder.glob("rows-*"))]
+    return {"manifest": embeddings.manifest, "files": files}
+
+
+def assigned(embeddings: Embeddings, assigner: Assigner) -> Iterator[Block]:
+    """Give the codes of embeddings, block by block."""
+    for vectors in embeddings.blocks(BLOCK):
+        yield len(vectors), partial(assigner.assign, vectors)
+
+
+def kept(codes: Codes, rows: np.ndarray) -> Iterator[Block]:
+    """Give the codes, [N, M] uint8, of some rows, [n] int64, block by block."""
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
+        yield len(part), partial(codes.__getitem__, part)
+
+
+def write_codes(
+    folder: Path,
+    quantizer: ProductQuantizer,
+    documents: int,
+    blocks: Iterable[Block],
+    what: str = "assigning codes",
+) -> None:
+    """Write the faiss file: its head, the codes block by block, its tail; memory holds one block.
+
+    Parameters
+    ----------
+    folder
+        What `begin` returned.
+    quantizer
+        Rotation and the centroids that documents are scored with.
+    documents
+        Number of documents N.
+    blocks
+        The codes of N rows in all, [n, M] uint8 a block, one code a byte; they are packed here.
+    what
+        What the progress bar says.
+    """
+    head, tail = file_frame(quantizer, documents)
+    path = folder / INDEX
+    with open(path, "r+b" if path.exists() else "w+b") as file:
+        done = _rows_done(file, head, quantizer.bytes_per_document, documents)
+        row = 0
+        with tqdm(total=documents, desc=what, unit=" documents") as progress:
+            for rows, codes in blocks:
+                if row + rows > done:
+                    file.write(pack(codes()[max(0, done - row) :], quantizer.bits).tobytes())
+                row += rows
+                progress.update(rows)
+        file.write(tail)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_docids(folder: Path, docids: Iterable[str]) -> None:
+    """Write the docids, one a line, in row order."""
+    with open(folder / DOCID, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{docid}\n" for docid in docids)
+
+
+def finish(folder: Path, manifest: Manifest, output: Path) -> None:
+    """Write the manifest and bring the folder to its place."""
+    write_manifest(folder, manifest)
+    (folder / _SETTINGS).unlink()
+    move_into_place(folder, output)
+
+
+def _rows_done(file: BinaryIO, head: bytes, code_size: int, documents: int) -> int:
+    """Find how many rows of codes stand in the file, and set it to go on after them."""
+    if file.read(len(head)) != head:
+        file.seek(0)
+        file.truncate()
+        file.write(head)
+        return 0
+    codes = file.seek(0, os.SEEK_END) - len(head)
+    # The last row may be cut off, and the tail may follow the last row.
+    done = min(codes // code_size, documents)
+    file.seek(len(head) + done * code_size)
+    file.truncate()
+    return done

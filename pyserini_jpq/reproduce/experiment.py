@@ -1,0 +1,206 @@
+"""An experiment as its YAML file describes it, checked."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from pyserini_jpq.errors import ExperimentError
+
+_FOLDER = Path(__file__).parent / "experiments"
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Queries with their judgements, and what is measured on them.
+
+    Attributes
+    ----------
+    topics, qrels
+        Files, or names that Pyserini knows.
+    metrics
+        Options of trec_eval by the name of the metric in ir_measures.
+    official
+        Cutoff of MS MARCO's own reciprocal rank, where it is the official metric of these topics.
+    """
+
+    topics: str
+    qrels: str
+    metrics: Mapping[str, str]
+    official: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that makes something, run where its output is not there yet.
+
+    A command that does not write its output whole or not at all writes to `$partial`, which is then renamed.
+    """
+
+    output: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One row of the table.
+
+    Attributes
+    ----------
+    display
+        What the row is called.
+    command
+        Searches `$topics` and writes the run `$output`.
+    steps
+        What has to be made before.
+    bytes
+        Of a document in the index, as it is written in the table.
+    scores
+        Expected, by topics and metric.
+    within
+        By how much a score may differ and be OKish.
+    """
+
+    display: str
+    command: str
+    steps: tuple[Step, ...] = ()
+    bytes: str = ""
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    within: float = 0.0005
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table of conditions on topics.
+
+    Attributes
+    ----------
+    name
+        Of its file.
+    title, description
+        For its page.
+    page
+        Markdown file that its section goes into.
+    needs
+        Files and folders that must be there before anything starts.
+    topics, conditions
+        By name, in the order of the table.
+    """
+
+    name: str
+    title: str
+    description: str
+    page: str
+    topics: Mapping[str, Topics]
+    conditions: Mapping[str, Condition]
+    needs: tuple[str, ...] = ()
+
+
+def experiment_names() -> list[str]:
+    """Return the names of the experiments that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def read_experiment(name: str, settings: Mapping[str, str] | None = None) -> Experiment:
+    """Read an experiment by its name, or from a YAML file.
+
+    Parameters
+    ----------
+    name
+        One of `experiment_names`, or a path.
+    settings
+        Values that replace those of its `settings`, such as `data` and `threads`.
+
+    Raises
+    ------
+    ExperimentError
+        If there is none, or it cannot be used; all that is wrong with it in one line.
+    """
+    import yaml
+
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise ExperimentError(f"no experiment {name!r}; there are {', '.join(experiment_names())}, or give a YAML file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise ExperimentError(f"{path} is no YAML: {problem}") from None
+    return _Reader(str(path)).experiment(path.stem, values, settings or {})
+
+
+class _Reader:
+    """Makes an experiment of plain values; `$name` in any text is replaced by that setting."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._settings: dict[str, str] = {}
+
+    def experiment(self, name: str, values: Any, settings: Mapping[str, str]) -> Experiment:
+        values = dict(self._mapping(values, "the file"))
+        self._settings = {
+            key: str(value) for key, value in self._mapping(values.pop("settings", {}), "settings").items()
+        }
+        if unknown := [key for key in settings if key not in self._settings]:
+            known = ", ".join(self._settings) or "none"
+            raise ExperimentError(f"{self._where} has no setting {', '.join(unknown)}; it has {known}")
+        self._settings |= settings
+        topics = {
+            key: self._make(Topics, value, f"topics {key}")
+            for key, value in self._mapping(values.pop("topics", None), "topics").items()
+        }
+        conditions = {
+            key: self._condition(value, f"condition {key}")
+            for key, value in self._mapping(values.pop("conditions", None), "conditions").items()
+        }
+        fields = {**values, "name": name, "topics": topics, "conditions": conditions}
+        experiment: Experiment = self._make(Experiment, fields, "the file")
+        self._check(experiment)
+        return experiment
+
+    def _condition(self, value: Any, where: str) -> Condition:
+        values = dict(self._mapping(value, where))
+        steps = values.pop("steps", [])
+        if not isinstance(steps, list):
+            raise ExperimentError(f"{self._where}: {where}: steps are a list")
+        values["steps"] = tuple(self._make(Step, step, f"{where}, a step") for step in steps)
+        condition: Condition = self._make(Condition, values, where)
+        return condition
+
+    def _check(self, experiment: Experiment) -> None:
+        for name, condition in experiment.conditions.items():
+            for key, scores in condition.scores.items():
+                if key not in experiment.topics:
+                    raise ExperimentError(f"{self._where}: condition {name} has scores for unknown topics {key}")
+                metrics = experiment.topics[key].metrics
+                if strange := [metric for metric in scores if metric not in metrics]:
+                    raise ExperimentError(
+                        f"{self._where}: condition {name}, topics {key}: no metric {', '.join(strange)}"
+                    )
+
+    def _make(self, kind: Any, value: Any, where: str) -> Any:
+        values = {key: self._filled(item) for key, item in self._mapping(value, where).items()}
+        names = {f.name for f in dataclasses.fields(kind)}
+        required = {
+            f.name
+            for f in dataclasses.fields(kind)
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        }
+        wrong = [f"unknown field {key!r}" for key in values if key not in names]
+        wrong += [f"field {key!r} is missing" for key in sorted(required - set(values))]
+        if wrong:
+            raise ExperimentError(f"{self._where}: {where}: {'; '.join(wrong)}")
+        return kind(**values)
+
+    def _filled(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return Template(value).safe_substitute(self._settings)
+        if isinstance(value, list):
+            return tuple(self._filled(item) for item in value)
+        return value
+
+    def _mapping(self, value: Any, where: str) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ExperimentError(f"{self._where}: {where}: expected fields and values, not {value!r}")
+        return value

@@ -1,0 +1,196 @@
+"""Running the commands of an experiment: each once, its output there whole or not at all."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.errors import ExperimentError
+from pyserini_jpq.files import move_into_place, remove, write_json_atomically
+from pyserini_jpq.reproduce.experiment import Condition, Experiment, Step
+from pyserini_jpq.reproduce.scores import Score, score_run
+
+RUNS = Path("runs")
+_TIMES = "times.json"
+_RESULTS = "results.json"
+_PATIENCE = 60  # seconds that a command gets to finish its step and write a checkpoint
+
+
+@dataclass
+class Result:
+    """What a condition gave: scores by topics and metric, and the seconds of its commands; or why it gave none."""
+
+    scores: dict[str, dict[str, Score]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class Runner:
+    """Runs conditions of an experiment, below `runs/EXPERIMENT/`.
+
+    Parameters
+    ----------
+    experiment
+        What to run.
+    overwrite
+        Search again where a run is there already.
+    """
+
+    def __init__(self, experiment: Experiment, overwrite: bool = False) -> None:
+        self.experiment = experiment
+        self.folder = RUNS / experiment.name
+        self._overwrite = overwrite
+        self._times = _read_times(self.folder / _TIMES)
+
+    def check_needs(self) -> None:
+        """Raise ExperimentError if a file that the experiment needs is missing."""
+        missing = [path for path in self.experiment.needs if not Path(path).exists()]
+        if missing:
+            raise ExperimentError(
+                f"{self.experiment.name} needs {', '.join(missing)}, not found here; --set changes where it looks"
+            )
+
+    def run(self, names: Sequence[str]) -> dict[str, Result]:
+        """Run conditions one after the other; one that fails does not keep the others from running.
+
+        Parameters
+        ----------
+        names
+            Of conditions.
+
+        Returns
+        -------
+        dict of str to Result
+            By condition.
+        """
+        results: dict[str, Result] = {}
+        for name in names:
+            cli.say(f"\n== {name}")
+            try:
+                results[name] = self.run_condition(name)
+            except ExperimentError as problem:
+                cli.warn(str(problem))
+                results[name] = Result(problem=str(problem))
+            self._save({**self.earlier(), **results})
+        return results
+
+    def earlier(self) -> dict[str, Result]:
+        """Return the results that were noted before, of the conditions that there still are."""
+        try:
+            noted = json.loads((self.folder / _RESULTS).read_text(encoding="utf-8"))
+            return {name: _result(values) for name, values in noted.items() if name in self.experiment.conditions}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _save(self, results: Mapping[str, Result]) -> None:
+        values = {name: asdict(result) for name, result in results.items()}
+        write_json_atomically(self.folder / _RESULTS, values)
+
+    def run_condition(self, name: str) -> Result:
+        """Make what a condition needs, search all topics, and evaluate the runs.
+
+        Raises
+        ------
+        ExperimentError
+            If a command fails.
+        """
+        condition = self.experiment.conditions[name]
+        for step in condition.steps:
+            self._make(step)
+        result = Result()
+        for key, topics in self.experiment.topics.items():
+            run = self.run_file(name, key)
+            if self._overwrite or not run.is_file():
+                self._search(condition, topics.topics, run)
+            result.scores[key] = score_run(run, key, topics, condition)
+        keys = [step.output for step in condition.steps] + [str(self.run_file(name, k)) for k in result.scores]
+        result.seconds = {key: self._times[key] for key in keys if key in self._times}
+        return result
+
+    def run_file(self, condition: str, topics: str) -> Path:
+        """Return where the run of a condition on some topics lies."""
+        return self.folder / f"run.{condition}.{topics}.txt"
+
+    def _make(self, step: Step) -> None:
+        output = Path(step.output)
+        if _is_made(output):
+            return
+        # Not the name that our own commands take their work up from.
+        partial = output.with_name(f".{output.name}.unfinished")
+        remove(partial)
+        self._command(Template(step.command).safe_substitute(partial=shlex.quote(str(partial))), step.output)
+        if partial.exists():
+            move_into_place(partial, output)
+        if not _is_made(output):
+            raise ExperimentError(f"{step.command} ended well, but there is no {step.output}; mend the experiment")
+
+    def _search(self, condition: Condition, topics: str, run: Path) -> None:
+        # Not every command writes its run whole or not at all.
+        beside = run.with_name(f".{run.name}.partial")
+        sidecar = beside.with_name(f"{beside.name}.json")
+        remove(beside)
+        remove(sidecar)
+        run.parent.mkdir(parents=True, exist_ok=True)
+        words = Template(condition.command).substitute(topics=shlex.quote(topics), output=shlex.quote(str(beside)))
+        self._command(words, str(run))
+        if not beside.is_file():
+            raise ExperimentError(f"{words} ended well, but wrote no run; mend the experiment")
+        remove(sidecar)
+        os.replace(beside, run)
+
+    def _command(self, command: str, output: str) -> None:
+        words = shlex.split(command)
+        cli.say(f"$ {command}")
+        started = time.monotonic()
+        status = _status([sys.executable, *words[1:]] if words[0] == "python" else words)
+        if status:
+            raise ExperimentError(f"`{command}` ended with status {status}; the same command goes on from there")
+        self._times[output] = round(time.monotonic() - started, 1)
+        write_json_atomically(self.folder / _TIMES, self._times)
+
+
+def _result(values: dict[str, Any]) -> Result:
+    scores = {
+        key: {metric: Score(**score) for metric, score in metrics.items()} for key, metrics in values["scores"].items()
+    }
+    return Result(scores, values["seconds"], values["problem"])
+
+
+def _is_made(output: Path) -> bool:
+    """Tell whether an output is there; embeddings are there before they are complete."""
+    from pyserini_jpq.encode.embeddings import MANIFEST, is_complete
+
+    return is_complete(output) if (output / MANIFEST).is_file() else output.exists()
+
+
+def _status(words: Sequence[str]) -> int:
+    try:
+        process = subprocess.Popen(words)
+    except FileNotFoundError:
+        raise ExperimentError(f"there is no command {words[0]!r}; mend the experiment") from None
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _read_times(path: Path) -> dict[str, float]:
+    try:
+        times: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return times

@@ -1,0 +1,77 @@
+"""Several processes, started by torchrun or accelerate: each takes its share of every batch, all make the same step."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """The processes that train together, seen from one of them; it is alone where no launcher has started several."""
+
+    def __init__(self, rank: int = 0, world: int = 1) -> None:
+        self.rank = rank
+        self.world = world
+
+    @classmethod
+    def join(cls, device: torch.device) -> "Ranks":
+        """Join the processes that the launcher named in the environment (RANK, WORLD_SIZE)."""
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        if world == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that evaluates, speaks and writes."""
+        return self.rank == 0
+
+    def share(self, batch: Sequence[T]) -> Sequence[T]:
+        """Return this process's part of a batch."""
+        return batch[self.rank :: self.world]
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Add up the gradients of all processes, in place."""
+        if self.world == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the sum of a scalar over all processes."""
+        if self.world > 1:
+            dist.all_reduce(value)
+        return value
+
+    def from_first(self, value: Any) -> Any:
+        """Return what the first process holds."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Return what every process holds, by rank."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether a flag is set in any process."""
+        return any(self.gathered(flag)) if self.world > 1 else flag
+
+    def leave(self) -> None:
+        """End the common work."""
+        if self.world > 1 and dist.is_initialized():
+            dist.destroy_process_group()

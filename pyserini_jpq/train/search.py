@@ -1,0 +1,120 @@
+"""Search of the index in training, against its centroids as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from pyserini_jpq.scan import PQScanner, available
+from pyserini_jpq.train.model import JPQModel
+
+if TYPE_CHECKING:
+    import faiss
+
+_BLOCK = 1 << 18
+
+
+class IndexSearch(Protocol):
+    """Searches the index in training."""
+
+    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
+
+
+class ScanSearch:
+    """Search on the CPU by the compiled scan: it reads the codes where they are, and tables are made at every step."""
+
+    def __init__(self, model: JPQModel) -> None:
+        self._model = model
+        self._scanner = PQScanner(model.codes)
+
+    @torch.no_grad()
+    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
+        tables = self._model.tables(rotated_queries)
+        return torch.from_numpy(self._scanner.search(tables, k, torch.get_num_threads())[1])
+
+
+class FaissSearch:
+    """Search on the CPU without the compiled scan: the faiss index of the codes, its centroids updated in place."""
+
+    def __init__(self, model: JPQModel, index: faiss.IndexPreTransform) -> None:
+        from pyserini_jpq.index.faiss import parts_of
+
+        self._model = model
+        self._whole = index
+        _, self._index = parts_of(index, "the index in training")
+
+    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
+        from pyserini_jpq.index.faiss import set_centroids
+
+        set_centroids(self._index, self._model.centroids.detach().numpy())
+        # Beyond the last document faiss answers -1, which as a row would mean the last document.
+        k = min(k, self._index.ntotal)
+        _, offsets = self._index.search(np.ascontiguousarray(rotated_queries.detach().numpy()), k)
+        return torch.from_numpy(offsets)
+
+
+class TorchSearch:
+    """Search on a GPU: all codes are scored by table, block by block, against the centroids as they are."""
+
+    def __init__(self, model: JPQModel) -> None:
+        self._model = model
+
+    @torch.no_grad()
+    def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
+        codes, centroids = self._model.codes, self._model.centroids
+        tables = self._model.tables(rotated_queries).transpose(0, 1).contiguous()
+        best_scores: torch.Tensor | None = None
+        best = torch.empty(0)
+        for start in range(0, len(codes), _BLOCK):
+            block = codes[start : start + _BLOCK]
+            scores = tables.new_zeros(len(rotated_queries), len(block))
+            for j in range(len(centroids)):
+                scores += tables[j][:, block[:, j].int()]
+            offsets = torch.arange(start, start + len(block), device=codes.device).expand_as(scores)
+            if best_scores is not None:
+                scores, offsets = torch.cat([best_scores, scores], 1), torch.cat([best, offsets], 1)
+            best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
+            best = offsets.gather(1, order)
+        return best
+
+
+def index_search(model: JPQModel, index: faiss.IndexPreTransform) -> IndexSearch:
+    """Return the fastest search for the device that the model is on."""
+    if model.codes.device.type != "cpu":
+        return TorchSearch(model)
+    return ScanSearch(model) if available() else FaissSearch(model, index)
+
+
+class FlatSearch:
+    """Exact search of uncompressed embeddings, block by block, so that they need not fit into memory.
+
+    Parameters
+    ----------
+    blocks
+        Gives all rows in order, as [n, D] float32 blocks; called for each search.
+    """
+
+    def __init__(self, blocks: Callable[[], Iterable[np.ndarray]]) -> None:
+        self._blocks = blocks
+
+    @torch.no_grad()
+    def search(self, queries: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
+        best_scores = queries.new_empty(len(queries), 0)
+        best = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+        start = 0
+        for block in self._blocks():
+            documents = torch.from_numpy(np.require(block, requirements="W")).to(queries.device)
+            scores = torch.cat([best_scores, queries @ documents.T], dim=1)
+            rows = torch.arange(start, start + len(block), device=queries.device).expand(len(queries), -1)
+            best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
+            best = torch.cat([best, rows], dim=1).gather(1, order)
+            start += len(block)
+        return best

@@ -1,0 +1,117 @@
+"""Teachers: scores of query and document by something stronger than the index."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.precision import resolve_dtype
+from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.train.data import TrainingQuery
+
+_BATCH = 64
+
+
+class Teacher(Protocol):
+    """Scores candidates."""
+
+    def scores(self, queries: Sequence[TrainingQuery], offsets: torch.Tensor) -> torch.Tensor:
+        """Return the scores of rows [B, C] int64 as [B, C] float32; NaN where there is none."""
+
+
+class DenseTeacher:
+    """The uncompressed encoder itself: inner products of its embeddings, as they were before training.
+
+    Parameters
+    ----------
+    tower
+        The query encoder before training; used once, here.
+    queries
+        All training queries.
+    embeddings
+        Of the documents, in the order of the index; rows are read from disk as they are needed.
+    scale
+        What scores are multiplied by, as those of the index are.
+    """
+
+    def __init__(self, tower: Tower, queries: Sequence[TrainingQuery], embeddings: Embeddings, scale: float) -> None:
+        self._vectors = encode_all(tower, [q.text for q in queries]) * scale
+        self._rows = {q.qid: row for row, q in enumerate(queries)}
+        self._embeddings = embeddings
+
+    def scores(self, queries: Sequence[TrainingQuery], offsets: torch.Tensor) -> torch.Tensor:
+        """Return the inner products of the embeddings, [B, C] int64 to [B, C] float32."""
+        vectors = self.vectors(queries).to(offsets.device)
+        documents = document_vectors(self._embeddings, offsets)
+        return torch.einsum("bd,bcd->bc", vectors, documents)
+
+    def vectors(self, queries: Sequence[TrainingQuery]) -> torch.Tensor:
+        """Return the scaled query vectors, [B, D] float32."""
+        return self._vectors[[self._rows[q.qid] for q in queries]]
+
+
+class ScoreFile:
+    """Scores from a file, such as those of a cross-encoder.
+
+    Parameters
+    ----------
+    scores
+        By query id and docid.
+    docids
+        The documents of the index, in row order.
+    what
+        The name of the file, for errors.
+
+    Raises
+    ------
+    TrainingError
+        If it scores no document that the index holds.
+    """
+
+    def __init__(self, scores: Mapping[str, Mapping[str, float]], docids: Sequence[str], what: str) -> None:
+        rows = {docid: row for row, docid in enumerate(docids)}
+        self._scores = {q: {rows[d]: s for d, s in found.items() if d in rows} for q, found in scores.items()}
+        if not any(self._scores.values()):
+            raise TrainingError(f"{what} scores no document that the index holds; check that docids are written alike")
+
+    def scores(self, queries: Sequence[TrainingQuery], offsets: torch.Tensor) -> torch.Tensor:
+        """Return the scores in the file, [B, C] int64 to [B, C] float32; NaN for documents that it does not score."""
+        found = [
+            [self._scores.get(q.qid, {}).get(row, float("nan")) for row in rows]
+            for q, rows in zip(queries, offsets.tolist(), strict=True)
+        ]
+        return torch.tensor(found, device=offsets.device)
+
+    def scored(self, queries: Sequence[TrainingQuery]) -> list[torch.Tensor]:
+        """Return the rows of all documents that the file scores for each query, [L] int64 each."""
+        return [torch.tensor(list(self._scores.get(q.qid, ())), dtype=torch.int64) for q in queries]
+
+
+def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Tensor:
+    """Return the uncompressed embeddings of rows, [B, C] int64 to [B, C, D] float32, each read once."""
+    rows, places = np.unique(offsets.cpu().numpy(), return_inverse=True)
+    vectors = torch.from_numpy(embeddings.rows(rows)).to(offsets.device)
+    return vectors[torch.from_numpy(places.reshape(offsets.shape)).to(offsets.device)]
+
+
+@torch.no_grad()
+def encode_all(tower: Tower, texts: Sequence[str]) -> torch.Tensor:
+    """Encode queries without gradients, to [N, D] float32 on the CPU; texts of one length together.
+
+    The encoder computes in the fastest type of its device that leaves rankings as they are.
+    """
+    dtype = resolve_dtype("auto", tower.device)
+    was_training = tower.training
+    tower.eval()
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = torch.empty(len(texts), tower.dimension)
+    for start in tqdm(range(0, len(order), _BATCH), desc="encoding queries", unit=" batches", delay=2, leave=False):
+        part = order[start : start + _BATCH]
+        with torch.autocast(tower.device.type, dtype, enabled=dtype != torch.float32):
+            vectors[part] = tower.encode_queries([texts[i] for i in part]).float().cpu()
+    tower.train(was_training)
+    return vectors

@@ -1,0 +1,45 @@
+"""The encoders that an index names, wherever it and they lie."""
+
+import json
+import shutil
+
+import pytest
+
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.index.build import build_from
+from pyserini_jpq.index.encoders import moved_entry, query_encoder_source
+from pyserini_jpq.index.folder import IndexFolder
+from tests.conftest import make_index
+
+pytestmark = pytest.mark.integration
+
+
+def test_an_index_built_from_another_finds_its_query_encoder(built, tmp_path):
+    from pyserini_jpq import JPQFaissSearcher
+
+    source = IndexFolder(built / "x.jpq-m4")
+    build_from(source, Embeddings(built / "embeddings"), tmp_path / "deeper" / "y")
+    index = IndexFolder(tmp_path / "deeper" / "y", verify=True)
+    assert query_encoder_source(index).folder.samefile(built / "enc" / "x.jpq-m4")
+    assert index.embeddings().samefile(built / "embeddings")
+    assert index.manifest.training == {**source.manifest.training, "trained_on": "x.jpq-m4"}
+    hits, expected = (JPQFaissSearcher(f.path).search("bado kefa", k=20) for f in (index, source))
+    assert [(h.docid, h.score) for h in hits] == [(h.docid, h.score) for h in expected]
+    assert moved_entry(IndexFolder(built / "x.opq-m4"), tmp_path) == source.manifest.document_encoder
+
+
+def test_an_encoder_written_here_is_looked_for_by_its_name(built, tmp_path, monkeypatch):
+    """Embeddings note no folder of their encoder, and the card of one that was written here names none."""
+    monkeypatch.chdir(tmp_path)
+    import numpy as np
+
+    entry = {"name": "mine", "card": {"backbone": "."}, "sha256": "0" * 64}
+    vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    index = IndexFolder(make_index(tmp_path / "x", vectors, range(300), encoder=entry))
+    with pytest.raises(EncoderError, match="is not at encoders/mine; put it back"):
+        query_encoder_source(index)
+    shutil.copytree(built / "enc" / "x.jpq-m4", tmp_path / "encoders" / "mine")
+    assert str(query_encoder_source(index).folder) == "encoders/mine"
+    manifest = json.loads((index.path / "jpq.json").read_text())
+    assert manifest["query_encoder"] == entry

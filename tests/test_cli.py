@@ -1,0 +1,55 @@
+import argparse
+import errno
+import os
+
+import pytest
+
+from pyserini_jpq import cli
+from pyserini_jpq.errors import JPQError
+
+pytestmark = pytest.mark.unit
+
+
+def raising(error):
+    def main(argv):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (JPQError("one\n  line"), "error: one line"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x"), "no space left on the disk for x"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space left on the disk; free some"),
+        (RuntimeError("faiss: write error: 989 != 8192 (No space left on device)"), "no space left on the disk;"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "file/x"), "file/x: Not a directory"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), "x: Is a directory"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), "xx: File name too long"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x"), "/proc/x: No such file"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied"),
+    ],
+)
+def test_what_is_wrong_with_the_machine_is_one_line(error, part, capsys):
+    assert cli.run(raising(error), []) == 2
+    out, err = capsys.readouterr()
+    assert part in err and err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError("no errno"), FileNotFoundError(errno.ENOENT, "unnamed")])
+def test_faults_of_ours_are_raised(error):
+    with pytest.raises(type(error)):
+        cli.run(raising(error), [])
+
+
+def test_interruption_has_its_own_status(capsys):
+    assert cli.run(raising(KeyboardInterrupt()), []) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", "", "4294967296", "²"])
+def test_seeds_that_some_library_refuses(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="whole number from 0"):
+        cli.seed(text)
+    assert cli.seed("0") == 0 and cli.seed("2147483647") == 2**31 - 1

@@ -1,0 +1,29 @@
+"""Small models and batches for the tests of training."""
+
+import numpy as np
+import torch
+
+from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.train.candidates import Candidates, make_candidates
+from pyserini_jpq.train.data import TrainingQuery
+from pyserini_jpq.train.model import JPQModel
+
+
+def tiny_model(documents=50, m=4, size=3, k=256):
+    """A model without a tower: its queries are vectors already."""
+    rng = np.random.default_rng(3)
+    rotation = np.linalg.qr(rng.normal(size=(m * size, m * size)))[0].astype(np.float32)
+    quantizer = ProductQuantizer(rotation, rng.normal(size=(m, k, size)).astype(np.float32))
+    codes = rng.integers(0, k, (documents, m)).astype(np.uint8)
+    return JPQModel(torch.nn.Identity(), quantizer, codes), quantizer, codes
+
+
+def query(*graded, qid="q", text="a"):
+    """A training query; `graded` are (row, grade) pairs."""
+    rows, grades = zip(*graded, strict=True) if graded else ((), ())
+    return TrainingQuery(qid, text, torch.tensor(rows, dtype=torch.int64), torch.tensor(grades).float())
+
+
+def candidates_of(queries, chosen, **options) -> Candidates:
+    chosen = torch.tensor(chosen)
+    return make_candidates(queries, chosen, options.pop("retrieved", chosen.shape[1]), **options)

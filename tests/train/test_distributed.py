@@ -1,0 +1,67 @@
+"""Two processes with the same global batch take the same steps as one."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from tests.conftest import ENCODER_FLAGS, make_encoder, run
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def without_dropout(tiny_collection, tmp_path_factory):
+    """Dropout differs from process to process, so it has to be left out where results are to agree."""
+    folder = tmp_path_factory.mktemp("distributed")
+    encoder = make_encoder(folder / "tiny", dropout=0.0)
+    corpus = tiny_collection / "documents.jsonl"
+    assert run("encode", "--corpus", corpus, "--encoder", encoder, "--output", folder / "e", *ENCODER_FLAGS) == 0
+    assert run("index", "--embeddings", folder / "e", "--output", folder / "x.opq-m4", "--m", 4) == 0
+    return folder
+
+
+def flags(folder, collection, name, *more):
+    words = ["--index", folder / "x.opq-m4", "--output", folder / name, "--output-encoder", folder / f"{name}-enc"]
+    for kind, suffix in (("topics", "tsv"), ("qrels", "txt")):
+        words += [f"--{kind}", collection / f"{kind}.train.{suffix}"]
+        words += [f"--dev-{kind}", collection / f"{kind}.dev.{suffix}"]
+    # 64 queries in batches of 17: the last one has 13, which two processes do not share evenly.
+    words += ["--epochs", 2, "--batch-size", 17, "--num-negatives", 20, "--device", "cpu", "--dtype", "float32"]
+    return [str(word) for word in [*words, "--distill-weight", 0, *more]]
+
+
+def centroids(folder, name):
+    index = read_faiss(folder / name / "index")
+    return from_faiss(index, name)[0].centroids
+
+
+def launch(module, *words):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", module]
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_two_ranks_encode_a_collection(without_dropout, tiny_collection, tmp_path):
+    corpus, encoder = tiny_collection / "documents.jsonl", without_dropout / "tiny"
+    launch("pyserini_jpq.encode", "--corpus", corpus, "--encoder", encoder, "--output", tmp_path / "e", *ENCODER_FLAGS)
+    two, one = Embeddings(tmp_path / "e"), Embeddings(without_dropout / "e")
+    assert np.allclose(two.sample(1000, 0), one.sample(1000, 0), atol=1e-5)
+    assert list(two.docids()) == list(one.docids())
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
+    done = launch("pyserini_jpq.train", *flags(without_dropout, tiny_collection, "two", "--checkpoint-every", 3))
+    assert run("train", *flags(without_dropout, tiny_collection, "one")) == 0
+    assert run("train", *flags(without_dropout, tiny_collection, "parts", "--accumulate", 3)) == 0
+    one = centroids(without_dropout, "one")
+    moved = np.abs(one - centroids(without_dropout, "x.opq-m4")).max()
+    for other in ("two", "parts"):
+        assert np.abs(centroids(without_dropout, other) - one).max() < 0.02 * moved
+    # What is said and written comes from the first process alone.
+    assert done.stderr.count("query encoder: ") == 1 and not list(without_dropout.glob(".*"))
