@@ -99,7 +99,7 @@ def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Genera
 
     coarse = random_quantizer(quantizer.dimension, 2 * quantizer.m, 4, rng)
     whole = to_faiss(coarse, rng.integers(0, 16, (documents, coarse.m), dtype=np.uint8))
-    inner = faiss.downcast_index(whole.index)
+    inner: Any = faiss.downcast_index(whole.index)
     fast = faiss.IndexPQFastScan(inner)
     refined = faiss.IndexRefine(fast, inner)
     refined.k_factor = 4
