@@ -343,7 +343,7 @@ def test_indexes_of_4_bits_are_built_trained_and_searched(built, tiny_collection
     assert IndexFolder(tmp_path / "opq", verify=True).manifest.bytes_per_document == 4
     data = ("--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt")
     outputs = ("--output", tmp_path / "jpq", "--output-encoder", tmp_path / "encoder")
-    train = ("train", "--index", tmp_path / "opq", *data, *outputs, "--epochs", 1, "--negatives", 20)
+    train = ("train", "--index", tmp_path / "opq", *data, *outputs, "--epochs", 1, "--num-negatives", 20)
     assert run(*train, "--device", "cpu") == 0
     before, codes = from_faiss(read_faiss(tmp_path / "opq" / "index"), "opq")
     after, same = from_faiss(read_faiss(tmp_path / "jpq" / "index"), "jpq")
