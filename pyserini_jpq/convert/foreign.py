@@ -137,7 +137,7 @@ def _check_core(core: Any, path: Path) -> None:
     if not isinstance(core, faiss.IndexPQ | faiss.IndexIVFPQ):
         raise ConversionError(f"{path} is a {type(core).__name__}; what can be converted is {_KINDS}")
     if core.pq.nbits != 8:
-        raise ConversionError(f"{path} has codes of {core.pq.nbits} bits; an index of the authors has 8 bits a subspace")
+        raise ConversionError(f"{path} has codes of {core.pq.nbits} bits; convert reads codes of 8 bits")
     if not core.is_trained or not core.ntotal:
         raise ConversionError(f"{path} holds no document; add the documents with faiss first")
     if core.metric_type not in (faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2):
