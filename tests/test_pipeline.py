@@ -41,10 +41,14 @@ def test_training_moves_centroids_only(built):
     assert not list(built.glob(".*"))
 
 
-def test_stock_searcher_gives_the_same_ranking(built, tiny_collection):
+@pytest.mark.parametrize("scans", [False, True])
+def test_stock_searcher_gives_the_same_ranking(built, tiny_collection, monkeypatch, scans):
     from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder, _pyserini
+    from pyserini_jpq.search import searcher
     from pyserini_jpq.topics import read_topics
 
+    if scans:
+        monkeypatch.setattr(searcher, "SCAN_FROM", 0)
     encoder = JPQQueryEncoder(built / "enc" / "x.jpq-m4")
     ours, stock = (
         JPQFaissSearcher(built / "x.jpq-m4"),
@@ -56,6 +60,8 @@ def test_stock_searcher_gives_the_same_ranking(built, tiny_collection):
         hits = ours.search(query, k=50)
         # Sums of other rounding differ in their last bits, and so may the order of documents that all but tie.
         exact = dict(zip(ours.docids, quantizer.score(encoder.encode(query)[None], codes)[0], strict=True))
+        if not scans:
+            assert [(h.docid, h.score) for h in hits] == [(h.docid, h.score) for h in stock.search(query, k=50)]
         for hit, other in zip(hits, stock.search(query, k=50), strict=True):
             assert hit.score == pytest.approx(other.score, rel=1e-5)
             assert exact[hit.docid] == pytest.approx(exact[other.docid], rel=1e-5)

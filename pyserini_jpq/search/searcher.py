@@ -18,6 +18,10 @@ from pyserini_jpq.search.engine import speed_up
 
 _FaissSearcher: Any = _pyserini.faiss_searcher_base()
 
+SCAN_FROM = 50_000
+"""Documents from which on the compiled scan searches. Below, faiss is as fast for a query, and equal scores (documents
+that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
+
 
 class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
     """Searches a JPQ index; hits, `batch_search`, hybrid search and the rest are those of Pyserini's `FaissSearcher`.
@@ -79,7 +83,8 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         docids = Docids(self.folder.path / DOCID, self.folder.manifest.documents)
         if self.faiss_device == "cpu":
             path = Path(index_dir) / INDEX
-            return speed_up(read_faiss(path, mapped=True), str(path)), docids
+            index = read_faiss(path, mapped=True)
+            return speed_up(index, str(path)) if len(docids) >= SCAN_FROM else index, docids
         index, _ = super().load_index(index_dir)
         return index, docids
 
