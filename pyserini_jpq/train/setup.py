@@ -93,7 +93,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     source = query_encoder_source(materials.index)
     tower = Tower.load(source.card, source.folder)
     check_encoder(materials.index, tower, source.name)
-    recipe = decided(recipe, materials.queries, materials.embeddings, tower)
+    recipe = decided(recipe, materials.queries, materials.embeddings is not None)
     _fit_to_machine(tower, args)
     whole = read_faiss(materials.index.path / INDEX)
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
