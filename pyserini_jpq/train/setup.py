@@ -101,8 +101,9 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     scale = recipe.score_scale or tower.card.training_scale
     batches = Batches(materials.queries, recipe.batch_size, recipe.seed)
     # What a teacher or static negatives need of the encoder as it is now comes before anything changes it.
-    negatives = _negatives(materials, recipe, model, search, lambda step: ranks.share(batches[step]))
-    objective = _objective(materials, recipe, model, scale)
+    scores = _score_file(materials) if recipe.loss == "margin-mse" else None
+    negatives = _negatives(materials, recipe, model, search, scores, lambda step: ranks.share(batches[step]))
+    objective = _objective(materials, recipe, model, scores, scale)
     return Trainer(
         model,
         _scorer(materials, recipe, model),
@@ -171,14 +172,15 @@ def _negatives(
     recipe: Recipe,
     model: JPQModel,
     search: IndexSearch,
+    scores: ScoreFile | None,
     upcoming: Callable[[int], Sequence[TrainingQuery]],
 ) -> Negatives:
     def rotated(queries: Sequence[TrainingQuery]) -> torch.Tensor:
         vectors = encode_all(model.tower, [q.text for q in queries])
         return vectors.to(model.codes.device) @ model.rotation.T
 
-    if recipe.loss == "margin-mse":
-        return ScoredDocuments(_score_file(materials), recipe.num_negatives)
+    if scores:
+        return ScoredDocuments(scores, recipe.num_negatives)
     if recipe.negatives == "live":
         return LiveNegatives(search, recipe.num_negatives, recipe.search_every, upcoming, rotated)
     if recipe.negatives == "static":
@@ -191,9 +193,11 @@ def _negatives(
     return BruteForceNegatives(flat, model.rotation, recipe.num_negatives)
 
 
-def _objective(materials: Materials, recipe: Recipe, model: JPQModel, scale: float) -> Objective:
-    if recipe.loss == "margin-mse":
-        return Objective(None, TEACHER_LOSSES["margin-mse"], _score_file(materials))
+def _objective(
+    materials: Materials, recipe: Recipe, model: JPQModel, scores: ScoreFile | None, scale: float
+) -> Objective:
+    if scores:
+        return Objective(None, TEACHER_LOSSES["margin-mse"], scores)
     label_loss = LABEL_LOSSES.get(recipe.loss)
     weight = 1.0 if label_loss is None else recipe.distill_weight or 0.0
     if not weight and recipe.false_negatives is None:

@@ -1,7 +1,6 @@
 """The losses by name: each takes the index's own scores of the candidates of a batch and returns a scalar."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
@@ -16,16 +15,6 @@ from pyserini_jpq.train.losses.ranknet import ranknet_loss
 
 LabelLoss = Callable[[torch.Tensor, Candidates], torch.Tensor]
 TeacherLoss = Callable[..., torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Losses:
-    """A loss that learns from labels, one that learns from a teacher's scores, or both, the second with a weight."""
-
-    label: LabelLoss | None
-    teacher: TeacherLoss | None
-    teacher_weight: float = 1.0
-
 
 LABEL_LOSSES: dict[str, LabelLoss] = {
     "lambda-rr": lambda_rr_loss,
