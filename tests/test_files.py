@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -54,3 +55,14 @@ def test_swap_is_one_step(tmp_path):
     assert (one / "file").read_text() == "2" and (other / "file").read_text() == "1"
     assert not files._swap(one, tmp_path / "missing")
     assert (one / "file").read_text() == "2"
+
+
+def test_a_text_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "x").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        files.write_text_atomically(tmp_path / "x", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]

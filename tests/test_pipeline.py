@@ -165,6 +165,26 @@ def test_index_refuses_what_cannot_be(built, tmp_path, capsys):
     assert "exists already" in error_of(capsys)
 
 
+def test_interrupted_search_says_that_it_starts_over(built, tiny_collection, tmp_path, monkeypatch, capsys):
+    from pyserini_jpq.search.searcher import JPQFaissSearcher
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JPQFaissSearcher, "batch_search", interrupted)
+    flags = (
+        "--index",
+        built / "x.opq-m4",
+        "--topics",
+        tiny_collection / "topics.dev.tsv",
+        "--output",
+        tmp_path / "run.txt",
+    )
+    assert run("search", *flags) == 130
+    assert "no run was written; the same command starts over" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_interrupted_index_goes_on(built, tmp_path, monkeypatch):
     from pyserini_jpq.index import writing
 

@@ -8,8 +8,8 @@ import numpy as np
 from pyserini_jpq.errors import ConversionError, OutputError
 from pyserini_jpq.files import move_into_place, refuse_existing, remove
 from pyserini_jpq.index.assign import assigning_quantizer
-from pyserini_jpq.index.faiss import from_faiss, read_faiss, set_centroids, to_faiss
-from pyserini_jpq.index.folder import INDEX, IndexFolder
+from pyserini_jpq.index.faiss import from_faiss, set_centroids, to_faiss
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 _BLOCK = 1 << 16
@@ -57,7 +57,7 @@ def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrit
 
 def _read(index: IndexFolder, initial: bool) -> tuple[ProductQuantizer, Codes, Any]:
     """Return quantizer and codes, and the faiss index that holds the memory of the codes."""
-    whole = read_faiss(index.path / INDEX)
+    whole = index.read()
     quantizer, codes = from_faiss(whole, index.path)
     return (assigning_quantizer(index, quantizer) if initial else quantizer), codes, whole
 

@@ -12,8 +12,8 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import refuse_existing, remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
-from pyserini_jpq.index.faiss import quantizer_of, read_faiss
-from pyserini_jpq.index.folder import INDEX, INITIAL_CENTROIDS, MANIFEST, IndexFolder, Manifest, seen_from
+from pyserini_jpq.index.faiss import quantizer_of
+from pyserini_jpq.index.folder import INITIAL_CENTROIDS, MANIFEST, IndexFolder, Manifest, seen_from
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.index.writing import assigned, begin, finish, identity, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
@@ -116,7 +116,7 @@ def build_from(
     """
     refuse_existing(output, overwrite, MANIFEST)
     check_document_encoder(index, embeddings, any_encoder)
-    scoring = quantizer_of(read_faiss(index.path / INDEX, mapped=True), index.path)
+    scoring = quantizer_of(index.read(mapped=True), index.path)
     assigner = Assigner(assigning_quantizer(index, scoring))
     folder = begin(output, {"from": index.manifest.files, "embeddings": identity(embeddings)})
     try:

@@ -13,8 +13,8 @@ from pyserini_jpq.errors import EmbeddingsError, IndexFolderError, JPQError
 from pyserini_jpq.files import remove
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
-from pyserini_jpq.index.faiss import from_faiss, read_faiss
-from pyserini_jpq.index.folder import INDEX, INITIAL_CENTROIDS, IndexFolder
+from pyserini_jpq.index.faiss import from_faiss
+from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder
 from pyserini_jpq.index.writing import Block, assigned, begin, finish, identity, kept, write_codes, write_docids
 
 
@@ -113,7 +113,7 @@ def _and_more(docids: Collection[str]) -> str:
 
 
 def _rewrite(index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray, docids: tuple[str, ...]) -> None:
-    whole = read_faiss(index.path / INDEX)
+    whole = index.read()
     scoring, codes = from_faiss(whole, index.path)
     blocks: list[Iterable[Block]] = [kept(codes, rows)]
     work = {"index": index.manifest.files, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}

@@ -11,6 +11,7 @@ import numpy as np
 from pyserini_jpq.catalog import has_card, index_card
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import put_back, sha256_of, write_json_atomically
+from pyserini_jpq.index.faiss import parts_of, read_faiss
 from pyserini_jpq.quantizer import Floats
 
 SCHEMA = 1
@@ -111,6 +112,36 @@ class IndexFolder:
         self.manifest = self._read_manifest()
         for name in FILES:
             self._check_file(name, verify)
+
+    def read(self, mapped: bool = False) -> Any:
+        """Return the faiss index, compared with what the manifest says of it.
+
+        Parameters
+        ----------
+        mapped
+            As in `read_faiss`.
+
+        Raises
+        ------
+        IndexFolderError
+            If faiss cannot read it, or the manifest is of another index.
+        """
+        path = self.path / INDEX
+        whole = read_faiss(path, mapped)
+        _, inner = parts_of(whole, path)
+        found = {"documents": inner.ntotal, "dimension": inner.d, "m": inner.pq.M, "bits": inner.pq.nbits}
+        found["bytes_per_document"] = inner.pq.code_size
+        wrong = [
+            f"{name} {value}, not {getattr(self.manifest, name)}"
+            for name, value in found.items()
+            if value != getattr(self.manifest, name)
+        ]
+        if wrong:
+            raise IndexFolderError(
+                f"{path} has {'; '.join(wrong)} as {MANIFEST} says; one of the two is of another index: "
+                "make the index again"
+            )
+        return whole
 
     def docids(self) -> list[str]:
         """Return the docids in row order."""

@@ -160,8 +160,10 @@ def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path
                     kept = [hit for hit in hits if not (args.remove_query and hit.docid == qid)]
                     writer.write(qid, in_trec_order(kept))
                 progress.update(len(batch))
-    except BaseException:
+    except BaseException as problem:
         path.unlink(missing_ok=True)
+        if isinstance(problem, KeyboardInterrupt):
+            raise KeyboardInterrupt("no run was written; the same command starts over") from None
         raise
 
 

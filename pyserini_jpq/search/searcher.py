@@ -10,8 +10,7 @@ from pyserini_jpq import _pyserini
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
-from pyserini_jpq.index.faiss import read_faiss
-from pyserini_jpq.index.folder import DOCID, INDEX, IndexFolder, find_index
+from pyserini_jpq.index.folder import DOCID, IndexFolder, find_index
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder
 from pyserini_jpq.search.engine import speed_up
@@ -82,9 +81,8 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         """Return the faiss index and the docids; Pyserini calls this on opening."""
         docids = Docids(self.folder.path / DOCID, self.folder.manifest.documents)
         if self.faiss_device == "cpu":
-            path = Path(index_dir) / INDEX
-            index = read_faiss(path, mapped=True)
-            return speed_up(index, str(path)) if len(docids) >= SCAN_FROM else index, docids
+            index = self.folder.read(mapped=True)
+            return speed_up(index, index_dir) if len(docids) >= SCAN_FROM else index, docids
         index, _ = super().load_index(index_dir)
         return index, docids
 

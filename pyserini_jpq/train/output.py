@@ -8,7 +8,7 @@ from typing import Any
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.files import new_folder, save_array
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
+from pyserini_jpq.index.faiss import from_faiss, to_faiss
 from pyserini_jpq.index.folder import DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
 from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
@@ -42,7 +42,7 @@ def write_index(
     """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
     import faiss
 
-    whole = read_faiss(source.path / INDEX)
+    whole = source.read()
     _, codes = from_faiss(whole, source.path)
     embeddings = source.embeddings()
     manifest = dataclasses.replace(

@@ -13,8 +13,8 @@ from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
 from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
-from pyserini_jpq.index.faiss import from_faiss, read_faiss
-from pyserini_jpq.index.folder import INDEX, IndexFolder
+from pyserini_jpq.index.faiss import from_faiss
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train.checkpoint import Checkpoints
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.defaults import decided
@@ -95,7 +95,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     check_encoder(materials.index, tower, source.name)
     recipe = decided(recipe, materials.queries, materials.embeddings is not None)
     _fit_to_machine(tower, args)
-    whole = read_faiss(materials.index.path / INDEX)
+    whole = materials.index.read()
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
     search = index_search(model, whole)
     scale = recipe.score_scale or tower.card.training_scale
