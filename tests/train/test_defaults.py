@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pyserini_jpq.train.defaults import WEIGHT, decided
+from pyserini_jpq.train.defaults import ENCODER_ALONE, WEIGHT, decided
 from pyserini_jpq.train.recipe import Recipe
 from tests.train.helpers import query
 
@@ -20,6 +20,8 @@ def test_sparse_labels_are_distilled_beside():
     assert weight(3) == 0.0, "labels are not sparse"
     assert weight(1, has_embeddings=False) == 0.0, "there is no teacher"
     assert weight(1, distill_weight=0.7) == 0.7 and weight(1, distill_weight=0.0) == 0.0
+    assert weight(1, train_centroids=False) == weight(9, train_centroids=False) == ENCODER_ALONE
+    assert weight(9, train_centroids=False, has_embeddings=False) == 0.0
     assert weight(1, loss="distill") == 0.0, "it is the loss itself"
 
 
