@@ -1,5 +1,6 @@
-"""Two processes with the same global batch take the same steps as one."""
+"""However the steps are computed (two processes, parts of a batch, a compiled encoder), they are the same steps."""
 
+import shutil
 import subprocess
 import sys
 
@@ -65,3 +66,16 @@ def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
         assert np.abs(centroids(without_dropout, other) - one).max() < 0.02 * moved
     # What is said and written comes from the first process alone.
     assert done.stderr.count("query encoder: ") == 1 and not list(without_dropout.glob(".*"))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_encoder_agrees(without_dropout, tiny_collection, monkeypatch):
+    import torch
+
+    compiled, compile_module = [], torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *a, **k: compiled.append(k) or compile_module(*a, **k))
+    assert run("train", *flags(without_dropout, tiny_collection, "plain", "--epochs", 1)) == 0 and not compiled
+    assert run("train", *flags(without_dropout, tiny_collection, "compiled", "--epochs", 1, "--compile")) == 0
+    plain = centroids(without_dropout, "plain")
+    moved = np.abs(plain - centroids(without_dropout, "x.opq-m4")).max()
+    assert np.abs(centroids(without_dropout, "compiled") - plain).max() < 0.02 * moved and len(compiled) == 1
