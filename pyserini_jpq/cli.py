@@ -5,7 +5,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -21,6 +21,15 @@ _WRONG_PLACE = (
 )
 
 
+class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of a flag where there is one, and the help does not tell it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []) or "(default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
 
@@ -34,7 +43,7 @@ def parser(command: str, description: str) -> OneLineParser:
     return OneLineParser(
         prog=f"python -m pyserini_jpq.{command}",
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_DefaultsFormatter,
     )
 
 
@@ -118,14 +127,27 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
 
 def _problem_of_the_machine(error: Exception) -> str | None:
     """Say what is wrong with the disk or with a path; None for what may be a fault of ours."""
-    # safetensors, faiss and torch raise exceptions of their own on a full disk, which only quote the system.
-    if getattr(error, "errno", None) in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error):
-        filename = getattr(error, "filename", None)
-        place = f" for {filename}" if filename else ""
-        return f"no space left on the disk{place}; free some, then run the same command again"
+    if full := next((cause for cause in _causes(error) if _is_no_space(cause)), None):
+        # Notes name what was being written (`files.writing`).
+        place = next(iter(getattr(error, "__notes__", ())), None) or getattr(full, "filename", None)
+        where = f" for {place}" if place else ""
+        return f"no space left on the disk{where}; free some, then run the same command again"
     if isinstance(error, OSError) and error.errno in _WRONG_PLACE and error.filename:
         return f"{error.filename}: {error.strerror}; choose a place that can be read and written"
     return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an exception, and those during whose handling it arose: torch raises another while it closes its file."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _is_no_space(error: BaseException) -> bool:
+    # safetensors, faiss and torch raise exceptions of their own on a full disk, which only quote the system.
+    return getattr(error, "errno", None) in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _fail(message: str) -> int:

@@ -29,12 +29,22 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Note on an exception what was being written: of a full disk, most libraries do not say which file it was."""
+    try:
+        yield
+    except Exception as problem:
+        problem.add_note(str(path))
+        raise
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a UTF-8 text file beside its place, then rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
     try:
-        with open(beside, "w", encoding="utf-8") as file:
+        with writing(path), open(beside, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -168,7 +178,8 @@ def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
     remove(prepared)
     prepared.mkdir(parents=True)
     try:
-        yield prepared
+        with writing(final):
+            yield prepared
     except BaseException:
         remove(prepared)
         raise

@@ -53,3 +53,13 @@ def test_seeds_that_some_library_refuses(text):
     with pytest.raises(argparse.ArgumentTypeError, match="whole number from 0"):
         cli.seed(text)
     assert cli.seed("0") == 0 and cli.seed("2147483647") == 2**31 - 1
+
+
+def test_a_default_is_shown_once_and_only_where_there_is_one(capsys):
+    parser = cli.parser("x", "Does x.")
+    parser.add_argument("--name", help="a name")
+    parser.add_argument("--rows", help="rows (default: all)")
+    parser.add_argument("--size", default=3, help="a size")
+    parser.add_argument("--quiet", action="store_true", help="say less")
+    shown = " ".join(parser.format_help().split())
+    assert shown.endswith("a name --rows ROWS rows (default: all) --size SIZE a size (default: 3) --quiet say less")

@@ -62,3 +62,12 @@ def test_only_the_door_imports_pyserini():
     for path in PACKAGE.rglob("*.py"):
         if not (path.parent == PACKAGE and path.name.startswith("_")):
             assert not any(name.split(".")[0] in ("pyserini", "jnius") for name in imports(path)), path
+
+
+@pytest.mark.unit
+def test_the_package_itself_names_its_commands():
+    done = subprocess.run([sys.executable, "-m", "pyserini_jpq"], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and lines[-1] == "Each has --help."
+    for command in ("encode", "index", "train", "search", "evaluate", "convert", "reproduce"):
+        assert sum(line.startswith(f"python -m pyserini_jpq.{command}: ") for line in lines) == 1

@@ -57,6 +57,7 @@ def encode(args: argparse.Namespace) -> None:
 
     collection = Collection(find_corpus(args.corpus), args.skip_empty)
     source = find_encoder(args.encoder).with_changes(flag_changes(args))
+    collection.scan()  # what is wrong with it is told before torch is imported, which takes seconds
 
     from pyserini_jpq.encode.document import Shard, encode_collection
     from pyserini_jpq.encode.precision import resolve_device, resolve_dtype

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import json
 import re
 import zlib
@@ -104,6 +103,7 @@ class Collection:
         self.path = Path(path)
         self.skip_empty = skip_empty
         self.files = _files_of(self.path)
+        self._summary: Summary | None = None
 
     def __iter__(self) -> Iterator[Document]:
         """Give the documents in order, each line checked as it is read."""
@@ -114,11 +114,18 @@ class Collection:
     def scan(self) -> Summary:
         """Read the whole collection once: every line is checked, before hours go into encoding it.
 
+        What was found is kept: asked again, nothing is read.
+
         Raises
         ------
         CollectionError
             For the first line that cannot be used, with its file and number.
         """
+        if self._summary is None:
+            self._summary = self._scan()
+        return self._summary
+
+    def _scan(self) -> Summary:
         digest = hashlib.sha256()
         docids = array("Q")
         skipped = 0
@@ -193,15 +200,17 @@ def _lines(path: Path) -> Iterator[str]:
     """Give the lines of a UTF-8 file; only newlines end a line, other Unicode separators belong to the text."""
     opener: Any = gzip.open if path.name.endswith(".gz") else open
     number = 0
-    with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as file:
+    with opener(path, "rb") as file:
         try:
-            for line in file:
-                number += 1
-                yield line.rstrip("\r\n")
+            for number, line in enumerate(file, start=1):
+                yield line.decode("utf-8" if number > 1 else "utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as problem:
-            raise CollectionError(f"{path} near line {number + 1} is not UTF-8: {problem.reason}") from None
+            raise CollectionError(
+                f"{path} line {number} is not UTF-8: {problem.reason}; convert the file to UTF-8"
+            ) from None
         except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-            raise CollectionError(f"{path} after line {number} is no whole gzip file: {problem}") from None
+            where = f" after line {number}" if number else ""
+            raise CollectionError(f"{path} is no whole gzip file{where}: {problem}") from None
 
 
 def _parser_of(file: Path) -> Callable[[str, str], Document]:

@@ -22,6 +22,7 @@ from pyserini_jpq.files import (
     save_array,
     write_json_atomically,
     write_text_atomically,
+    writing,
 )
 
 WINDOW = 16384
@@ -108,7 +109,8 @@ def encode_collection(
     ):
         for start in range(rows.start, rows.stop, WINDOW):
             window = list(islice(documents, WINDOW))
-            _encode_window(row_file(output, start), window, tower, batch_size, progress)
+            with writing(output):
+                _encode_window(row_file(output, start), window, tower, batch_size, progress)
     return summary
 
 

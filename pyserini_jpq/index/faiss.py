@@ -4,6 +4,7 @@ On disk the index is faiss's own: `IndexPreTransform(OPQ rotation -> IndexPQ)`, 
 `FaissSearcher` of Pyserini opens.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ def read_faiss(path: Path, mapped: bool = False) -> Any:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as problem:
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
-        raise IndexFolderError(f"{path} cannot be read by faiss: {reason}") from None
+        # Which of its functions, and where in its source, is nothing to a user.
+        reason = re.sub(r"^Error in .* at \S+:\d+: ", "", reason)
+        raise IndexFolderError(f"{path} is no faiss index, or damaged: {reason}") from None
 
 
 def pack(codes: Codes, bits: int) -> Codes:

@@ -201,7 +201,10 @@ class IndexFolder:
                 "make the index again"
             )
         if verify and (found := sha256_of(path)) != expected["sha256"]:
-            raise IndexFolderError(f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed")
+            raise IndexFolderError(
+                f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed: "
+                "make the index again"
+            )
 
 
 def read_docids(path: Path) -> list[str]:

@@ -22,9 +22,10 @@ def check_shape(dimension: int, m: int, bits: int, documents: int) -> None:
             f"nearest that do: {', '.join(map(str, near))}"
         )
     if documents < 2**bits:
+        fewer = ", or --bits 4, which needs 16" if bits == 8 and documents >= 16 else ""
         raise QuantizerError(
             f"{documents} documents (or --sample) are fewer than the {2**bits} centroids of {bits} bits; "
-            f"at least {2**bits} are needed"
+            f"at least {2**bits} are needed{fewer}"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically
+from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically, writing
 from pyserini_jpq.index.assign import Assigner
 from pyserini_jpq.index.faiss import file_frame, pack
 from pyserini_jpq.index.folder import DOCID, INDEX, Manifest, write_manifest
@@ -91,7 +91,7 @@ def write_codes(
     """
     head, tail = file_frame(quantizer, documents)
     path = folder / INDEX
-    with open(path, "r+b" if path.exists() else "w+b") as file:
+    with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
         done = _rows_done(file, head, quantizer.bytes_per_document, documents)
         row = 0
         with tqdm(total=documents, desc=what, unit=" documents") as progress:

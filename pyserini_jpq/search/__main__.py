@@ -92,9 +92,11 @@ def _searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, An
 def _jpq_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
     from pyserini_jpq.index.encoders import query_encoder_source
     from pyserini_jpq.index.folder import IndexFolder
+
+    index = IndexFolder(folder)  # what is wrong with it is told before Pyserini is imported, which takes seconds
+
     from pyserini_jpq.search.searcher import JPQFaissSearcher
 
-    index = IndexFolder(folder)
     encoder = _encoder(args, lambda: query_encoder_source(index))
     # Flags that change how the index's own encoder is used are the user's explicit wish.
     lenient = args.any_encoder or args.max_length is not None or args.query_prefix is not None
@@ -140,6 +142,7 @@ def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path
     from tqdm import tqdm
 
     from pyserini_jpq import _pyserini
+    from pyserini_jpq.files import writing
     from pyserini_jpq.search.naming import in_trec_order
 
     writer = _pyserini.output_writer(
@@ -154,7 +157,11 @@ def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path
     )
     feedback = _feedback(args)
     try:
-        with writer, tqdm(total=len(topics), desc="searching", unit=" topics") as progress:
+        with (
+            writing(path),
+            writer,
+            tqdm(total=len(topics), desc="searching", unit=" topics") as progress,
+        ):
             for batch in _batches(topics, args.batch_size):
                 for qid, hits in _search_batch(args, searcher, batch, feedback).items():
                     kept = [hit for hit in hits if not (args.remove_query and hit.docid == qid)]

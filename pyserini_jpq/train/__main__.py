@@ -79,6 +79,8 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if bool(args.dev_topics) != bool(args.dev_qrels):
         parser.error("--dev-topics and --dev-qrels go together")
+    if args.dev_topics:
+        _check_metric(args.dev_metric)
     args.recipe = args.recipe or _card_of_output(args)
     recipe = recipe_of(args)
     if (recipe.loss == "margin-mse") != bool(args.scores):
@@ -95,6 +97,14 @@ def train(args: argparse.Namespace, recipe: Recipe) -> None:
     from pyserini_jpq.train.command import train_and_write
 
     train_and_write(args, recipe)
+
+
+def _check_metric(name: str) -> None:
+    from pyserini_jpq.errors import JPQError
+    from pyserini_jpq.evaluate.metrics import parse_metrics, unknown_metrics
+
+    if unknown := parse_metrics([name])[1]:
+        raise JPQError(f"--dev-metric: {unknown_metrics(unknown)}")
 
 
 def _card_of_output(args: argparse.Namespace) -> str | None:

@@ -8,6 +8,7 @@ import torch
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.files import writing
 
 _PATTERN = "checkpoint-*.pt"
 
@@ -37,10 +38,14 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"checkpoint-{step:09d}.pt"
         beside = path.with_suffix(".partial")
-        with open(beside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with writing(path), open(beside, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            beside.unlink()
+            raise
         os.replace(beside, path)
         for old in self._paths()[: -self._keep]:
             old.unlink()

@@ -182,6 +182,9 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -
             )
         if trainer.resume() and trainer.ranks.is_first:
             cli.say(f"going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
+    elif trainer.ranks.is_first:
+        # What a run wrote that was killed before its first checkpoint.
+        trainer.log.rewind(-1)
     if trainer.ranks.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)

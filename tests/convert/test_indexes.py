@@ -260,12 +260,12 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ConversionError, match="does not exist"):
         read_foreign(tmp_path / "nowhere")
     (tmp_path / "index").write_bytes(b"no index")
-    with pytest.raises(IndexFolderError, match="cannot be read by faiss"):
+    with pytest.raises(IndexFolderError, match="no faiss index, or damaged"):
         read_foreign(tmp_path)
     faiss.write_index(plain_pq(), str(tmp_path / "index"))
     whole = (tmp_path / "index").read_bytes()
     (tmp_path / "index").write_bytes(whole[:-1000])
-    with pytest.raises(IndexFolderError, match="cannot be read by faiss"):
+    with pytest.raises(IndexFolderError, match="no faiss index, or damaged"):
         import_faiss(tmp_path, tmp_path / "x")
     (tmp_path / "index").write_bytes(whole)
     with pytest.raises(ConversionError, match="3 docids for the 500 documents"):

@@ -62,8 +62,8 @@ def test_nothing_to_read(tmp_path):
         Collection(tmp_path)
     with pytest.raises(CollectionError, match="holds no document"):
         Collection(write(tmp_path, "")).scan()
-    (tmp_path / "bad.jsonl").write_bytes(b'{"id": "\xff"}\n')
-    with pytest.raises(CollectionError, match="not UTF-8"):
+    (tmp_path / "bad.jsonl").write_bytes(b'{"id": "1", "text": "x"}\n{"id": "\xff"}\n')
+    with pytest.raises(CollectionError, match=r"line 2 is not UTF-8.* convert"):
         Collection(tmp_path / "bad.jsonl").scan()
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"id": "1", "text": "x"}\n' * 99)[:-9])
     with pytest.raises(CollectionError, match="no whole gzip file"):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -168,3 +169,18 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(built, tiny_collection
     assert run("train", *argv) == 0
     err = capsys.readouterr().err
     assert "cannot be read" in err and "going on after step 4" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line_and_nothing_is_told_twice(built, tiny_collection, tmp_path, capsys):
+    folder = tmp_path / ".x.training"
+    folder.mkdir()
+    (folder / "checkpoint-000000002.partial").symlink_to("/dev/full")
+    argv = flags(built, tiny_collection, tmp_path, "--epochs", 2, "--checkpoint-every", 2, "--log-every", 1)
+    assert run("train", *argv) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: no space left on the disk for ") and "checkpoint-000000002.pt;" in last
+    assert sorted(path.name for path in folder.iterdir()) == ["settings.json", "training.jsonl"]
+    assert run("train", *argv) == 0
+    lines = (tmp_path / "x" / "training.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
