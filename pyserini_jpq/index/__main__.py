@@ -50,6 +50,9 @@ def define_flags() -> cli.OneLineParser:
     group.add_argument("--replace", action="store_true", help="replace documents that the index holds already")
     group.add_argument("--delete", nargs="+", default=[], metavar="DOCID", help="documents to delete")
     group.add_argument("--delete-file", type=Path, help="file of docids to delete, one a line")
+    group.add_argument(
+        "--ivf", type=cli.positive_int, metavar="LISTS", help="keep inverted lists beside it, for `search --ivf`"
+    )
     return parser
 
 
@@ -59,6 +62,11 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     new = [name for name in ("output", "source", "m", "bits", "sample", "seed", "overwrite") if vars(args).get(name)]
     flags = ", ".join("--" + {"source": "from"}.get(name, name) for name in new)
+    if args.ivf:
+        if new or args.append or args.replace or args.delete or args.delete_file or args.embeddings or not args.index:
+            parser.error("--ivf goes with --index alone, the index whose documents are sorted into lists")
+        sort_into_lists(args)
+        return
     if args.append or args.delete or args.delete_file:
         if new:
             parser.error(
@@ -71,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
         change(args)
         return
     if args.index or args.replace:
-        parser.error("--index and --replace go with --append, --delete or --delete-file")
+        parser.error("--index and --replace go with --append, --delete or --delete-file; --index also with --ivf")
     if not args.embeddings or not args.output:
         parser.error("a new index needs --embeddings and --output")
     if args.source and (trained := [n for n in ("m", "bits", "sample", "seed") if n in vars(args)]):
@@ -113,6 +121,17 @@ def change(args: argparse.Namespace) -> None:
     counts = {"appended": changed.appended, "replaced": changed.replaced, "deleted": changed.deleted}
     done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     cli.say(f"{done}, {changed.documents} documents: {index.path}")
+
+
+def sort_into_lists(args: argparse.Namespace) -> None:
+    """Keep inverted lists beside the index that the flags name."""
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.index.ivf_file import write_ivf
+
+    _use_threads(args.threads)
+    index = IndexFolder(find_index(args.index))
+    file = write_ivf(index, args.ivf)
+    cli.say(f"{index.manifest.documents} documents in {args.ivf} lists: {file}")
 
 
 def _use_threads(threads: int | None) -> None:

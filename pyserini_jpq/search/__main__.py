@@ -33,6 +33,8 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--max-length", type=cli.positive_int, help="most tokens of a query, where not the card's")
     parser.add_argument("--device", default="cpu", help="of the query encoder: cpu, cuda, cuda:1, auto")
     parser.add_argument("--faiss-device", default="cpu", help="of the search: cpu, cuda:0")
+    parser.add_argument("--ivf", type=cli.positive_int, metavar="LISTS", help="search inverted lists, so many")
+    parser.add_argument("--nprobe", type=cli.positive_int, metavar="P", help="lists of a query (default: an eighth)")
     parser.add_argument("--max-passage", action="store_true", help="the best passage of each document only")
     parser.add_argument("--max-passage-hits", type=cli.positive_int, default=100, help="documents then written")
     parser.add_argument("--max-passage-delimiter", default="#", help="between docid and passage id")
@@ -107,6 +109,8 @@ def _jpq_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str
         faiss_device=args.faiss_device,
         any_encoder=lenient,
         verify=args.verify,
+        ivf=args.ivf,
+        nprobe=args.nprobe,
     )
     manifest = index.manifest
     name = args.encoder or manifest.query_encoder["name"]
@@ -121,6 +125,8 @@ def _flat_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[st
 
     if args.prf_depth or args.normalize_distances or args.faiss_device != "cpu":
         raise JPQError(f"{folder} holds embeddings; feedback, normalized distances and faiss devices need an index")
+    if args.ivf or args.nprobe:
+        raise JPQError(f"{folder} holds embeddings; --ivf and --nprobe need an index")
     embeddings = Embeddings(folder)
     entry = embeddings.encoder
     encoder = _encoder(args, lambda: EncoderSource(entry["name"], parse_encoder_card(entry["card"], str(folder))))

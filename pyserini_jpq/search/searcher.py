@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq import _pyserini
+from pyserini_jpq import _pyserini, cli
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.folder import DOCID, IndexFolder, find_index
+from pyserini_jpq.index.ivf import build_ivf, check_nprobe, default_nprobe, lists_in, set_nprobe
+from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder
 from pyserini_jpq.search.engine import speed_up
@@ -44,6 +46,11 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         Use an encoder that the index was not trained with.
     verify
         Compare the hashes of all files of the index first.
+    ivf
+        Search inverted lists, so many: those that `python -m pyserini_jpq.index --ivf` left beside the index, else they
+        are made in memory now. By default all documents are searched.
+    nprobe
+        How many of the lists a query looks at; an eighth by default. Without `ivf`, of the lists beside the index.
 
     Raises
     ------
@@ -64,7 +71,14 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         device: str = "cpu",
         any_encoder: bool = False,
         verify: bool = False,
+        ivf: int | None = None,
+        nprobe: int | None = None,
     ) -> None:
+        if (ivf is not None or nprobe is not None) and faiss_device != "cpu":
+            raise JPQError(
+                f"inverted lists are searched on the CPU only, not on {faiss_device}; leave one of the two out"
+            )
+        self._ivf, self._nprobe = ivf, nprobe
         self.folder = IndexFolder(find_index(str(index_dir)), verify)
         if query_encoder is None:
             query_encoder = JPQQueryEncoder(query_encoder_source(self.folder), device)
@@ -82,9 +96,31 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         docids = Docids(self.folder.path / DOCID, self.folder.manifest.documents)
         if self.faiss_device == "cpu":
             index = self.folder.read(mapped=True)
-            return speed_up(index, index_dir) if len(docids) >= SCAN_FROM else index, docids
+            if self._ivf is not None or self._nprobe is not None:
+                return self._by_lists(index), docids
+            return self._exhaustive(index), docids
         index, _ = super().load_index(index_dir)
         return index, docids
+
+    def _exhaustive(self, index: Any) -> Any:
+        return speed_up(index, str(self.folder.path)) if index.ntotal >= SCAN_FROM else index
+
+    def _by_lists(self, index: Any) -> Any:
+        """Return the inverted lists of an index in its place."""
+        command = f"python -m pyserini_jpq.index --index {self.folder.path} --ivf"
+        kept = read_ivf(self.folder, index)
+        if kept is None and self._ivf is None:
+            raise JPQError(f"{self.folder.path} has no inverted lists; make them with `{command} LISTS`")
+        lists = self._ivf or lists_in(kept)
+        nprobe = default_nprobe(lists) if self._nprobe is None else self._nprobe
+        check_nprobe(nprobe, lists)
+        if nprobe == lists:  # faster than all lists; nor would a graph be sure to find them all
+            return self._exhaustive(index)
+        if kept is None or lists_in(kept) != lists:
+            cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
+            kept = build_ivf(index, self.folder.path, lists)
+        set_nprobe(kept, nprobe)
+        return kept
 
     def search(self, query: Any, k: int = 10, threads: int = 1, **options: Any) -> Any:
         """Search for a query text or vector; Pyserini's parameters and result.

@@ -1,0 +1,180 @@
+"""Inverted lists over the codes of an index, so that a search can leave most documents out.
+
+Codes are neither trained nor made again: faiss's `IndexIVFPQ` gets those of the index, without residuals, and its
+centroids, so a document's score is the one that it has in the index.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyserini_jpq.errors import IndexFolderError, JPQError
+from pyserini_jpq.index.faiss import quantizer_of, rotation_of, set_centroids, stored_codes, unpack
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+
+HNSW_FROM = 4096
+"""Lists from which on a graph finds those nearest to a query; below, it is compared with all of them."""
+
+_LINKS = 32
+_SAMPLE = 64
+_SEED = 42
+_BLOCK = 1 << 14
+_SHARE = 8
+
+
+def default_nprobe(lists: int) -> int:
+    """Return how many lists are searched if nobody says: an eighth."""
+    return max(1, lists // _SHARE)
+
+
+def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
+    """Sort the documents of an index into lists, each by the direction with the largest inner product.
+
+    The directions are those of spherical k-means on decoded documents: what a query ranks by is an inner product, and
+    the best documents were found in fewer lists so than with Euclidean distance.
+
+    Parameters
+    ----------
+    index
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
+    where
+        Named in an error.
+    lists
+        Number of lists.
+
+    Returns
+    -------
+    Any
+        A faiss index: the rotation, then an `IndexIVFPQ` of the same codes; `set_nprobe` says how much it looks at.
+
+    Raises
+    ------
+    IndexFolderError
+        If there are more lists than documents.
+    """
+    import faiss
+
+    quantizer, stored = quantizer_of(index, where), stored_codes(index, where)
+    if lists > len(stored):
+        raise IndexFolderError(f"{where} holds {len(stored)} documents, too few for {lists} lists; ask for fewer lists")
+    coarse = _coarse(_directions(quantizer, stored, lists))
+    of_bytes = paired(quantizer) if quantizer.bits == 4 and quantizer.m % 2 == 0 else quantizer
+    inner: Any = faiss.IndexIVFPQ(
+        coarse, quantizer.dimension, lists, of_bytes.m, of_bytes.bits, faiss.METRIC_INNER_PRODUCT
+    )
+    inner.by_residual = False
+    set_centroids(inner, of_bytes.centroids)
+    inner.is_trained = True
+    _fill(inner, stored, _nearest(coarse, quantizer, stored))
+    rotation = rotation_of(quantizer)
+    whole: Any = faiss.IndexPreTransform(rotation, inner)
+    # faiss frees none of them while Python holds them, and Python must hold them as long as the whole.
+    whole.referenced_objects = [rotation, inner, coarse]
+    return whole
+
+
+def set_nprobe(index: Any, nprobe: int) -> None:
+    """Let an index of `build_ivf` look at so many lists for a query.
+
+    Raises
+    ------
+    JPQError
+        If there are not as many.
+    """
+    import faiss
+
+    inner: Any = faiss.downcast_index(index.index)
+    check_nprobe(nprobe, lists_in(index))
+    inner.nprobe = nprobe
+    coarse: Any = faiss.downcast_index(inner.quantizer)
+    if isinstance(coarse, faiss.IndexHNSW):
+        coarse.hnsw.efSearch = max(2 * nprobe, 64)
+
+
+def lists_in(index: Any) -> int:
+    """Return the number of lists of an index of `build_ivf`."""
+    import faiss
+
+    inner: Any = faiss.downcast_index(index.index)
+    return int(inner.nlist)
+
+
+def check_nprobe(nprobe: int, lists: int) -> None:
+    """Raise JPQError if there are not so many lists to look at."""
+    if not 1 <= nprobe <= lists:
+        raise JPQError(f"--nprobe {nprobe} of {lists} lists; give a number from 1 to {lists}")
+
+
+def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
+    """Return the quantizer whose codes of 8 bits are the bytes in which faiss keeps two codes of 4 bits.
+
+    faiss looks codes of 8 bits up several times as fast as those of 4.
+
+    Parameters
+    ----------
+    quantizer
+        16 centroids in each of M subspaces, M even.
+    """
+    first, second = quantizer.centroids[::2], quantizer.centroids[1::2]
+    pairs = np.concatenate(
+        [
+            np.broadcast_to(first[:, None], (len(first), 16, *first.shape[1:])),  # the lower half of a byte
+            np.broadcast_to(second[:, :, None], (len(second), 16, *second.shape[1:])),
+        ],
+        axis=3,
+    )
+    return ProductQuantizer(quantizer.rotation, np.ascontiguousarray(pairs.reshape(len(first), 256, -1)))
+
+
+def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
+    """Return the list of each document, [N] int64."""
+    blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
+    nearest = np.concatenate([coarse.search(_decoded(quantizer, block), 1)[1][:, 0] for block in blocks])
+    # Where a graph finds nothing faiss answers -1; any list will do.
+    lists: NDArray[np.int64] = np.maximum(nearest, 0)
+    return lists
+
+
+def _fill(inner: Any, stored: Codes, nearest: NDArray[np.int64]) -> None:
+    import faiss
+
+    order = np.argsort(nearest, kind="stable")
+    starts = np.searchsorted(nearest[order], np.arange(inner.nlist + 1))
+    for number, (start, end) in enumerate(pairwise(starts)):
+        rows = np.ascontiguousarray(order[start:end], dtype=np.int64)
+        codes = np.ascontiguousarray(stored[rows])
+        if len(rows):
+            inner.invlists.add_entries(number, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(codes))
+    inner.ntotal = len(stored)
+
+
+def _decoded(quantizer: ProductQuantizer, stored: Codes) -> Floats:
+    return quantizer.decode(unpack(stored, quantizer.m, quantizer.bits))
+
+
+def _directions(quantizer: ProductQuantizer, stored: Codes, lists: int) -> Floats:
+    """Return the means of spherical k-means on a sample, [lists, D] float32 of unit length."""
+    import faiss
+
+    rng = np.random.default_rng(_SEED)
+    rows = np.sort(rng.choice(len(stored), min(len(stored), _SAMPLE * lists), replace=False))
+    # With min_points_per_centroid it does not warn of few documents.
+    kmeans = faiss.Kmeans(
+        quantizer.dimension, lists, niter=10, seed=_SEED, spherical=True, min_points_per_centroid=1, verbose=False
+    )
+    kmeans.train(_decoded(quantizer, stored[rows]))
+    return np.asarray(kmeans.centroids, dtype=np.float32)
+
+
+def _coarse(directions: Floats) -> Any:
+    import faiss
+
+    if len(directions) < HNSW_FROM:
+        coarse: Any = faiss.IndexFlatIP(directions.shape[1])
+    else:
+        coarse = faiss.IndexHNSWFlat(directions.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
+    coarse.add(directions)
+    return coarse

@@ -1,0 +1,93 @@
+"""The inverted lists of an index on disk: a file of its own in the index folder, which all else leaves aside."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import move_into_place, remove
+from pyserini_jpq.index.faiss import quantizer_of, read_faiss
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.ivf import build_ivf, paired
+
+IVF = "ivf"
+
+
+def write_ivf(index: IndexFolder, lists: int) -> Path:
+    """Build lists and keep them beside the index, in place of those that are there.
+
+    Parameters
+    ----------
+    index
+        The index; its own files stay as they are.
+    lists
+        Number of lists.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written: the codes once more, by lists, and 8 bytes a document.
+
+    Raises
+    ------
+    IndexFolderError
+        If there are more lists than documents.
+    """
+    import faiss
+
+    path = index.path / IVF
+    beside = path.with_name(f".{IVF}.partial")
+    built = build_ivf(index.read(mapped=True), index.path, lists)
+    try:
+        faiss.write_index(built, str(beside))
+        move_into_place(beside, path)
+    except BaseException:
+        remove(beside)
+        raise
+    return path
+
+
+def read_ivf(index: IndexFolder, whole: Any) -> Any:
+    """Open the lists beside an index, their codes mapped into memory.
+
+    Parameters
+    ----------
+    index
+        The index.
+    whole
+        Its faiss index.
+
+    Returns
+    -------
+    Any
+        What `build_ivf` made, or None where there is nothing.
+
+    Raises
+    ------
+    IndexFolderError
+        If they are damaged, or were made of another index.
+    """
+    import faiss
+
+    path = index.path / IVF
+    if not path.is_file():
+        return None
+    again = "make them again with `python -m pyserini_jpq.index --ivf`"
+    try:
+        found = read_faiss(path, mapped=True)
+        inner: Any = faiss.downcast_index(found.index)
+        centroids = faiss.vector_to_array(inner.pq.centroids)
+        transform: Any = faiss.downcast_VectorTransform(found.chain.at(0))
+        rotation = faiss.vector_to_array(transform.A)
+    except (IndexFolderError, AttributeError):
+        raise IndexFolderError(f"the lists in {path} are damaged; {again}") from None
+    quantizer = quantizer_of(whole, index.path)
+    if not isinstance(inner, faiss.IndexIVFPQ):
+        raise IndexFolderError(f"{path} holds no inverted lists, but {type(inner).__name__}; {again}")
+    alike = found.ntotal == whole.ntotal and np.array_equal(rotation, quantizer.rotation.ravel())
+    if quantizer.bits == 4 and inner.pq.nbits == 8:
+        quantizer = paired(quantizer)
+    if not alike or not np.array_equal(centroids, quantizer.centroids.ravel()):
+        raise IndexFolderError(f"the lists in {path} were made of another index; {again}")
+    return found
