@@ -1,67 +1,68 @@
-"""The engines that are compared: all search the same documents, each behind `search(queries, k)` as faiss has it."""
+"""The engines that are compared, each over the same documents."""
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.data import Data, random_quantizer
+from benchmarks.engine import Engine
+from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.faiss import read_faiss, to_faiss
-from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.search.engine import ScanEngine
-
-Search = Callable[[Floats, int], tuple[Any, Any]]
 
 OURS = "ours"
 EXACT_4 = "ours, 4 bits"
 FOUR_BITS = ("FastScan", "FastScan, rescored", EXACT_4)
+IVF = "IVF"
+HNSW = "HNSW flat"
+LUCENE_HNSW = "Lucene HNSW int8"
+BM25 = "BM25"
 
 LARGEST_FLAT = 4 << 30
 """Bytes of uncompressed vectors beyond which the flat index is left out."""
 
-
-@dataclass
-class Engine:
-    """One way to search, and the engine whose results are exact over the same codes."""
-
-    name: str
-    search: Search
-    bytes_per_document: float
-    exact: str
-    keep: tuple[Any, ...] = ()
-
-
-def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator) -> ProductQuantizer:
-    """Return a quantizer of random rotation and centroids; they matter to the time of no engine here."""
-    rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
-    return ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
+LARGEST_GRAPH = 20_000
+"""Documents beyond which graphs are built only where they are asked for: it takes minutes."""
 
 
 def make_engines(
-    quantizer: ProductQuantizer, codes: Codes, rng: np.random.Generator, wanted: Sequence[str] = ()
+    data: Data,
+    rng: np.random.Generator,
+    wanted: Sequence[str] = (),
+    lists: int | None = None,
+    nprobes: Sequence[int] = (),
+    collection: Path | None = None,
 ) -> list[Engine]:
     """Return engines over these documents; those of 4 bits, of another quantizer, over as many random codes.
 
     Parameters
     ----------
-    quantizer
-        Rotation and centroids, 8 bits.
-    codes
-        [N, M] uint8.
+    data
+        The documents.
     rng
         For the codes of 4 bits.
     wanted
-        Names; all by default. `IndexPQ`, with which the others are compared, is always there.
+        Names; by default all that are not slow to build. `IndexPQ`, with which the others are compared, is always
+        there.
+    lists
+        Inverted lists to make; none by default.
+    nprobes
+        How many of them a query looks at: an engine for each.
+    collection
+        The documents' texts, for BM25.
 
     Raises
     ------
     JPQError
         If there is no engine of a name here.
     """
+    quantizer, codes = data.quantizer, data.codes
     index = to_faiss(quantizer, codes)
     groups: dict[tuple[str, ...], Callable[[], list[Engine]]] = {}
     if available():
@@ -70,15 +71,31 @@ def make_engines(
             groups[FOUR_BITS] = lambda: fast_scan(quantizer, len(codes), rng)
     if 4 * quantizer.dimension * len(codes) <= LARGEST_FLAT:
         groups[("flat",)] = lambda: [flat(quantizer, codes)]
+    if lists:
+        groups[(IVF,)] = lambda: ivf(index, quantizer.m, lists, nprobes)
+    groups[(HNSW,)] = lambda: [hnsw_flat(quantizer, codes)]
+    groups[(LUCENE_HNSW,)] = lambda: [_lucene().lucene_hnsw(quantizer, codes)]
+    if collection:
+        groups[(BM25,)] = lambda: [_lucene().bm25(collection, data.docids)]
     names = ["IndexPQ", *(name for group in groups for name in group)]
     for name in wanted:
         if name not in names:
             raise JPQError(f"no engine {name!r} here; there are {', '.join(names)}")
-    engines = [Engine("IndexPQ", index.search, quantizer.m, "IndexPQ", (index,))]
+    slow = {LUCENE_HNSW, HNSW} if len(codes) > LARGEST_GRAPH else set()
+    if not collection:  # nothing else needs a JVM
+        slow.add(LUCENE_HNSW)
+    engines = [Engine("IndexPQ", index.search, quantizer.m, keep=(index,))]
     for group, make in groups.items():
-        if not wanted or set(wanted) & set(group):
+        if set(wanted) & set(group) or not (wanted or set(group) & slow):
             engines += make()
     return engines
+
+
+def _lucene() -> Any:
+    """Return the module of Lucene's engines, whose import starts a JVM."""
+    from benchmarks import lucene
+
+    return lucene
 
 
 def ours(index: Any, bytes_per_document: int) -> Engine:
@@ -90,7 +107,7 @@ def ours(index: Any, bytes_per_document: int) -> Engine:
         faiss.write_index(index, str(path))
         mapped = read_faiss(path, mapped=True)  # what is mapped stays when the file's name is gone
     search = ScanEngine(mapped, "the index").search
-    return Engine(OURS, search, bytes_per_document, "IndexPQ", (mapped,))
+    return Engine(OURS, search, bytes_per_document, keep=(mapped,))
 
 
 def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Engine]:
@@ -104,13 +121,13 @@ def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Genera
     refined = faiss.IndexRefine(fast, inner)
     refined.k_factor = 4
     rotate = coarse.rotate
-    bytes_each = quantizer.m
+    size = quantizer.m
     found = [
-        Engine("FastScan", lambda q, k: fast.search(rotate(q), k), bytes_each, EXACT_4, (whole, fast)),
-        Engine("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * bytes_each, EXACT_4, (refined,)),
+        Engine("FastScan", lambda q, k: fast.search(rotate(q), k), size, EXACT_4, keep=(whole, fast)),
+        Engine("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * size, EXACT_4, keep=(refined,)),
     ]
     # faiss's own exact search of 4 bits takes a second for each million documents: the scan stands for it.
-    return [*found, Engine(EXACT_4, ScanEngine(whole, "the index").search, bytes_each, EXACT_4)]
+    return [*found, Engine(EXACT_4, ScanEngine(whole, "the index").search, size, EXACT_4)]
 
 
 def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
@@ -120,4 +137,4 @@ def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
     index = faiss.IndexFlatIP(quantizer.dimension)
     for start in range(0, len(codes), 1 << 14):
         index.add(quantizer.decode(codes[start : start + (1 << 14)]))
-    return Engine("flat", lambda q, k: index.search(quantizer.rotate(q), k), 4 * quantizer.dimension, "IndexPQ")
+    return Engine("flat", lambda q, k: index.search(quantizer.rotate(q), k), 4 * quantizer.dimension)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engines import Engine
-from pyserini_jpq.quantizer import Codes, Floats
+from benchmarks.data import Batch, Data
+from benchmarks.engine import Engine
+from pyserini_jpq.quantizer import Codes
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
 """`cpu` leaves out the time in which other processes had the core; for one thread only."""
@@ -28,7 +29,9 @@ class Row:
         This time, for each query, by that of reading the codes once; the median of the ratios. Below 1 where a batch
         shares a read.
     recall
-        Of the exact best k over the same codes.
+        Of the exact best k over the same codes; of all topics where there are any, else of the first batch.
+    ndcg
+        nDCG@10 over all topics, where they are judged.
     """
 
     engine: str
@@ -40,6 +43,7 @@ class Row:
     floors: float
     recall: float
     bytes_per_document: float
+    ndcg: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values by name."""
@@ -53,18 +57,18 @@ def read_once(codes: Codes) -> None:
 
 
 def compare(
-    engines: list[Engine], codes: Codes, queries: Floats, k: int, threads: int, rounds: int, clock: str = "wall"
+    engines: list[Engine], data: Data, size: int, k: int, threads: int, rounds: int, clock: str = "wall"
 ) -> list[Row]:
-    """Measure all engines on one batch of queries, in rounds.
+    """Measure all engines on batches of queries, in rounds.
 
     Parameters
     ----------
     engines
         The first is what the others are compared with.
-    codes
-        [N, M] uint8, for the floor.
-    queries
-        [B, D] float32, searched as one batch.
+    data
+        Documents and queries; each round takes other queries.
+    size
+        Queries that are searched as one batch.
     k
         Hits wanted.
     threads
@@ -77,37 +81,59 @@ def compare(
     import faiss
 
     faiss.omp_set_num_threads(threads)
-    found = {engine.name: engine.search(queries, k)[1] for engine in engines}
+    judged = data.queries if data.qids else data.queries.part(0, size)
+    found = {engine.name: _search(engine, judged, k)[1] for engine in engines}
     times: dict[str, list[float]] = {engine.name: [] for engine in engines}
     floor: list[float] = []
-    for _ in range(rounds):
-        floor.append(_time(lambda: read_once(codes), clock))
+    for number in range(rounds):
+        batch = data.queries.part(number, size)
+        floor.append(_time(lambda: read_once(data.codes), clock))
         for engine in engines:
-            times[engine.name].append(_time(lambda engine=engine: engine.search(queries, k), clock))  # type: ignore[misc]
+            times[engine.name].append(_time(lambda e=engine, b=batch: _search(e, b, k), clock))  # type: ignore[misc]
     base = np.array(times[engines[0].name])
-    scale = 1e3 / len(queries) * 1e6 / len(codes)
+    scale = 1e3 / size * 1e6 / len(data.codes)
     rows = []
     for engine in engines:
         took = np.array(times[engine.name])
         rows.append(
             Row(
                 engine.name,
-                len(queries),
+                size,
                 k,
                 threads,
                 float(np.median(took) * scale),
                 float(np.median(base / took)),
-                float(np.median(took / len(queries) / np.array(floor))),
+                float(np.median(took / size / np.array(floor))),
                 recall(found[engine.name], found[engine.exact]),
                 engine.bytes_per_document,
+                # Engines that are exact by another one have documents of their own.
+                ndcg(found[engine.name], data) if engine.exact == engines[0].name else None,
             )
         )
     return rows
 
 
+def _search(engine: Engine, batch: Batch, k: int) -> tuple[Any, Any]:
+    return engine.search(batch.texts if engine.of_text else batch.vectors, k)
+
+
+def ndcg(found: Any, data: Data) -> float | None:
+    """Return nDCG@10 of the rows found for all topics, in their order; None where nothing is judged."""
+    from pyserini_jpq.evaluate.metrics import Metrics
+
+    if not data.qrels:
+        return None
+    run = {
+        qid: {data.docids[row]: -float(rank) for rank, row in enumerate(rows) if row >= 0}
+        for qid, rows in zip(data.qids, found, strict=True)
+    }
+    (values,) = Metrics(["nDCG@10"]).per_query(data.qrels, run).values()
+    return float(values.mean())
+
+
 def recall(found: Any, exact: Any) -> float:
     """Return the share of the exact best documents that were found, over all queries."""
-    return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)]))
+    return float(np.mean([len(np.intersect1d(a, b)) / max(1, len(b)) for a, b in zip(found, exact, strict=True)]))
 
 
 def _time(work: Callable[[], Any], clock: str) -> float:

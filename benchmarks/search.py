@@ -1,4 +1,4 @@
-"""`python -m benchmarks.search`: engines on the same random codes and queries, their times side by side."""
+"""`python -m benchmarks.search`: engines on the same codes and queries, their times side by side."""
 
 import argparse
 import sys
@@ -7,38 +7,50 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.engines import make_engines, random_quantizer
+from benchmarks.data import index_data, random_data
+from benchmarks.engines import IVF, make_engines
 from benchmarks.measure import CLOCKS, Row, compare
 from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import write_json_atomically
+
+SHARES = (64, 32, 16, 8, 4)
+"""Of the lists, one in so many is searched, if nobody says how many."""
 
 
 def define_flags() -> argparse.ArgumentParser:
     """Return the parser of this command."""
     parser = cli.parser("search", "Compare search engines on the same codes and queries, in one process.")
     parser.prog = "python -m benchmarks.search"
-    parser.add_argument("--documents", type=cli.positive_int, default=1_000_000, help="documents of random codes")
-    parser.add_argument("--dimension", type=cli.positive_int, default=768, help="dimensions of a vector")
-    parser.add_argument("--m", type=cli.positive_int, default=96, help="bytes a document")
-    parser.add_argument("--queries", type=cli.positive_int, nargs="+", default=[1, 32], help="queries of a batch")
-    parser.add_argument("--threads", type=cli.positive_int, nargs="+", default=[1], help="threads of each engine")
-    parser.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
-    parser.add_argument("--rounds", type=cli.positive_int, default=5, help="times that each engine runs")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
-    parser.add_argument("--engines", nargs="+", help="only these, and what they are compared with")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--figure", type=Path, help="PNG to draw")
+    group = parser.add_argument_group("random codes and queries")
+    group.add_argument("--documents", type=cli.positive_int, default=1_000_000, help="documents of random codes")
+    group.add_argument("--dimension", type=cli.positive_int, default=768, help="dimensions of a vector")
+    group.add_argument("--m", type=cli.positive_int, default=96, help="bytes a document")
+    group = parser.add_argument_group("or those of an index")
+    group.add_argument("--index", help="index folder or name, of 8 bits")
+    group.add_argument("--topics", help="its topics, encoded by its encoder")
+    group.add_argument("--qrels", help="their judgements, for nDCG@10")
+    group.add_argument("--collection", type=Path, help="its documents, for BM25 and Lucene's vectors")
+    group = parser.add_argument_group("engines")
+    group.add_argument("--engines", nargs="+", help="only these, and what they are compared with")
+    group.add_argument("--lists", type=cli.positive_int, help="inverted lists")
+    group.add_argument("--nprobe", type=cli.positive_int, nargs="+", help="lists of a query: a row for each")
+    group = parser.add_argument_group("requests")
+    group.add_argument("--queries", type=cli.positive_int, nargs="+", default=[1, 32], help="queries of a batch")
+    group.add_argument("--threads", type=cli.positive_int, nargs="+", default=[1], help="threads of each engine")
+    group.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
+    group.add_argument("--rounds", type=cli.positive_int, default=5, help="times that each engine runs")
+    group.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    group = parser.add_argument_group("results")
+    group.add_argument("--json", type=Path, help="file to write the figures to")
+    group.add_argument("--figure", type=Path, help="PNG to draw")
     return parser
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
     args = define_flags().parse_args(argv)
-    if args.dimension % args.m:
-        raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}")
-    if args.clock == "cpu" and args.threads != [1]:
-        raise JPQError("--clock cpu sees one thread only; leave --threads at 1")
+    _check(args)
     rows = measure(args)
     if args.json:
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
@@ -49,30 +61,47 @@ def main(argv: Sequence[str]) -> None:
         draw(rows, args.figure)
 
 
+def _check(args: argparse.Namespace) -> None:
+    if args.clock == "cpu" and args.threads != [1]:
+        raise JPQError("--clock cpu sees one thread only; leave --threads at 1")
+    if bool(args.index) != bool(args.topics):
+        raise JPQError("--index and --topics go together")
+    if not args.index and (args.qrels or args.collection):
+        raise JPQError("--qrels and --collection need --index and --topics")
+    if not args.lists and (args.nprobe or IVF in (args.engines or ())):
+        raise JPQError("--nprobe and the engine IVF need --lists")
+
+
 def measure(args: argparse.Namespace) -> list[Row]:
     """Measure all combinations, and print each row as it comes."""
+    import faiss
+
     rng = np.random.default_rng(0)
-    quantizer = random_quantizer(args.dimension, args.m, 8, rng)
-    codes = rng.integers(0, 256, (args.documents, args.m), dtype=np.uint8)
-    engines = make_engines(quantizer, codes, rng, args.engines or ())
+    data = index_data(args) if args.index else random_data(args, rng)
+    nprobes = args.nprobe or sorted({max(1, (args.lists or 1) // share) for share in SHARES})
+    faiss.omp_set_num_threads(max(args.threads))  # to build them
+    engines = make_engines(data, rng, args.engines or (), args.lists, nprobes, args.collection)
     print(
-        f"{'engine':20} {'queries':>7} {'k':>5} {'threads':>7} {'ms/query/M':>10} {'speed-up':>8} {'floors':>6} recall",
+        f"{'engine':20} {'queries':>7} {'k':>5} {'threads':>7} {'ms/query/M':>10} {'speed-up':>8} {'floors':>6} recall"
+        f"{' nDCG@10' if data.qrels else ''}",
         flush=True,
     )
     rows = []
     for threads in args.threads:
         for size in args.queries:
-            queries = rng.normal(size=(size, args.dimension)).astype(np.float32)
             for k in args.hits:
-                part = compare(engines, codes, queries, k, threads, args.rounds, args.clock)
+                part = compare(engines, data, size, k, threads, args.rounds, args.clock)
                 for row in part:
-                    print(
-                        f"{row.engine:20} {row.queries:7} {row.k:5} {row.threads:7} {row.milliseconds:10.2f} "
-                        f"{row.speedup:8.2f} {row.floors:6.2f} {row.recall:6.4f}",
-                        flush=True,
-                    )
+                    print(_line(row), flush=True)
                 rows += part
     return rows
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row.engine:20} {row.queries:7} {row.k:5} {row.threads:7} {row.milliseconds:10.2f} "
+        f"{row.speedup:8.2f} {row.floors:6.2f} {row.recall:6.4f}{'' if row.ndcg is None else f' {row.ndcg:7.4f}'}"
+    )
 
 
 if __name__ == "__main__":

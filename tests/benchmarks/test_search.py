@@ -26,9 +26,69 @@ def test_engines_agree_and_figures_are_written(tmp_path, capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["engine", "IndexPQ", "flat"]
 
 
+@pytest.mark.integration
+def test_inverted_lists_are_a_row_for_each_number_searched(tmp_path, capsys):
+    flags = ["--documents", "2000", "--m", "4", "--dimension", "16", "--hits", "5", "--queries", "20", "--rounds", "2"]
+    flags += ["--lists", "20", "--nprobe", "1", "5", "20", "--engines", "IVF", "--json", str(tmp_path / "x.json")]
+    assert cli.run(search.main, [*flags, "--figure", str(tmp_path / "x.png")]) == 0
+    rows = {row["engine"]: row for row in json.loads((tmp_path / "x.json").read_text())["rows"]}
+    assert rows.keys() == {"IndexPQ", *(f"IVF 20/{n}" for n in (1, 5, 20))}
+    found = [rows[f"IVF 20/{n}"]["recall"] for n in (1, 5, 20)]
+    assert found == sorted(found) and found[0] < 1 and found[-1] == 1
+
+
+@pytest.mark.integration
+def test_an_index_its_topics_and_lucene(built, tiny_collection, tmp_path, capsys):
+    flags = ["--index", built / "x.jpq-m4", "--topics", tiny_collection / "topics.dev.tsv"]
+    flags += ["--qrels", tiny_collection / "qrels.dev.txt", "--collection", tiny_collection / "documents.jsonl"]
+    flags += [
+        "--queries",
+        1,
+        3,
+        "--hits",
+        10,
+        "--rounds",
+        2,
+        "--lists",
+        10,
+        "--nprobe",
+        10,
+        "--json",
+        tmp_path / "x.json",
+    ]
+    assert (
+        cli.run(search.main, [str(flag) for flag in [*flags, "--threads", 1, 2, "--figure", tmp_path / "x.png"]]) == 0
+    )
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert {(row["threads"], row["queries"]) for row in rows} == {(1, 1), (1, 3), (2, 1), (2, 3)}
+    exact = next(row["ndcg"] for row in rows if row["engine"] == "IndexPQ")
+    names = {row["engine"] for row in rows}
+    assert {"BM25", "HNSW flat", "IVF 10/10"} <= names and (tmp_path / "x.png").is_file()
+    for row in rows:
+        if row["engine"] in ("IVF 10/10", "ours", "flat", "HNSW flat"):
+            assert row["recall"] > 0.99 and row["ndcg"] == pytest.approx(exact, abs=0.02)
+        if row["engine"] == "Lucene HNSW int8":
+            assert row["recall"] > 0.4  # vectors of the tiny encoder all but tie, and are rounded to 8 bits
+        if row["engine"] == "BM25":  # queries are words of their documents
+            assert row["ndcg"] > 0.5 and row["recall"] < 0.9
+        if row["engine"].startswith("FastScan"):
+            assert row["ndcg"] is None
+    assert "Lucene HNSW int8" in names
+
+
 @pytest.mark.unit
 @pytest.mark.parametrize(
-    "flags", [["--m", "7"], ["--clock", "cpu", "--threads", "1", "2"], ["--documents", "9", "--engines", "abacus"]]
+    "flags",
+    [
+        ["--m", "7"],
+        ["--clock", "cpu", "--threads", "1", "2"],
+        ["--documents", "9", "--engines", "abacus"],
+        ["--index", "x"],
+        ["--collection", "x"],
+        ["--engines", "IVF"],
+        ["--documents", "9", "--lists", "10"],
+        ["--documents", "9", "--lists", "2", "--nprobe", "3", "--engines", "IVF"],
+    ],
 )
 def test_what_cannot_be_is_one_line(flags, capsys):
     assert cli.run(search.main, flags) == 2

@@ -1,0 +1,99 @@
+"""What is searched: random codes and queries, or those of an index and of topics, with judgements where they are."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+
+QUERIES = 1024
+"""Random queries, of which each round takes others."""
+
+
+@dataclass
+class Batch:
+    """Queries that are searched at once: vectors, [B, D] float32, and where they have words, B texts."""
+
+    vectors: Floats
+    texts: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        """Return the number of queries B."""
+        return len(self.vectors)
+
+    def part(self, number: int, size: int) -> "Batch":
+        """Return the so-manieth part of a size, from the beginning again where the end is reached."""
+        rows = [row % len(self) for row in range(number * size, (number + 1) * size)]
+        return Batch(self.vectors[rows], [self.texts[row] for row in rows] if self.texts else ())
+
+
+@dataclass
+class Data:
+    """Documents and queries.
+
+    Attributes
+    ----------
+    quantizer
+        Rotation and centroids, 8 bits.
+    codes
+        [N, M] uint8.
+    queries
+        All of them.
+    docids, qids, qrels
+        Of an index, its topics and their judgements; empty where there are none.
+    """
+
+    quantizer: ProductQuantizer
+    codes: Codes
+    queries: Batch
+    docids: Sequence[str] = ()
+    qids: Sequence[str] = ()
+    qrels: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator) -> ProductQuantizer:
+    """Return a quantizer of random rotation and centroids; they matter to the time of no exhaustive engine here."""
+    rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
+    return ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
+
+
+def random_data(args: argparse.Namespace, rng: np.random.Generator) -> Data:
+    """Return random codes and queries, as many as the flags say."""
+    if args.dimension % args.m:
+        raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}")
+    quantizer = random_quantizer(args.dimension, args.m, 8, rng)
+    codes = rng.integers(0, 256, (args.documents, args.m), dtype=np.uint8)
+    return Data(quantizer, codes, Batch(rng.normal(size=(QUERIES, args.dimension)).astype(np.float32)))
+
+
+def index_data(args: argparse.Namespace) -> Data:
+    """Return the codes of an index, and its topics as its own query encoder encodes them.
+
+    Raises
+    ------
+    JPQError
+        If the index is not of 8 bits, or a file is missing or wrong.
+    """
+    from pyserini_jpq.index.encoders import query_encoder_source
+    from pyserini_jpq.index.faiss import from_faiss
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.search.encoder import JPQQueryEncoder
+    from pyserini_jpq.topics import read_qrels, read_topics
+
+    folder = IndexFolder(find_index(args.index))
+    if folder.manifest.bits != 8:
+        raise JPQError(f"{folder.path} has codes of {folder.manifest.bits} bits; give an index of 8")
+    topics = read_topics(args.topics)
+    qrels = read_qrels(args.qrels) if args.qrels else {}
+    if qrels:
+        topics = {qid: text for qid, text in topics.items() if qid in qrels}
+        if not topics:
+            raise JPQError(f"{args.qrels} judges none of the topics in {args.topics}")
+        qrels = {qid: qrels[qid] for qid in topics}
+    index = folder.read()
+    quantizer, codes = from_faiss(index, folder.path)
+    vectors = JPQQueryEncoder(query_encoder_source(folder)).encode_batch(list(topics.values()))
+    return Data(quantizer, codes.copy(), Batch(vectors, list(topics.values())), folder.docids(), list(topics), qrels)

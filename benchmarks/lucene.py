@@ -1,0 +1,90 @@
+"""Lucene's engines, through pyserini: a graph of vectors quantized to 8 bits, and BM25 over the texts."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.engine import Engine
+from pyserini_jpq import _pyserini
+from pyserini_jpq.encode.collection import Collection
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+
+_LINKS = 16
+_BLOCK = 1 << 12
+
+
+def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
+    """Return Lucene's HNSW index, quantized to 8 bits, of the vectors that the codes stand for."""
+    keep = tempfile.TemporaryDirectory()
+    vectors, folder = Path(keep.name) / "vectors", Path(keep.name) / "index"
+    vectors.mkdir()
+    with open(vectors / "vectors.jsonl", "w", encoding="utf-8") as file:
+        for start in range(0, len(codes), _BLOCK):
+            for row, vector in enumerate(quantizer.decode(codes[start : start + _BLOCK]), start):
+                file.write(json.dumps({"docid": str(row), "vector": _rounded(vector)}) + "\n")
+    _pyserini.index_dense_vectors(vectors, folder, links=_LINKS)
+    searchers: dict[int, Any] = {}
+
+    def search(queries: Floats, k: int) -> tuple[Any, Any]:
+        if k not in searchers:  # how far it looks is set on opening
+            searchers[k] = _pyserini.lucene_hnsw_searcher()(str(folder), ef_search=max(k, 100))
+        texts = [json.dumps(_rounded(vector)) for vector in quantizer.rotate(queries)]
+        return _results(searchers[k], texts, k)
+
+    size = sum(file.stat().st_size for file in folder.iterdir()) / max(1, len(codes))
+    return Engine("Lucene HNSW int8", search, size, keep=(keep,))
+
+
+def bm25(corpus: Path, docids: Sequence[str]) -> Engine:
+    """Return BM25 over a collection, with Lucene's defaults.
+
+    Parameters
+    ----------
+    corpus
+        The documents of the index, as texts.
+    docids
+        Of the index, in row order; documents that it does not hold are left out.
+
+    Raises
+    ------
+    JPQError
+        If the collection holds none of them.
+    """
+    keep = tempfile.TemporaryDirectory()
+    rows = {docid: str(row) for row, docid in enumerate(docids)}
+    indexer = _pyserini.lucene_indexer()(keep.name, threads=1)
+    count = 0
+    for document in Collection(corpus):
+        if document.docid in rows:
+            indexer.add_doc_dict({"id": rows[document.docid], "contents": f"{document.title}\n{document.text}"})
+            count += 1
+    indexer.close()
+    if not count:
+        raise JPQError(f"{corpus} holds none of the documents of the index; give its own collection")
+    searcher = _pyserini.lucene_searcher()(keep.name)
+    size = sum(file.stat().st_size for file in Path(keep.name).iterdir()) / count
+    return Engine("BM25", lambda texts, k: _results(searcher, texts, k), size, of_text=True, keep=(keep,))
+
+
+def _results(searcher: Any, texts: Sequence[str], k: int) -> tuple[Any, Any]:
+    """Search with as many threads as faiss is set to; docids are the rows."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    if threads == 1:  # in this thread, whose time is measured
+        hits = [searcher.search(text, k) for text in texts]
+    else:
+        qids = [str(number) for number in range(len(texts))]
+        found = searcher.batch_search(list(texts), qids, k, threads)
+        hits = [found[qid] for qid in qids]
+    scores = [np.array([hit.score for hit in of_query], dtype=np.float32) for of_query in hits]
+    return scores, [np.array([int(hit.docid) for hit in of_query], dtype=np.int64) for of_query in hits]
+
+
+def _rounded(vector: Floats) -> list[float]:
+    return [round(value, 6) for value in vector.tolist()]

@@ -1,0 +1,56 @@
+"""Engines that look at a part of the documents: inverted lists and a graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.engine import Engine
+from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
+from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+
+_LINKS = 32
+_ROW_BYTES = 8
+_BLOCK = 1 << 14
+
+
+def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int]) -> list[Engine]:
+    """Return engines over the same inverted lists, as `JPQFaissSearcher` has them, for each number of them searched.
+
+    Parameters
+    ----------
+    index
+        The index that is sorted into lists.
+    bytes_per_document
+        Of its codes.
+    lists
+        Number of lists.
+    nprobes
+        Lists that a query looks at.
+    """
+    whole = build_ivf(index, "the index", lists)
+
+    def engine(nprobe: int) -> Engine:
+        def search(queries: Floats, k: int) -> tuple[Any, Any]:
+            set_nprobe(whole, nprobe)
+            scores, rows = whole.search(queries, k)
+            return scores, rows
+
+        check_nprobe(nprobe, lists)
+        return Engine(f"IVF {lists}/{nprobe}", search, bytes_per_document + _ROW_BYTES)
+
+    return [engine(nprobe) for nprobe in nprobes]
+
+
+def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
+    """Return faiss's graph over the uncompressed vectors that the codes stand for."""
+    import faiss
+
+    index: Any = faiss.IndexHNSWFlat(quantizer.dimension, _LINKS, faiss.METRIC_INNER_PRODUCT)
+    for start in range(0, len(codes), _BLOCK):
+        index.add(quantizer.decode(codes[start : start + _BLOCK]))
+
+    def search(queries: Floats, k: int) -> tuple[Any, Any]:
+        index.hnsw.efSearch = max(2 * k, 64)
+        scores, rows = index.search(quantizer.rotate(queries), k)
+        return scores, rows
+
+    return Engine("HNSW flat", search, 4 * quantizer.dimension + 4 * 2 * _LINKS)
