@@ -28,7 +28,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
         reason = str(problem).strip().splitlines()[0]
-        raise JPQError(f"device {name!r} cannot be used here: {reason}; try --device cpu") from None
+        raise JPQError(f"device {name!r} cannot be used here: {reason}; use cpu") from None
     return device
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq import _pyserini, cli
+from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
@@ -16,6 +17,7 @@ from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder
 from pyserini_jpq.search.engine import speed_up
+from pyserini_jpq.search.torch_engine import search_on
 
 _FaissSearcher: Any = _pyserini.faiss_searcher_base()
 
@@ -39,7 +41,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
     normalize_distances
         As in Pyserini: scores mapped to the unit interval.
     faiss_device
-        `cpu`, or `cuda:0` and so on.
+        `cpu`, or `cuda:0` and so on, where torch searches, not faiss: any M, 8 and 4 bits.
     device
         Of the query encoder, where it is loaded here.
     any_encoder
@@ -79,6 +81,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
                 f"inverted lists are searched on the CPU only, not on {faiss_device}; leave one of the two out"
             )
         self._ivf, self._nprobe = ivf, nprobe
+        self._device = None if faiss_device == "cpu" else resolve_device(faiss_device)
         self.folder = IndexFolder(find_index(str(index_dir)), verify)
         if query_encoder is None:
             query_encoder = JPQQueryEncoder(query_encoder_source(self.folder), device)
@@ -87,20 +90,18 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         if isinstance(query_encoder, JPQQueryEncoder) and not any_encoder:
             check_encoder(self.folder, query_encoder.tower, query_encoder.name)
         self.ssearcher = None
-        super().__init__(
-            str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances, faiss_device=faiss_device
-        )
+        # Pyserini's own way to a GPU is a copy of the index by faiss, which has it for few M only; see load_index.
+        super().__init__(str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances)
 
     def load_index(self, index_dir: str) -> tuple[Any, Docids]:
         """Return the faiss index and the docids; Pyserini calls this on opening."""
         docids = Docids(self.folder.path / DOCID, self.folder.manifest.documents)
-        if self.faiss_device == "cpu":
-            index = self.folder.read(mapped=True)
-            if self._ivf is not None or self._nprobe is not None:
-                return self._by_lists(index), docids
-            return self._exhaustive(index), docids
-        index, _ = super().load_index(index_dir)
-        return index, docids
+        index = self.folder.read(mapped=True)
+        if self._device is not None:
+            return search_on(index, index_dir, self._device), docids
+        if self._ivf is not None or self._nprobe is not None:
+            return self._by_lists(index), docids
+        return self._exhaustive(index), docids
 
     def _exhaustive(self, index: Any) -> Any:
         return speed_up(index, str(self.folder.path)) if index.ntotal >= SCAN_FROM else index

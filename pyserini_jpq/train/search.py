@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from pyserini_jpq.scan import PQScanner, available
+from pyserini_jpq.scan.blocks import best_by_table
 from pyserini_jpq.train.model import JPQModel
 
 if TYPE_CHECKING:
     import faiss
-
-_BLOCK = 1 << 18
 
 
 class IndexSearch(Protocol):
@@ -68,21 +67,7 @@ class TorchSearch:
     @torch.no_grad()
     def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        codes, centroids = self._model.codes, self._model.centroids
-        tables = self._model.tables(rotated_queries).transpose(0, 1).contiguous()
-        best_scores: torch.Tensor | None = None
-        best = torch.empty(0)
-        for start in range(0, len(codes), _BLOCK):
-            block = codes[start : start + _BLOCK]
-            scores = tables.new_zeros(len(rotated_queries), len(block))
-            for j in range(len(centroids)):
-                scores += tables[j][:, block[:, j].int()]
-            offsets = torch.arange(start, start + len(block), device=codes.device).expand_as(scores)
-            if best_scores is not None:
-                scores, offsets = torch.cat([best_scores, scores], 1), torch.cat([best, offsets], 1)
-            best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
-            best = offsets.gather(1, order)
-        return best
+        return best_by_table(self._model.codes, self._model.tables(rotated_queries), k)[1]
 
 
 def index_search(model: JPQModel, index: faiss.IndexPreTransform) -> IndexSearch:
