@@ -32,6 +32,12 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--query-prefix", help="text in front of every query, where not the encoder card's")
     parser.add_argument("--max-length", type=cli.positive_int, help="most tokens of a query, where not the card's")
     parser.add_argument("--device", default="cpu", help="of the query encoder: cpu, cuda, cuda:1, auto")
+    parser.add_argument(
+        "--encoder-backend",
+        choices=("torch", "bfloat16", "onnx", "onnx-int8"),
+        default="torch",
+        help="what computes it: float32 or bfloat16 by torch, float32 or 8 bits by ONNX Runtime",
+    )
     parser.add_argument("--faiss-device", default="cpu", help="of the search: cpu, cuda:0")
     parser.add_argument("--ivf", type=cli.positive_int, metavar="LISTS", help="search inverted lists, so many")
     parser.add_argument("--nprobe", type=cli.positive_int, metavar="P", help="lists of a query (default: an eighth)")
@@ -141,7 +147,7 @@ def _encoder(args: argparse.Namespace, own: Callable[[], Any]) -> Any:
 
     if args.encoded_queries:
         return _pyserini.encoded_queries(args.encoded_queries)
-    return JPQQueryEncoder(args.encoder or own(), args.device, args.max_length, args.query_prefix)
+    return JPQQueryEncoder(args.encoder or own(), args.device, args.max_length, args.query_prefix, args.encoder_backend)
 
 
 def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path: Path, tag: str) -> None:

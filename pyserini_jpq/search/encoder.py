@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pyserini_jpq import _pyserini
+from pyserini_jpq.encode.backend import query_backend
 from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.encode.tower import Tower
@@ -30,11 +30,15 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         Most tokens of a query; the card's by default.
     prefix
         Put in front of every query; the card's by default.
+    backend
+        What computes the vectors: `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
 
     Raises
     ------
     EncoderError
         If the encoder cannot be found or loaded.
+    JPQError, InstallationError
+        If there is no such backend here.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         device: str = "cpu",
         max_length: int | None = None,
         prefix: str | None = None,
+        backend: str = "torch",
         **_: Any,
     ) -> None:
         super().__init__()
@@ -51,6 +56,7 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         source = source.with_changes({"query": {k: v for k, v in changes.items() if v is not None}})
         self.name = source.name
         self.tower = Tower.load(source.card, source.folder).to(resolve_device(device))
+        self._encode = query_backend(self.tower, backend)
         self.has_model = True
 
     def encode(self, query: str, **_: Any) -> Floats:
@@ -60,9 +66,6 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
 
     def encode_batch(self, queries: Sequence[str], **_: Any) -> Floats:
         """Encode queries to [B, D] float32."""
-        with torch.inference_mode():
-            parts = [
-                self.tower.encode_queries(queries[start : start + _BATCH]).cpu().numpy()
-                for start in range(0, len(queries), _BATCH)
-            ]
-        return np.concatenate(parts)
+        return np.concatenate(
+            [self._encode(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)]
+        )

@@ -1,0 +1,67 @@
+"""`python -m benchmarks.encoder`: what computes a query's vector, its time for one query, and what is then found."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.data import index_data
+from benchmarks.measure import CLOCKS, ndcg
+from pyserini_jpq import cli
+from pyserini_jpq.encode.backend import BACKENDS, query_backend
+from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.index.encoders import query_encoder_source
+from pyserini_jpq.index.folder import IndexFolder, find_index
+
+HITS = 10
+
+
+def define_flags() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    parser = cli.parser("encoder", "Compare what computes the vectors of queries, one query at a time.")
+    parser.prog = "python -m benchmarks.encoder"
+    parser.add_argument("--index", required=True, help="index folder or name, of 8 bits; its encoder is measured")
+    parser.add_argument("--topics", required=True, help="queries")
+    parser.add_argument("--qrels", help="their judgements, for nDCG@10")
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
+    parser.add_argument("--threads", type=cli.positive_int, default=1, help="threads of each")
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    import torch
+
+    args = define_flags().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    data = index_data(args)
+    source = query_encoder_source(IndexFolder(find_index(args.index)))
+    tower = Tower.load(source.card, source.folder)
+    print(f"{'backend':10} {'ms/query':>8} {'least cosine':>12}{' nDCG@10' if data.qrels else ''}", flush=True)
+    for backend in args.backends:
+        encode = query_backend(tower, backend)
+        encode(data.queries.texts[:1])
+        vectors, took = [], []
+        for text in data.queries.texts:
+            start = CLOCKS[args.clock]()
+            vectors.append(encode([text])[0])
+            took.append(CLOCKS[args.clock]() - start)
+        found = data.quantizer.search(np.array(vectors), data.codes, HITS)[1]
+        value = ndcg(found, data)
+        cosine = _cosines(np.array(vectors), data.queries.vectors).min()
+        print(
+            f"{backend:10} {1e3 * np.median(took):8.2f} {cosine:12.4f}{'' if value is None else f' {value:7.4f}'}",
+            flush=True,
+        )
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the cosine of each row of one with the same row of the other, both [B, D]."""
+    cosines: np.ndarray = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return cosines
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

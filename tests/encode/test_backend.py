@@ -1,0 +1,81 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pyserini_jpq.encode import onnx_model
+from pyserini_jpq.encode.backend import query_backend
+from pyserini_jpq.encode.onnx_model import CACHE_VARIABLE
+from pyserini_jpq.encode.source import find_encoder
+from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.errors import InstallationError, JPQError
+from tests.conftest import run
+
+pytestmark = pytest.mark.integration
+QUERIES = ["alpha beta", "gamma", "one two three four five six seven", "beta gamma alpha alpha"]
+
+
+@pytest.fixture(scope="module")
+def tower(tiny_encoder):
+    source = find_encoder(str(tiny_encoder)).with_changes({"pooling": "mean", "normalize": True})
+    return Tower.load(source.card, source.folder)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize(("backend", "least"), [("bfloat16", 0.999), ("onnx", 0.999999), ("onnx-int8", 0.99)])
+def test_vectors_are_those_of_the_tower(tower, cache, backend, least):
+    if backend.startswith("onnx"):
+        pytest.importorskip("onnxruntime")
+    if backend == "onnx-int8":
+        pytest.importorskip("onnx")
+    weights = tower.weights_sha256()
+    encode, exact = query_backend(tower, backend), query_backend(tower, "torch")
+    for queries in (QUERIES, QUERIES[:1], QUERIES[2:3]):
+        vectors = encode(queries)
+        assert vectors.shape == (len(queries), 32) and vectors.dtype == np.float32
+        assert ((vectors * exact(queries)).sum(1) / np.linalg.norm(vectors, axis=1)).min() > least
+    assert tower.weights_sha256() == weights
+    # Of different texts the vectors differ by more than the backends do.
+    assert (vectors @ exact(QUERIES[:1]).T).max() < 0.99999
+
+
+def test_an_encoder_is_exported_once(tower, cache, capsys):
+    pytest.importorskip("onnxruntime")
+    first = query_backend(tower, "onnx")(QUERIES)
+    assert "once" in capsys.readouterr().err and len(list(cache.iterdir())) == 1
+    assert np.array_equal(query_backend(tower, "onnx")(QUERIES), first)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_cannot_be_is_one_line(tower, cache, monkeypatch):
+    with pytest.raises(JPQError, match="no encoder backend 'abacus'"):
+        query_backend(tower, "abacus")
+    with pytest.raises(JPQError, match="runs on the CPU, not on meta"):
+        query_backend(SimpleNamespace(device=torch.device("meta")), "onnx")
+
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(onnx_model, "import_module", missing)
+    with pytest.raises(InstallationError, match=r"pip install pyserini_jpq\[onnx\]"):
+        query_backend(tower, "onnx-int8")
+
+
+def test_the_flag(built, tiny_collection, tmp_path, cache):
+    from pyserini_jpq.topics import read_run
+
+    pytest.importorskip("onnxruntime")
+    runs = []
+    for backend in ("torch", "onnx"):
+        flags = ("--index", built / "x.jpq-m4", "--topics", tiny_collection / "topics.dev.tsv", "--overwrite")
+        assert run("search", *flags, "--output", tmp_path / "run.txt", "--encoder-backend", backend) == 0
+        runs.append(read_run(str(tmp_path / "run.txt")))
+    for qid, hits in runs[0].items():
+        assert runs[1][qid] == {docid: pytest.approx(score, abs=1e-4) for docid, score in hits.items()}
+    assert len(list(cache.iterdir())) == 1
