@@ -13,7 +13,7 @@ from pyserini_jpq.errors import EmbeddingsError, IndexFolderError, JPQError
 from pyserini_jpq.files import remove
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
-from pyserini_jpq.index.faiss import from_faiss
+from pyserini_jpq.index.faiss import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder
 from pyserini_jpq.index.writing import Block, assigned, begin, finish, identity, kept, write_codes, write_docids
 
@@ -113,9 +113,9 @@ def _and_more(docids: Collection[str]) -> str:
 
 
 def _rewrite(index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray, docids: tuple[str, ...]) -> None:
-    whole = index.read()
-    scoring, codes = from_faiss(whole, index.path)
-    blocks: list[Iterable[Block]] = [kept(codes, rows)]
+    whole = index.read(mapped=True)
+    scoring = quantizer_of(whole, index.path)
+    blocks: list[Iterable[Block]] = [kept(stored_codes(whole, index.path), rows, scoring)]
     work = {"index": index.manifest.files, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
     if embeddings is not None:
         blocks.append(assigned(embeddings, Assigner(assigning_quantizer(index, scoring))))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically, writing
 from pyserini_jpq.index.assign import Assigner
-from pyserini_jpq.index.faiss import file_frame, pack
+from pyserini_jpq.index.faiss import file_frame, pack, unpack
 from pyserini_jpq.index.folder import DOCID, INDEX, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
@@ -60,11 +60,25 @@ def assigned(embeddings: Embeddings, assigner: Assigner) -> Iterator[Block]:
         yield len(vectors), partial(assigner.assign, vectors)
 
 
-def kept(codes: Codes, rows: np.ndarray) -> Iterator[Block]:
-    """Give the codes, [N, M] uint8, of some rows, [n] int64, block by block."""
+def kept(stored: Codes, rows: np.ndarray, packed: ProductQuantizer | None = None) -> Iterator[Block]:
+    """Give the codes of some rows of an index, block by block.
+
+    Parameters
+    ----------
+    stored
+        [N, M] uint8, or with `packed` [N, bytes of a document] uint8.
+    rows
+        [n] int64.
+    packed
+        The quantizer of codes as faiss stores them; only those of a block are unpacked at a time.
+    """
+
+    def codes(part: np.ndarray) -> Codes:
+        return stored[part] if packed is None else unpack(stored[part], packed.m, packed.bits)
+
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
-        yield len(part), partial(codes.__getitem__, part)
+        yield len(part), partial(codes, part)
 
 
 def write_codes(

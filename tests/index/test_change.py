@@ -14,7 +14,7 @@ import pytest
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import EmbeddingsError, EncoderError, IndexFolderError
 from pyserini_jpq.index import writing
-from pyserini_jpq.index.build import build_from
+from pyserini_jpq.index.build import IndexSettings, build_from, build_index
 from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.faiss import from_faiss, read_faiss
 from pyserini_jpq.index.folder import IndexFolder
@@ -100,6 +100,20 @@ def test_replaced_and_deleted_documents(index, tmp_path):
     assert after.manifest.embeddings is None and after.manifest.documents == 1009
     change_index(after, delete=[f"d{i}" for i in range(990, 1010)])
     assert IndexFolder(index.path).docids() == [f"d{i}" for i in range(1, 990)]
+
+
+def test_codes_of_4_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "BLOCK", 64)
+    make_embeddings(tmp_path / "e", vectors_of(300, 0), [f"d{i}" for i in range(300)])
+    build_index(Embeddings(tmp_path / "e"), IndexSettings(8, 4, 300, 1), tmp_path / "x")
+    index = IndexFolder(tmp_path / "x")
+    before = from_faiss(old := read_faiss(index.path / "index"), "x")[1].copy()
+    change_index(index, added(tmp_path, "more", 100, 4, first=300), [f"d{i}" for i in range(0, 300, 3)])
+    after = IndexFolder(index.path, verify=True)
+    quantizer, codes = from_faiss(whole := read_faiss(after.path / "index"), "x")
+    assert (old.ntotal, whole.ntotal, after.manifest.bytes_per_document) == (300, 300, 4)
+    assert np.array_equal(codes[:200], before[[i for i in range(300) if i % 3]])
+    assert np.array_equal(codes[200:], quantizer.assign(vectors_of(100, 4)))
 
 
 def test_what_cannot_be_changed_is_left(index, tmp_path, monkeypatch):
