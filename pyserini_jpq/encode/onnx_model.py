@@ -77,6 +77,7 @@ def _key(tower: Tower) -> str:
 
 def _export(tower: Tower, path: Path, int8: bool) -> None:
     """Write the model, whole or not at all."""
+    _module("onnx")  # torch's exporter needs it, and says so in words of its own
     # One of the two is padded: with a mask of ones alone, the mask would be left out of what is exported.
     row = tower.tokenize(["a"], tower.card.query)[0]
     ids, mask = tower.pad([row, [*row, *row]])
@@ -93,7 +94,7 @@ def _export(tower: Tower, path: Path, int8: bool) -> None:
             output_names=["vectors"],
             dynamic_axes=axes | {"vectors": {0: "batch"}},
             opset_version=_OPSET,
-            dynamo=False,  # it takes an eighth of the time, and no further package
+            dynamo=False,  # it takes an eighth of the time, and no onnxscript
         )
         if int8:
             model = _quantized(model)
@@ -101,7 +102,6 @@ def _export(tower: Tower, path: Path, int8: bool) -> None:
 
 
 def _quantized(model: str) -> str:
-    _module("onnx")
     quantization = _module("onnxruntime.quantization")
     logging.getLogger().addFilter(_no_advice)
     try:

@@ -32,7 +32,6 @@ def cache(tmp_path, monkeypatch):
 def test_vectors_are_those_of_the_tower(tower, cache, backend, least):
     if backend.startswith("onnx"):
         pytest.importorskip("onnxruntime")
-    if backend == "onnx-int8":
         pytest.importorskip("onnx")
     weights = tower.weights_sha256()
     encode, exact = query_backend(tower, backend), query_backend(tower, "torch")
@@ -47,6 +46,7 @@ def test_vectors_are_those_of_the_tower(tower, cache, backend, least):
 
 def test_an_encoder_is_exported_once(tower, cache, capsys):
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
     first = query_backend(tower, "onnx")(QUERIES)
     assert "once" in capsys.readouterr().err and len(list(cache.iterdir())) == 1
     assert np.array_equal(query_backend(tower, "onnx")(QUERIES), first)
@@ -71,6 +71,7 @@ def test_the_flag(built, tiny_collection, tmp_path, cache):
     from pyserini_jpq.topics import read_run
 
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
     runs = []
     for backend in ("torch", "onnx"):
         flags = ("--index", built / "x.jpq-m4", "--topics", tiny_collection / "topics.dev.tsv", "--overwrite")
