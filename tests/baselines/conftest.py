@@ -1,0 +1,16 @@
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def vectors():
+    """600 documents of unit length in 32 dimensions, around 40 centres."""
+    rng = np.random.default_rng(5)
+    found = rng.normal(size=(40, 32))[rng.integers(0, 40, 600)] + 0.7 * rng.normal(size=(600, 32))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def queries(vectors):
+    rng = np.random.default_rng(6)
+    return vectors[:60] + 0.05 * rng.normal(size=(60, 32)).astype(np.float32)
