@@ -53,6 +53,11 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--rocchio-gamma", type=float, default=0.1, help="weight of the negative feedback")
     parser.add_argument("--rocchio-topk", type=int, default=3, help="positive feedback")
     parser.add_argument("--rocchio-bottomk", type=int, default=0, help="negative feedback")
+    parser.add_argument("--rerank", metavar="MODEL", help="sequence classifier that scores the best hits again")
+    parser.add_argument("--rerank-hits", type=cli.positive_int, default=30, help="how many of each query")
+    parser.add_argument("--rerank-batch-size", type=cli.positive_int, default=32, help="pairs scored at once")
+    parser.add_argument("--rerank-max-length", type=cli.positive_int, default=512, help="most tokens of a pair")
+    parser.add_argument("--corpus", type=Path, help="collection with the texts that --rerank reads")
     parser.add_argument("--verify", action="store_true", help="compare the hashes of the index's files first")
     parser.add_argument("--overwrite", action="store_true", help="replace the run file that is there")
     return parser
@@ -81,11 +86,14 @@ def search(args: argparse.Namespace) -> None:
     output = args.output or default_run(name, args.topics)
     refuse_existing_file(output, args.overwrite)
     topics = read_topics(args.topics, args.topics_format)
+    reranker = _reranker(args)
     searcher, facts = _searcher(args, folder)
 
     partial = output.with_name(f".{output.name}.partial")
-    _write(args, searcher, topics, partial, args.tag or "_".join(name.split()))
+    _write(args, searcher, reranker, topics, partial, args.tag or "_".join(name.split()))
     partial.replace(output)
+    if reranker is not None:
+        facts["rerank"] = {"model": args.rerank, "hits": args.rerank_hits, "latency": reranker.latency()}
     write_json_atomically(output.with_name(f"{output.name}.json"), {"index": str(args.index), **facts})
     cli.say(f"{len(topics)} topics: {output}")
 
@@ -150,7 +158,24 @@ def _encoder(args: argparse.Namespace, own: Callable[[], Any]) -> Any:
     return JPQQueryEncoder(args.encoder or own(), args.device, args.max_length, args.query_prefix, args.encoder_backend)
 
 
-def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path: Path, tag: str) -> None:
+def _reranker(args: argparse.Namespace) -> Any:
+    """Return the second stage that the flags name, or None."""
+    if args.rerank is None:
+        return None
+    if args.corpus is None:
+        raise JPQError("--rerank reads the texts of documents; give their collection with --corpus")
+    if args.max_passage:
+        raise JPQError("--rerank scores the documents that the index holds; leave --max-passage out")
+    from pyserini_jpq.search.rerank import Reranker, read_texts
+
+    texts = read_texts(args.corpus)
+    sizes = (args.rerank_hits, args.device, args.rerank_batch_size, args.rerank_max_length)
+    return Reranker(args.rerank, texts, *sizes)
+
+
+def _write(
+    args: argparse.Namespace, searcher: Any, reranker: Any, topics: dict[str, str], path: Path, tag: str
+) -> None:
     from tqdm import tqdm
 
     from pyserini_jpq import _pyserini
@@ -177,7 +202,10 @@ def _write(args: argparse.Namespace, searcher: Any, topics: dict[str, str], path
             for batch in _batches(topics, args.batch_size):
                 for qid, hits in _search_batch(args, searcher, batch, feedback).items():
                     kept = [hit for hit in hits if not (args.remove_query and hit.docid == qid)]
-                    writer.write(qid, in_trec_order(kept))
+                    ranked = in_trec_order(kept)
+                    if reranker is not None:
+                        ranked = in_trec_order(reranker.rerank(topics[qid], ranked))
+                    writer.write(qid, ranked)
                 progress.update(len(batch))
     except BaseException as problem:
         path.unlink(missing_ok=True)
