@@ -1,4 +1,4 @@
-"""Draws effectiveness against bytes per document."""
+"""Draws effectiveness against bytes per document, or against another measure of cost."""
 
 import math
 import os
@@ -24,15 +24,21 @@ _MARKER_POINTS = 9
 _LEGEND_CHARACTERS = 90
 # Smaller differences than this part of the axis are not blown up to its whole height.
 _LEAST_SPAN = 0.02
+_BYTES = "bytes per document"
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
+    """A system: its cost, its effectiveness, and, where there are groups, the one whose colour and shape it gets."""
+
     name: str
     size: float
     value: float
+    group: str = ""
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """A system without a cost, drawn as a horizontal line."""
+
     name: str
     value: float
 
@@ -64,8 +70,47 @@ def draw(comparison: Comparison, path: str | os.PathLike[str], metric: str | Non
     points, lines = _points_and_lines(comparison, metric)
     if not points:
         raise JPQError("no figure without bytes per document; give --bytes NAME=N for one run at least")
-    figure = _figure(points, lines, metric)
-    path = Path(path)
+    draw_points(points, lines, (_BYTES, metric), path, dpi)
+
+
+def draw_points(
+    points: Sequence[Point],
+    lines: Sequence[Line],
+    axes_labels: tuple[str, str],
+    path: str | os.PathLike[str],
+    dpi: int = 300,
+    inches: tuple[float, float] = _INCHES,
+    round_ticks: bool = False,
+) -> None:
+    """Draw labelled points over a logarithmic axis, and dashed lines.
+
+    Parameters
+    ----------
+    points
+        One at least.
+    lines
+        Systems whose cost is not known.
+    axes_labels
+        What is drawn to the right and upwards.
+    path
+        Where to write, whole or not at all; the ending says the format (`.png`, `.pdf`, `.svg`).
+    dpi
+        Dots per inch of a PNG.
+    inches
+        Width and height.
+    round_ticks
+        Ticks at 1, 2, 5, 10 and so on, instead of at the points' own costs.
+
+    Raises
+    ------
+    InstallationError
+        If matplotlib is not installed.
+    """
+    save(_figure(points, lines, axes_labels, inches, round_ticks), Path(path), dpi)
+
+
+def save(figure: "Figure", path: Path, dpi: int = 300) -> None:
+    """Write a figure, whole or not at all; the ending of the path says the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
     try:
@@ -75,48 +120,69 @@ def draw(comparison: Comparison, path: str | os.PathLike[str], metric: str | Non
         beside.unlink(missing_ok=True)
 
 
-def _points_and_lines(comparison: Comparison, metric: str) -> tuple[list[_Point], list[_Line]]:
-    points, lines = [], []
-    for run in comparison.runs:
-        if run.bytes_per_document is None:
-            lines.append(_Line(run.name, run.metrics[metric]))
-        else:
-            points.append(_Point(run.name, run.bytes_per_document, run.metrics[metric]))
-    return points, lines
+def new_figure(inches: tuple[float, float] = _INCHES) -> "Figure":
+    """Return an empty figure that needs no screen.
 
-
-def _figure(points: Sequence[_Point], lines: Sequence[_Line], metric: str) -> "Figure":
+    Raises
+    ------
+    InstallationError
+        If matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise InstallationError("figures need matplotlib; pip install matplotlib") from None
 
-    figure = Figure(figsize=_INCHES, layout="constrained")
+    figure = Figure(figsize=inches, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _points_and_lines(comparison: Comparison, metric: str) -> tuple[list[Point], list[Line]]:
+    points, lines = [], []
+    for run in comparison.runs:
+        if run.bytes_per_document is None:
+            lines.append(Line(run.name, run.metrics[metric]))
+        else:
+            points.append(Point(run.name, run.bytes_per_document, run.metrics[metric]))
+    return points, lines
+
+
+def _figure(
+    points: Sequence[Point],
+    lines: Sequence[Line],
+    axes_labels: tuple[str, str],
+    inches: tuple[float, float],
+    round_ticks: bool,
+) -> "Figure":
+    figure = new_figure(inches)
     axes = figure.add_subplot()
-    _set_axes(axes, points, [*points, *lines], metric)
+    _set_axes(axes, points, [*points, *lines], axes_labels, round_ticks)
     for style, line in enumerate(lines):
         dashes = (0, _DASHES[style % len(_DASHES)])
         axes.axhline(line.value, color="#444444", linewidth=1.2, linestyle=dashes, zorder=1)
     figure.draw_without_rendering()
     sizes = _marker_sizes([_to_pixels(axes, point.size, point.value) for point in points])
-    for style, (point, size) in enumerate(zip(points, sizes, strict=True)):
-        _draw_point(axes, point, size, style)
-    if _cover_each_other(_marker_boxes(figure, axes, points, sizes)):
-        _add_legend(figure, [point.name for point in points])
-        figure.draw_without_rendering()
+    groups = list(dict.fromkeys(point.group for point in points if point.group))
+    for number, (point, size) in enumerate(zip(points, sizes, strict=True)):
+        _draw_point(axes, point, size, groups.index(point.group) if groups else number)
+    if groups:
+        _add_legend(figure, axes, groups)
+    elif _cover_each_other(_marker_boxes(figure, axes, points, sizes)):
+        _add_legend(figure, axes, [point.name for point in points])
+    figure.draw_without_rendering()
     # The axes stay where they are from here on, and labels where they are put.
     figure.set_layout_engine("none")
     _add_labels(figure, axes, points, sizes, lines)
     return figure
 
 
-def _draw_point(axes: "Axes", point: _Point, size: float, style: int) -> None:
+def _draw_point(axes: "Axes", point: Point, size: float, style: int) -> None:
     axes.plot(
         [point.size],
         [point.value],
-        label=point.name,
+        label=point.group or point.name,
         linestyle="none",
         marker=_MARKERS[style % len(_MARKERS)],
         markersize=size,
@@ -127,12 +193,16 @@ def _draw_point(axes: "Axes", point: _Point, size: float, style: int) -> None:
     )
 
 
-def _add_legend(figure: "Figure", names: Sequence[str]) -> None:
+def _add_legend(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
     """Say which marker is whose, below the axes: for markers that cover each other, labels beside them do not."""
     from matplotlib.lines import Line2D
 
     columns = max(1, min(4, _LEGEND_CHARACTERS // (max(map(len, names)) + 6)))
-    legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=_FONT_POINTS - 1)
+    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    shown = [handles[name] for name in names]
+    legend = figure.legend(
+        shown, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=_FONT_POINTS - 1
+    )
     for handle in legend.legend_handles:
         if isinstance(handle, Line2D):
             handle.set_markersize(_MARKER_POINTS)
@@ -146,7 +216,13 @@ def _marker_sizes(centres: Sequence[tuple[float, float]]) -> list[float]:
     ]
 
 
-def _set_axes(axes: "Axes", points: Sequence[_Point], runs: Sequence[_Point | _Line], metric: str) -> None:
+def _set_axes(
+    axes: "Axes",
+    points: Sequence[Point],
+    runs: Sequence[Point | Line],
+    axes_labels: tuple[str, str],
+    round_ticks: bool,
+) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     sizes = sorted({point.size for point in points})
@@ -158,12 +234,12 @@ def _set_axes(axes: "Axes", points: Sequence[_Point], runs: Sequence[_Point | _L
     span = max(max(values) - min(values), _LEAST_SPAN)
     middle = (max(values) + min(values)) / 2
     axes.set_ylim(middle - 0.7 * span, middle + 0.7 * span)
-    ticks = _ticks(sizes)
+    ticks = decade_ticks(*axes.get_xlim()) if round_ticks else _ticks(sizes)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([f"{tick:,.10g}" for tick in ticks])
-    axes.set_xlabel("bytes per document (log scale)", fontsize=_FONT_POINTS)
-    axes.set_ylabel(metric, fontsize=_FONT_POINTS)
+    axes.set_xlabel(f"{axes_labels[0]} (log scale)", fontsize=_FONT_POINTS)
+    axes.set_ylabel(axes_labels[1], fontsize=_FONT_POINTS)
     axes.tick_params(labelsize=_FONT_POINTS - 1)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -180,7 +256,14 @@ def _ticks(sizes: Sequence[float]) -> list[float]:
     return ticks
 
 
-def _marker_boxes(figure: "Figure", axes: "Axes", points: Sequence[_Point], sizes: Sequence[float]) -> list[Box]:
+def decade_ticks(low: float, high: float) -> list[float]:
+    """Return the numbers 1, 2 and 5 times a power of ten within an interval."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _marker_boxes(figure: "Figure", axes: "Axes", points: Sequence[Point], sizes: Sequence[float]) -> list[Box]:
     boxes = []
     for point, size in zip(points, sizes, strict=True):
         x, y = _to_pixels(axes, point.size, point.value)
@@ -194,7 +277,7 @@ def _cover_each_other(boxes: Sequence[Box]) -> bool:
 
 
 def _add_labels(
-    figure: "Figure", axes: "Axes", points: Sequence[_Point], sizes: Sequence[float], lines: Sequence[_Line]
+    figure: "Figure", axes: "Axes", points: Sequence[Point], sizes: Sequence[float], lines: Sequence[Line]
 ) -> None:
     """Write the name of every run beside its point or line."""
     pixels = figure.dpi / 72
