@@ -9,12 +9,23 @@ from numpy.typing import NDArray
 from pyserini_jpq import cli
 from pyserini_jpq.errors import QuantizerError
 from pyserini_jpq.index.faiss import quantizer_of, rotation_of, stored_codes, unpack
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan import PQScanner, available, turned_off
 
 Rows = NDArray[np.int64]
 
 _NO_SCORE = np.finfo(np.float32).min
+
+SCAN_FROM = 50_000
+"""Documents from which on the compiled scan searches. Below, faiss is as fast for a query, and equal scores (documents
+that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
+
+
+def opened(folder: IndexFolder) -> Any:
+    """Return the faiss index of a folder, mapped into memory, searched as `JPQFaissSearcher` does on a CPU."""
+    index = folder.read(mapped=True)
+    return speed_up(index, str(folder.path)) if index.ntotal >= SCAN_FROM else index
 
 
 def speed_up(index: Any, where: str) -> Any:

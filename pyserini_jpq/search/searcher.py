@@ -16,14 +16,10 @@ from pyserini_jpq.index.ivf import build_ivf, check_nprobe, default_nprobe, list
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder
-from pyserini_jpq.search.engine import speed_up
+from pyserini_jpq.search.engine import SCAN_FROM, speed_up
 from pyserini_jpq.search.torch_engine import search_on
 
 _FaissSearcher: Any = _pyserini.faiss_searcher_base()
-
-SCAN_FROM = 50_000
-"""Documents from which on the compiled scan searches. Below, faiss is as fast for a query, and equal scores (documents
-that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
 
 
 class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
