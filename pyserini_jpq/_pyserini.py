@@ -23,6 +23,7 @@ __all__ = [
     "dense_search_result",
     "encoded_queries",
     "faiss_searcher_base",
+    "fuse",
     "hybrid_searcher",
     "index_dense_vectors",
     "lucene_hnsw_searcher",
@@ -192,6 +193,42 @@ def output_writer(
         max_passage_delimiter=max_passage_delimiter,
         max_passage_hits=max_passage_hits,
     )
+
+
+def fuse(
+    runs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    method: str,
+    hits: int,
+    *,
+    alpha: float = 0.5,
+    rrf_k: int = 60,
+) -> None:
+    """Fuse two runs with pyserini's fusion and write the result in TREC's format.
+
+    Parameters
+    ----------
+    runs
+        Two TREC files.
+    output
+        The file to write.
+    method
+        `interpolation`, of scores mapped to [0, 1] for each query, or `rrf`.
+    hits
+        Of each query, taken and written.
+    alpha
+        Weight of the first run in the interpolation.
+    rrf_k
+        The constant of reciprocal rank fusion.
+    """
+    tools, fusion = load("pyserini.trectools"), load("pyserini.fusion")
+    read = [tools.TrecRun(filepath=os.fspath(run)) for run in runs]
+    if method == "rrf":
+        fused = fusion.reciprocal_rank_fusion(read, rrf_k=rrf_k, depth=hits, k=hits)
+    else:
+        scaled = [run.rescore(method=tools.RescoreMethod.NORMALIZE) for run in read]
+        fused = fusion.interpolation(scaled, alpha=alpha, depth=hits, k=hits)
+    fused.save_to_txt(os.fspath(output), tag=method)
 
 
 def trec_eval(args: Sequence[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`python -m pyserini_jpq.evaluate`: one table of several runs."""
+"""`python -m pyserini_jpq.evaluate`: one table of several runs, or a report that measures systems itself."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ from pyserini_jpq.evaluate.runs import Comparison, evaluate_runs, is_sidecar, ru
 from pyserini_jpq.files import refuse_existing_file, write_json_atomically
 
 _FIGURES = (".png", ".pdf", ".svg")
+REPORT_FLAGS = ("embeddings", "topics", "index", "baselines", "run", "bm25", "corpus", "hits", "clock", "seed")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class _Request:
 def main(argv: Sequence[str]) -> None:
     """Evaluate runs and print their table."""
     given = vars(_parser().parse_args(argv))
+    if "report" in given:
+        from pyserini_jpq.report.command import report
+
+        return report(given, list(argv))
+    if stray := [name for name in REPORT_FLAGS if name in given]:
+        raise JPQError(f"{', '.join('--' + name for name in stray)}: only with --report FOLDER")
     request = _checked(given)
     comparison = evaluate_runs(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
     _note_queries(comparison)
@@ -75,14 +82,38 @@ def _parser() -> argparse.ArgumentParser:
         help=f"draw the first metric against bytes per document ({', '.join(_FIGURES)})",
         **unset,
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the files of --json and --figure", **unset)
+    parser.add_argument("--overwrite", action="store_true", help="replace the files or the folder", **unset)
+    _add_report_flags(parser.add_argument_group("a report that builds, searches and measures systems itself"))
     return parser
+
+
+def _add_report_flags(group: Any) -> None:
+    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+    group.add_argument("--report", type=Path, metavar="FOLDER", help="what to write", **unset)
+    group.add_argument("--embeddings", type=Path, metavar="FOLDER", help="of all documents", **unset)
+    group.add_argument("--topics", help="TSV or JSONL file, or a name", **unset)
+    group.add_argument(
+        "--index",
+        nargs="+",
+        metavar="INDEX",
+        help="folders or names; the first sets bytes and speed of baselines",
+        **unset,
+    )
+    group.add_argument("--baselines", metavar="NAMES", help="all, none, or names with commas between", **unset)
+    group.add_argument("--run", nargs="+", metavar="NAME=FILE", help="run files that become rows", **unset)
+    group.add_argument("--bm25", metavar="FILE", help="run to fuse with the first index's", **unset)
+    group.add_argument("--corpus", type=Path, help="collection with the texts of documents", **unset)
+    group.add_argument("--hits", type=cli.positive_int, help="of each query (100)", **unset)
+    group.add_argument("--clock", choices=("wall", "cpu"), help="cpu: without other processes' share (wall)", **unset)
+    group.add_argument("--seed", type=cli.seed, help="of baselines (42)", **unset)
 
 
 def _checked(given: dict[str, Any]) -> _Request:
     """Check all arguments before anything is read; raises JPQError with all that is wrong with them."""
     problems: list[str] = []
-    runs = _named_runs(given.get("runs", []), problems)
+    runs = named_runs(given.get("runs", []), problems)
+    if not runs:
+        problems.append("no run is given; runs come before --metrics and --bytes")
     sizes = _named_sizes(given.get("bytes", []), problems)
     baseline = given.get("baseline", next(iter(runs), ""))
     strangers = [name for name in dict.fromkeys([baseline, *sizes]) if name not in runs]
@@ -105,7 +136,8 @@ def _checked(given: dict[str, Any]) -> _Request:
     return _Request(runs, given["qrels"], metrics, baseline, sizes)
 
 
-def _named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
+def named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
+    """Return run files by name, from `FILE` and `NAME=FILE`; what is wrong with them is added to the problems."""
     runs: dict[str, str] = {}
     missing: list[str] = []
     repeated: list[str] = []
@@ -124,8 +156,6 @@ def _named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]
         problems.append(f"no such run file: {', '.join(missing)}")
     if repeated:
         problems.append(f"several runs are named {', '.join(dict.fromkeys(repeated))}; name them with NAME=FILE")
-    if not runs:
-        problems.append("no run is given; runs come before --metrics and --bytes")
     return runs
 
 

@@ -1,0 +1,184 @@
+"""Measures the rows of a report, one after the other; a row that is there already is not measured again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.baselines.base import Engine
+from pyserini_jpq.baselines.registry import ENGINES, UNMAINTAINED
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.evaluate.metrics import Metrics, Qrels
+from pyserini_jpq.files import remove, write_json_atomically
+from pyserini_jpq.index.folder import FILES, IndexFolder
+from pyserini_jpq.report.encoders import encoder_key
+from pyserini_jpq.report.fusing import fused
+from pyserini_jpq.report.request import FLAT, Request
+from pyserini_jpq.report.rows import Row
+from pyserini_jpq.report.scoring import means, run_of, score, write_run
+from pyserini_jpq.report.steps import read, run_step
+from pyserini_jpq.report.timing import CLOCKS
+from pyserini_jpq.report.worker import OURS
+from pyserini_jpq.topics import read_run
+
+RUNS = "runs"
+_WORK = "work"
+
+
+class Measuring:
+    """Measures the rows of one request in the folder that becomes the report.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    topics
+        Queries by qid.
+    qrels
+        Grades by qid and docid.
+    folder
+        Where rows, runs and what is worked on are kept.
+    """
+
+    def __init__(self, request: Request, topics: dict[str, str], qrels: Qrels, folder: Path) -> None:
+        self.request = request
+        self.qrels = qrels
+        self.metrics = Metrics(request.metrics)
+        self.topics = {qid: text for qid, text in topics.items() if qid in qrels}
+        if not self.topics:
+            raise JPQError("no query of the topics is in the qrels; check that both are of the same collection")
+        self.folder = folder
+        self.work = folder / _WORK
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._embeddings = Embeddings(request.embeddings)
+        self._docids = list(self._embeddings.docids())
+
+    def rows(self) -> list[Row]:
+        """Measure all rows: indexes, baselines, fusions, runs."""
+        steps: list[tuple[str, Callable[[str], Row]]] = []
+        for index in self.request.indexes:
+            steps.append((index.name, lambda name, index=index: self._index(name, index)))  # type: ignore[misc]
+        steps += [(name, self._baseline) for name in self.request.baselines]
+        found = [self._cached(i, len(steps), name, make) for i, (name, make) in enumerate(steps, 1)]
+        if self.request.bm25 is not None:
+            run = self.folder / RUNS / f"run.{self.request.indexes[0].name}.txt"
+            for title, fusion in fused(run, Path(self.request.bm25), self.work, self.request.hits):
+                found.append(self._run(title, fusion, "hybrid with BM25, fused by Pyserini"))
+        for name, path in self.request.runs.items():
+            found.append(self._run(name, path, ""))
+        return found
+
+    def _cached(self, number: int, total: int, name: str, make: Callable[[str], Row]) -> Row:
+        file = self.work / "rows" / f"{name}.json"
+        if file.is_file():
+            cli.say(f"[{number}/{total}] {name}: measured before")
+            return Row(**json.loads(file.read_text(encoding="utf-8")))
+        row = make(name)
+        write_json_atomically(file, row.as_dict())
+        first = next(iter(row.metrics), None)
+        median = row.median(self.request.clock)
+        told = row.note if first is None else f"{first} {row.metrics[first]:.4f}, {median:.3f} ms"
+        cli.say(f"[{number}/{total}] {name}: {told}")
+        return row
+
+    def _index(self, name: str, path: Path) -> Row:
+        index = IndexFolder(path)
+        row = Row(name, name, "index", "" if index.manifest.training else "not trained")
+        row.code_bytes = index.manifest.bytes_per_document
+        # What a search reads; the initial centroids are there for documents to come.
+        row.disk_bytes = sum((path / file).stat().st_size for file in FILES[:1])
+        run = self._search(row, OURS, path, path, index.docids(), target=None)
+        write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
+        return row
+
+    def _baseline(self, name: str) -> Row:
+        if name in UNMAINTAINED:
+            title, reason = UNMAINTAINED[name]
+            return Row(name, title, "non-exhaustive", reason)
+        engine = ENGINES[name]
+        row = Row(name, engine.title, engine.kind, engine.note)
+        if problem := engine.missing():
+            row.note = problem
+            return row
+        try:
+            self._build_and_search(row, engine)
+        except JPQError as problem:
+            return Row(name, engine.title, engine.kind, f"failed: {problem}")
+        return row
+
+    def _build_and_search(self, row: Row, engine: Engine) -> None:
+        reference = IndexFolder(self.request.indexes[0]).manifest
+        built, facts = self.work / "index", self.work / "build.json"
+        remove(built)
+        built.mkdir()
+        task = {"stage": "build", "engine": row.name, "embeddings": str(self.request.embeddings), "output": str(built)}
+        task |= {"cache": str(self.work), "facts": str(facts)}
+        sizes = {"bytes": reference.bytes_per_document, "seed": self.request.seed}
+        run_step({**task, **sizes}, self.work / f"{row.name}.build.json")
+        row.build_seconds = read(facts)["build_seconds"]
+        row.code_bytes = engine.code_bytes(reference.dimension, reference.bytes_per_document)
+        row.disk_bytes = sum(file.stat().st_size for file in built.rglob("*") if file.is_file())
+        target = self._target() if engine.efforts else None
+        run = self._search(row, row.name, built, self.request.embeddings, self._docids, target)
+        if row.name == FLAT:
+            write_run(self.folder / RUNS / f"run.{FLAT}.txt", run, FLAT)
+        remove(built)
+
+    def _target(self) -> float:
+        """Return the reference's median latency, which engines with an effort are tuned to."""
+        row = read(self.work / "rows" / f"{self.request.indexes[0].name}.json")
+        return float(row["latency"][self.request.clock]["median_ms"])
+
+    def _search(
+        self, row: Row, engine: str, folder: Path, encoder: Path, docids: list[str], target: float | None
+    ) -> dict[str, dict[str, float]]:
+        """Search with an engine, fill its row, and return its hits."""
+        queries, row.encode = self.queries(encoder)
+        output = self.work / "found"
+        remove(output)
+        output.mkdir()
+        task: dict[str, Any] = {"stage": "search", "engine": engine, "folder": str(folder), "queries": str(queries)}
+        task |= {"hits": self.request.hits, "documents": len(docids), "clock": self.request.clock}
+        run_step({**task, "target_ms": target, "output": str(output)}, self.work / f"{row.name}.search.json")
+        facts = read(output / "search.json")
+        row.resident_bytes, row.effort, row.latency = facts["resident_bytes"], facts["effort"], facts["latency"]
+        qids = list(self.topics)
+        for tried in facts["efforts"]:
+            hits = run_of(output / tried.pop("hits"), qids, docids)
+            row.efforts.append({**tried, "metrics": means(hits, self.qrels, self.metrics)})
+        run = run_of(output / "hits.npz", qids, docids)
+        score(row, run, self.qrels, self.metrics)
+        remove(output)
+        return run
+
+    def queries(self, folder: Path) -> tuple[Path, dict[str, dict[str, float]]]:
+        """Return the file of query vectors of a folder's query encoder, [Q, D] float32, and its latency."""
+        place = self.work / "queries" / encoder_key(folder)
+        if not (place / "encoded.json").is_file():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            task = {"stage": "encode", "folder": str(folder), "texts": list(self.topics.values()), "output": str(place)}
+            run_step(task, self.work / "encode.json")
+        return place / "queries.npy", read(place / "encoded.json")
+
+    def _run(self, name: str, path: Path | str, note: str) -> Row:
+        """Return the row of a run file; a latency that our search noted beside it is taken over."""
+        row = Row(name, name, "run", note)
+        score(row, read_run(str(path)), self.qrels, self.metrics)
+        beside = Path(f"{path}.json")
+        facts = read(beside) if beside.is_file() else {}
+        row.code_bytes = facts.get("bytes_per_document")
+        if "rerank" in facts:
+            rerank = facts["rerank"]
+            row.note = f"{rerank['model']} on the best {rerank['hits']}"
+            # By another process, whose clock was the wall's.
+            row.latency = {clock: rerank["latency"]["wall"] for clock in CLOCKS}
+        return row
+
+
+def flat_row(rows: list[Row]) -> Row | None:
+    """Return the uncompressed row."""
+    return next((row for row in rows if row.name == FLAT and row.measured), None)
