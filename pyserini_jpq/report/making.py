@@ -27,8 +27,8 @@ from pyserini_jpq.topics import read_qrels, read_run, read_topics
 _ASKED = "asked.json"
 _TEST = (
     "** p < .01, * p < .05 against {0}: two-sided paired t-test, with Holm's correction over the rows. "
-    "Codes are of equal bytes where the method allows; systems with an effort have the largest one that is not slower "
-    "than {0}."
+    "Codes are of equal bytes where the method allows; systems with an effort have the largest one that was not "
+    "slower than {0} while it was chosen, or the fastest where all were slower."
 )
 _SIZES = (
     "Bytes/doc: the code or vector of a document alone. Index file: all that is written. Resident: how much the memory "
