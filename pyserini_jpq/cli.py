@@ -5,11 +5,11 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, causes
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -127,7 +127,8 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
 
 def _problem_of_the_machine(error: Exception) -> str | None:
     """Say what is wrong with the disk or with a path; None for what may be a fault of ours."""
-    if full := next((cause for cause in _causes(error) if _is_no_space(cause)), None):
+    # torch raises an exception of its own while it closes a file that it could not write.
+    if full := next((cause for cause in causes(error) if _is_no_space(cause)), None):
         # Notes name what was being written (`files.writing`).
         place = next(iter(getattr(error, "__notes__", ())), None) or getattr(full, "filename", None)
         where = f" for {place}" if place else ""
@@ -135,14 +136,6 @@ def _problem_of_the_machine(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _WRONG_PLACE and error.filename:
         return f"{error.filename}: {error.strerror}; choose a place that can be read and written"
     return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an exception, and those during whose handling it arose: torch raises another while it closes its file."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
 
 
 def _is_no_space(error: BaseException) -> bool:

@@ -1,5 +1,15 @@
 """The exceptions a user can meet: each carries one line that says what is wrong, where, and what to do."""
 
+from collections.abc import Iterator
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an exception, then the one that it was raised from or during whose handling it arose, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
 
 class JPQError(Exception):
     """The request or its input is wrong; the command line prints the message alone and exits with status 2."""

@@ -12,7 +12,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from pyserini_jpq import cli
-from pyserini_jpq.errors import DownloadError
+from pyserini_jpq.errors import DownloadError, causes
 from pyserini_jpq.fetch import checksums
 from pyserini_jpq.files import write_json_atomically
 
@@ -199,20 +199,13 @@ def _is_offline(error: BaseException) -> bool:
     """Tell whether there is no way to the host at all; trying again at once is of no use then."""
     import socket
 
-    return any(isinstance(cause, socket.gaierror | ConnectionRefusedError) for cause in _causes(error))
+    return any(isinstance(cause, socket.gaierror | ConnectionRefusedError) for cause in causes(error))
 
 
 def _reason(error: BaseException) -> str:
     """Return what was wrong in the first place, without the wrappings of the libraries between."""
-    *_, first = _causes(error)
+    *_, first = causes(error)
     return getattr(first, "strerror", None) or str(first) or type(first).__name__
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 def _size(path: Path) -> int:
