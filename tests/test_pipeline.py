@@ -44,11 +44,11 @@ def test_training_moves_centroids_only(built):
 @pytest.mark.parametrize("scans", [False, True])
 def test_stock_searcher_gives_the_same_ranking(built, tiny_collection, monkeypatch, scans):
     from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder, _pyserini
-    from pyserini_jpq.search import searcher
+    from pyserini_jpq.search import engine
     from pyserini_jpq.topics import read_topics
 
     if scans:
-        monkeypatch.setattr(searcher, "SCAN_FROM", 0)
+        monkeypatch.setattr(engine, "SCAN_FROM", 0)
     encoder = JPQQueryEncoder(built / "enc" / "x.jpq-m4")
     ours, stock = (
         JPQFaissSearcher(built / "x.jpq-m4"),

@@ -15,7 +15,7 @@ from pyserini_jpq.scan import PQScanner, available, turned_off
 
 Rows = NDArray[np.int64]
 
-_NO_SCORE = np.finfo(np.float32).min
+NO_SCORE = np.finfo(np.float32).min
 
 SCAN_FROM = 50_000
 """Documents from which on the compiled scan searches. Below, faiss is as fast for a query, and equal scores (documents
@@ -24,8 +24,12 @@ that share all their codes) stand in the order of the stock searcher; the scan o
 
 def opened(folder: IndexFolder) -> Any:
     """Return the faiss index of a folder, mapped into memory, searched as `JPQFaissSearcher` does on a CPU."""
-    index = folder.read(mapped=True)
-    return speed_up(index, str(folder.path)) if index.ntotal >= SCAN_FROM else index
+    return exhaustive(folder.read(mapped=True), str(folder.path))
+
+
+def exhaustive(index: Any, where: str) -> Any:
+    """Return the index, searched by the compiled scan if it holds as many documents as that is for."""
+    return speed_up(index, where) if index.ntotal >= SCAN_FROM else index
 
 
 def speed_up(index: Any, where: str) -> Any:
@@ -46,10 +50,22 @@ def speed_up(index: Any, where: str) -> Any:
     if not available():
         _say_once()
         return index
-    engine = ScanEngine(index, where)
+    return searched_by(index, ScanEngine(index, where))
+
+
+def searched_by(index: Any, engine: Any) -> Any:
+    """Return the index with `search` and `search_and_reconstruct` of an engine in place of its own."""
     # Set on the object: it stays a faiss index, which Pyserini and others can use as such.
     index.search, index.search_and_reconstruct = engine.search, engine.search_and_reconstruct
     return index
+
+
+def finite(queries: Floats) -> Floats:
+    """Return query vectors as contiguous float32; raises QuantizerError if one holds NaN or infinite values."""
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    if not np.isfinite(queries).all():
+        raise QuantizerError("a query vector holds a value that is NaN or infinite")
+    return queries
 
 
 @cache
@@ -99,15 +115,13 @@ class ScanEngine:
         """
         import faiss
 
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if not np.isfinite(queries).all():
-            raise QuantizerError("a query vector holds a value that is NaN or infinite")
+        queries = finite(queries)
         with np.errstate(over="ignore", invalid="ignore"):  # the scan refuses tables that overflowed
             tables = self._tables(queries)
         scores, rows = self._scanner.search(tables, k, faiss.omp_get_max_threads())
         missing = k - rows.shape[1]
         if missing > 0:
-            scores = np.pad(scores, ((0, 0), (0, missing)), constant_values=_NO_SCORE)
+            scores = np.pad(scores, ((0, 0), (0, missing)), constant_values=NO_SCORE)
             rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=-1)
         return scores, rows
 

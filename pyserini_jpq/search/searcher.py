@@ -16,7 +16,7 @@ from pyserini_jpq.index.ivf import build_ivf, check_nprobe, default_nprobe, list
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder
-from pyserini_jpq.search.engine import SCAN_FROM, speed_up
+from pyserini_jpq.search.engine import exhaustive
 from pyserini_jpq.search.torch_engine import search_on
 
 _FaissSearcher: Any = _pyserini.faiss_searcher_base()
@@ -97,10 +97,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             return search_on(index, index_dir, self._device), docids
         if self._ivf is not None or self._nprobe is not None:
             return self._by_lists(index), docids
-        return self._exhaustive(index), docids
-
-    def _exhaustive(self, index: Any) -> Any:
-        return speed_up(index, str(self.folder.path)) if index.ntotal >= SCAN_FROM else index
+        return exhaustive(index, index_dir), docids
 
     def _by_lists(self, index: Any) -> Any:
         """Return the inverted lists of an index in its place."""
@@ -112,7 +109,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         nprobe = default_nprobe(lists) if self._nprobe is None else self._nprobe
         check_nprobe(nprobe, lists)
         if nprobe == lists:  # faster than all lists; nor would a graph be sure to find them all
-            return self._exhaustive(index)
+            return exhaustive(index, str(self.folder.path))
         if kept is None or lists_in(kept) != lists:
             cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
             kept = build_ivf(index, self.folder.path, lists)

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyserini_jpq.errors import QuantizerError
 from pyserini_jpq.index.faiss import quantizer_of, stored_codes, unpack
 from pyserini_jpq.index.ivf import paired
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan.blocks import best_by_table
+from pyserini_jpq.search.engine import NO_SCORE, finite, searched_by
 
-_NO_SCORE = np.finfo(np.float32).min
 _QUERIES = 32
 """Queries at once: with the scores of a block of documents they take 32 MB."""
 
@@ -62,10 +61,8 @@ class TorchEngine:
         QuantizerError
             If a query holds NaN or infinite values.
         """
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if not np.isfinite(queries).all():
-            raise QuantizerError("a query vector holds a value that is NaN or infinite")
-        scores = np.full((len(queries), k), _NO_SCORE, dtype=np.float32)
+        queries = finite(queries)
+        scores = np.full((len(queries), k), NO_SCORE, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
         for start in range(0, len(queries), _QUERIES):
             part = torch.from_numpy(queries[start : start + _QUERIES]).to(self._codes.device) @ self._rotation.T
@@ -92,7 +89,4 @@ def search_on(index: Any, where: str, device: torch.device) -> Any:
     Any
         The same index, whose `search` and `search_and_reconstruct` are replaced.
     """
-    engine = TorchEngine(index, where, device)
-    # Set on the object, as in `engine.speed_up`: it stays a faiss index.
-    index.search, index.search_and_reconstruct = engine.search, engine.search_and_reconstruct
-    return index
+    return searched_by(index, TorchEngine(index, where, device))
