@@ -44,11 +44,13 @@ def train_and_write(args: argparse.Namespace, recipe: Recipe) -> None:
     # An encoder that this very run was writing when it was stopped is in nobody's way.
     was_writing = args.resume and (folder / _WRITING).exists()
     refuse_existing(encoder_output, args.overwrite or was_writing, ENCODER_FOLDER_CARD)
-    queries, coverage = _queries(args, recipe, index.docids())
+    docids = index.docids()
+    queries, coverage = _queries(args, recipe, docids)
     materials = Materials(
         index,
+        docids,
         queries,
-        find_embeddings(index, args.embeddings),
+        find_embeddings(index, docids, args.embeddings),
         read_scores(args.scores) if args.scores else None,
         (read_topics(args.dev_topics), read_qrels(args.dev_qrels)) if args.dev_topics else None,
     )
@@ -72,7 +74,7 @@ def training_folder(output: Path) -> Path:
     return output.with_name(f".{output.name}.training")
 
 
-def find_embeddings(index: IndexFolder, given: Path | None) -> Embeddings | None:
+def find_embeddings(index: IndexFolder, docids: Sequence[str], given: Path | None) -> Embeddings | None:
     """Open the uncompressed embeddings of an index: those that are given, or those that it names, where they still are.
 
     Raises
@@ -87,7 +89,7 @@ def find_embeddings(index: IndexFolder, given: Path | None) -> Embeddings | None
         return None
     try:
         embeddings = Embeddings(folder)
-        same = embeddings.documents == index.manifest.documents and list(embeddings.docids()) == index.docids()
+        same = embeddings.documents == index.manifest.documents and list(embeddings.docids()) == docids
     except JPQError:
         if given:
             raise

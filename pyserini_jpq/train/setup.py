@@ -51,6 +51,8 @@ class Materials:
     ----------
     index
         The index to start from.
+    docids
+        Its documents, in row order: read once, as they can be millions.
     queries
         Training queries.
     embeddings
@@ -62,6 +64,7 @@ class Materials:
     """
 
     index: IndexFolder
+    docids: Sequence[str]
     queries: Sequence[TrainingQuery]
     embeddings: Embeddings | None = None
     scores: Mapping[str, Mapping[str, float]] | None = None
@@ -150,7 +153,7 @@ def _fit_to_machine(tower: Tower, args: argparse.Namespace) -> None:
 def _evaluation(materials: Materials, model: JPQModel, search: IndexSearch, metric: str) -> Callable[[], float] | None:
     if materials.dev is None:
         return None
-    dev_set = DevSet(*materials.dev, materials.index.docids(), metric)
+    dev_set = DevSet(*materials.dev, materials.docids, metric)
     return lambda: dev_set.evaluate(model, search)
 
 
@@ -209,7 +212,7 @@ def _objective(
 
 
 def _score_file(materials: Materials) -> ScoreFile:
-    return ScoreFile(materials.scores or {}, materials.index.docids(), "--scores")
+    return ScoreFile(materials.scores or {}, materials.docids, "--scores")
 
 
 def _needed(materials: Materials, what: str) -> Embeddings:
