@@ -11,6 +11,7 @@ from pyserini_jpq.encode.backend import query_backend
 from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
 _QueryEncoder: Any = _pyserini.query_encoder_base()
@@ -69,3 +70,29 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         return np.concatenate(
             [self._encode(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)]
         )
+
+
+def encode_queries(encoder: Any, queries: Sequence[Any]) -> Floats:
+    """Encode queries by an encoder of ours or any other of Pyserini's, to [B, D] float32.
+
+    Parameters
+    ----------
+    encoder
+        A `QueryEncoder`.
+    queries
+        B texts, or what else it encodes: keyword arguments of its `encode`.
+
+    Raises
+    ------
+    JPQError
+        If a query is empty, or has no vector among those that were encoded before.
+    """
+    for query in queries:
+        if isinstance(query, str) and not query.strip():
+            raise JPQError("the query is empty; give it a word at least")
+    if isinstance(encoder, JPQQueryEncoder):
+        return encoder.encode_batch(queries)
+    try:
+        return np.stack([encoder.encode(**q) if isinstance(q, dict) else encoder.encode(q) for q in queries])
+    except KeyError as missing:
+        raise JPQError(f"the encoded queries hold no vector for the query {missing}") from None

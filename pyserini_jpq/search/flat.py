@@ -8,8 +8,8 @@ import numpy as np
 
 from pyserini_jpq import _pyserini
 from pyserini_jpq.encode.embeddings import MANIFEST, Embeddings
-from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.search.encoder import encode_queries
 
 _BLOCK = 1 << 16
 
@@ -55,7 +55,7 @@ class FlatSearcher:
         import faiss
 
         faiss.omp_set_num_threads(threads)
-        vectors = queries if isinstance(queries, np.ndarray) else self._encode(list(queries))
+        vectors = queries if isinstance(queries, np.ndarray) else encode_queries(self.query_encoder, list(queries))
         scores, rows = self._nearest(np.ascontiguousarray(vectors, dtype=np.float32), k)
         return {
             qid: [self._hit(self.docids[row], float(score)) for row, score in zip(best, values, strict=True)]
@@ -76,12 +76,3 @@ class FlatSearcher:
             order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
             scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
         return scores, rows
-
-    def _encode(self, queries: list[Any]) -> Floats:
-        if any(isinstance(query, str) and not query.strip() for query in queries):
-            raise JPQError("a query is empty; give it a word at least")
-        encode_batch = getattr(self.query_encoder, "encode_batch", None)
-        if encode_batch is not None:
-            vectors: Floats = encode_batch(queries)
-            return vectors
-        return np.stack([self.query_encoder.encode(query) for query in queries])

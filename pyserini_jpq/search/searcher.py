@@ -15,7 +15,7 @@ from pyserini_jpq.index.folder import DOCID, IndexFolder, find_index
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, default_nprobe, lists_in, set_nprobe
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
-from pyserini_jpq.search.encoder import JPQQueryEncoder
+from pyserini_jpq.search.encoder import JPQQueryEncoder, encode_queries
 from pyserini_jpq.search.engine import exhaustive
 from pyserini_jpq.search.torch_engine import search_on
 
@@ -136,7 +136,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             If the query is empty, or its vector has another shape or holds NaN or infinite values.
         """
         if isinstance(query, str):
-            query = self._encode([query])
+            query = encode_queries(self.query_encoder, [query])
         elif isinstance(query, dict):
             query = self.query_encoder.encode(**query)
         vectors = self._checked(np.atleast_2d(query))
@@ -168,25 +168,13 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         if not len(queries):
             return {}
         if not isinstance(queries, np.ndarray):
-            queries = self._encode(list(queries))
+            queries = encode_queries(self.query_encoder, list(queries))
         return super().batch_search(self._checked(queries), list(q_ids), self._hits(k), threads, **options)
 
     def _hits(self, k: int) -> int:
         if k < 1:
             raise JPQError(f"k is {k}; ask for at least one hit")
         return max(1, min(k, int(self.num_docs)))
-
-    def _encode(self, queries: list[Any]) -> Floats:
-        for query in queries:
-            if isinstance(query, str) and not query.strip():
-                raise JPQError("the query is empty; give it a word at least")
-        if isinstance(self.query_encoder, JPQQueryEncoder):
-            return self.query_encoder.encode_batch(queries)
-        encode = self.query_encoder.encode
-        try:
-            return np.stack([encode(**q) if isinstance(q, dict) else encode(q) for q in queries])
-        except KeyError as missing:
-            raise JPQError(f"the encoded queries hold no vector for the query {missing}") from None
 
     def _checked(self, vectors: Floats) -> Floats:
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)

@@ -46,3 +46,17 @@ def test_an_empty_query_is_refused(built):
     with pytest.raises(JPQError, match="empty"):
         searcher.batch_search([" "], ["q"])
     assert len(searcher.batch_search(["a", "b"], ["1", "2"], k=4)["2"]) == 4
+
+
+def test_a_query_that_was_not_encoded_is_named(built):
+    from pyserini_jpq.errors import JPQError
+    from pyserini_jpq.search.flat import FlatSearcher
+
+    class Encoded:
+        def encode(self, query):
+            return {"a": np.ones(32, dtype=np.float32)}[query]
+
+    searcher = FlatSearcher(built / "embeddings", Encoded())
+    assert len(searcher.batch_search(["a"], ["1"], k=4)["1"]) == 4
+    with pytest.raises(JPQError, match="no vector for the query 'b'"):
+        searcher.batch_search(["a", "b"], ["1", "2"])
