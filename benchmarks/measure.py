@@ -87,9 +87,9 @@ def compare(
     floor: list[float] = []
     for number in range(rounds):
         batch = data.queries.part(number, size)
-        floor.append(_time(lambda: read_once(data.codes), clock))
+        floor.append(timed(lambda: read_once(data.codes), clock))
         for engine in engines:
-            times[engine.name].append(_time(lambda e=engine, b=batch: _search(e, b, k), clock))  # type: ignore[misc]
+            times[engine.name].append(timed(lambda e=engine, b=batch: _search(e, b, k), clock))  # type: ignore[misc]
     base = np.array(times[engines[0].name])
     scale = 1e3 / size * 1e6 / len(data.codes)
     rows = []
@@ -136,7 +136,8 @@ def recall(found: Any, exact: Any) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) / max(1, len(b)) for a, b in zip(found, exact, strict=True)]))
 
 
-def _time(work: Callable[[], Any], clock: str) -> float:
+def timed(work: Callable[[], Any], clock: str) -> float:
+    """Return the seconds that work took, by a clock of `CLOCKS`."""
     now = CLOCKS[clock]
     start = now()
     work()

@@ -1,6 +1,6 @@
 """The searcher: Pyserini's own, with a checked index folder and the encoder that the index names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         if isinstance(query_encoder, JPQQueryEncoder) and not any_encoder:
             check_encoder(self.folder, query_encoder.tower, query_encoder.name)
         self.ssearcher = None
+        self._hit = _pyserini.dense_search_result()
         # Pyserini's own way to a GPU is a copy of the index by faiss, which has it for few M only; see load_index.
         super().__init__(str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances)
 
@@ -140,6 +141,8 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         elif isinstance(query, dict):
             query = self.query_encoder.encode(**query)
         vectors = self._checked(np.atleast_2d(query))
+        if self._plain(options):
+            return [hit for hits in self._found(vectors, self._hits(k), threads) for hit in hits]
         return super().search(vectors, self._hits(k), threads, **options)
 
     def batch_search(self, queries: Any, q_ids: Sequence[str], k: int = 10, threads: int = 1, **options: Any) -> Any:
@@ -169,7 +172,24 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             return {}
         if not isinstance(queries, np.ndarray):
             queries = encode_queries(self.query_encoder, list(queries))
-        return super().batch_search(self._checked(queries), list(q_ids), self._hits(k), threads, **options)
+        vectors = self._checked(queries)
+        if self._plain(options):
+            return dict(zip(q_ids, self._found(vectors, self._hits(k), threads), strict=True))
+        return super().batch_search(vectors, list(q_ids), self._hits(k), threads, **options)
+
+    def _plain(self, options: dict[str, Any]) -> bool:
+        """Tell whether scores and docids are all that is asked for."""
+        return not (any(options.values()) or self.normalize_distances)
+
+    def _found(self, vectors: Floats, k: int, threads: int) -> Iterator[list[Any]]:
+        """Yield the hits of each query as Pyserini does, with docids looked up at once."""
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        scores, rows = self.index.search(vectors, k)
+        for of_query, best in zip(scores, rows, strict=True):
+            there = best >= 0
+            yield list(map(self._hit, self.docids.at(best[there]), of_query[there]))
 
     def _hits(self, k: int) -> int:
         if k < 1:

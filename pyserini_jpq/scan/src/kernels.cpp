@@ -4,7 +4,7 @@ namespace jpq {
 namespace {
 
 void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
-    fetch(ahead, m / 2);
+    fetch(ahead, m / 4);
     for (std::size_t d = 0; d < kTile; ++d)
         for (std::size_t j = 0; j < m; ++j) tile[j * kTile + d] = codes[d * m + j];
 }
@@ -14,7 +14,7 @@ bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables
     bool any = false;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         std::uint16_t totals[kTile] = {};
-        if (ahead) fetch(ahead + t * 32 * m, m / 2);
+        if (ahead) fetch(ahead + t * 48 * m, 3 * m / 4);
         for (std::size_t j = 0; j < m; ++j) {
             const std::uint8_t *codes = tiles + t * tile_bytes(m) + j * kTile;
             for (std::size_t d = 0; d < kTile; ++d) totals[d] += tables[j * kTable + codes[d]];

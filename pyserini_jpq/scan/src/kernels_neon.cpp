@@ -21,7 +21,7 @@ void transpose_16(uint8x16_t rows[16]) {
 }
 
 void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
-    fetch(ahead, m / 2);
+    fetch(ahead, m / 4);
     for (std::size_t start = 0; start < kTile; start += 16) {
         std::size_t j = 0;
         for (; j + 16 <= m; j += 16) {
@@ -41,7 +41,7 @@ bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables
     uint16x8_t reached = vdupq_n_u16(0);
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         const std::uint8_t *tile = tiles + t * tile_bytes(m);
-        if (ahead) fetch(ahead + t * 32 * m, m / 2);
+        if (ahead) fetch(ahead + t * 48 * m, 3 * m / 4);
         uint16x8_t all[4], odd[4];
         for (int v = 0; v < 4; ++v) all[v] = odd[v] = vdupq_n_u16(0);
         for (std::size_t j = 0; j < m; ++j) {

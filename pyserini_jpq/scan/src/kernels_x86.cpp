@@ -37,7 +37,7 @@ AVX2 inline void transpose_strip(const std::uint8_t *codes, std::size_t m, std::
 }
 
 AVX2 void transpose_avx2(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
-    fetch(ahead, m / 2);
+    fetch(ahead, m / 4);
     for (std::size_t start = 0; start < kTile; start += 32) {
         std::size_t j = 0;
         for (; j + 16 <= m; j += 16) transpose_strip(codes + start * m + j, m, tile + j * kTile + start);
@@ -84,7 +84,7 @@ AVX2 bool add_up_avx2(const std::uint8_t *tiles, std::size_t m, const std::uint8
     std::uint32_t any = 0;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         const std::uint8_t *tile = tiles + t * tile_bytes(m);
-        if (ahead) fetch(ahead + t * 32 * m, m / 2);
+        if (ahead) fetch(ahead + t * 48 * m, 3 * m / 4);
         __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         for (std::size_t j = 0; j < m; ++j)
@@ -122,10 +122,10 @@ AVX512 inline void transpose_strip_512(const std::uint8_t *codes, std::size_t m,
             lanes[lane] = whole ? _mm_loadu_si128(reinterpret_cast<const __m128i *>(from))
                                 : _mm_maskz_loadu_epi8(mask, from);
         }
-        __m512i vector = _mm512_castsi128_si512(lanes[0]);
-        vector = _mm512_inserti32x4(vector, lanes[1], 1);
-        vector = _mm512_inserti32x4(vector, lanes[2], 2);
-        rows[i] = _mm512_inserti32x4(vector, lanes[3], 3);
+        // Two halves, then both: insertions from memory into the whole register took longer.
+        const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(lanes[0]), lanes[1], 1);
+        const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(lanes[2]), lanes[3], 1);
+        rows[i] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
     }
 #pragma GCC unroll 4
     for (int step = 0; step < 4; ++step) {
@@ -144,13 +144,16 @@ AVX512 inline void transpose_strip_512(const std::uint8_t *codes, std::size_t m,
 }
 
 AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
+    const std::uint8_t *next = codes + kTile * m;
+    const std::size_t near = m < 32 ? 16 : 32;
     std::size_t j = 0;
     for (; j + 16 <= m; j += 16) {
-        fetch(ahead + 32 * j, 8);
+        fetch(ahead + 16 * j, 4);
+        fetch_near(next + 4 * near * j, near);
         transpose_strip_512<true>(codes + j, m, 16, tile + j * kTile);
     }
     if (j < m) {
-        fetch(ahead + 32 * j, (m - j) / 2);
+        fetch(ahead + 16 * j, (m - j) / 4);
         transpose_strip_512<false>(codes + j, m, m - j, tile + j * kTile);
     }
 }
@@ -196,7 +199,7 @@ AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::u
     for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = odd[t] = _mm512_setzero_si512();
     for (std::size_t j = 0; j < m; ++j) {
         __m512i table[4];
-        if (ahead) fetch(ahead + 256 * j, 4);
+        if (ahead) fetch(ahead + 384 * j, 6);
 #pragma GCC unroll 4
         for (int part = 0; part < 4; ++part) table[part] = _mm512_loadu_si512(tables + j * kTable + 64 * part);
 #pragma GCC unroll 8
@@ -220,7 +223,7 @@ VBMI bool add_up_vbmi(const std::uint8_t *tiles, std::size_t m, const std::uint8
     for (std::size_t t = 0; t < kTilesInGroup; ++t) all[t] = odd[t] = _mm512_setzero_si512();
     for (std::size_t j = 0; j < m; ++j) {
         const std::uint8_t *table = tables + j * kTable;
-        if (ahead) fetch(ahead + 256 * j, 4);
+        if (ahead) fetch(ahead + 384 * j, 6);
         const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 64),
                       third = _mm512_loadu_si512(table + 128), fourth = _mm512_loadu_si512(table + 192);
 #pragma GCC unroll 8

@@ -191,14 +191,14 @@ private:
     void filter(std::size_t start, std::size_t end, std::size_t next) {
         const std::size_t groups = (end - start + kGroup - 1) / kGroup;
         const std::uint8_t *ahead = codes_.rows + next * codes_.m;
-        const std::size_t half = kGroup * codes_.m / 2;
+        const std::size_t quarter = kGroup * codes_.m / 4;  // turning round fetches one, adding up the other three
         for (std::size_t group = 0; group < groups; ++group)
-            turn(start + group * kGroup, end, ahead + 2 * group * half, tiles_of(group));
+            turn(start + group * kGroup, end, ahead + 4 * group * quarter, tiles_of(group));
         Sums sums;
         for (std::size_t q = 0; q < candidates.size(); ++q)
             for (std::size_t group = 0; group < groups; ++group) {
-                const std::uint8_t *second_half = q == 0 ? ahead + (2 * group + 1) * half : nullptr;
-                if (kernel_.add_up(tiles_of(group), codes_.m, bytes_[q], second_half, candidates[q].threshold(), &sums))
+                const std::uint8_t *rest = q == 0 ? ahead + (4 * group + 1) * quarter : nullptr;
+                if (kernel_.add_up(tiles_of(group), codes_.m, bytes_[q], rest, candidates[q].threshold(), &sums))
                     candidates[q].take(sums, start + group * kGroup, end);
             }
     }
@@ -215,7 +215,7 @@ private:
                 rows = padded_.data();
             }
             kernel_.transpose(rows, codes_.m, ahead, tiles);
-            ahead += kTile * codes_.m / 2;
+            ahead += kTile * codes_.m / 4;
             tiles += tile_bytes(codes_.m);
         }
     }

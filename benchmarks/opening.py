@@ -1,0 +1,103 @@
+"""`python -m benchmarks.opening`: opening a large index, the memory it takes, and queries from text to hits."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import random_data
+from benchmarks.measure import CLOCKS, timed
+from benchmarks.searchers import make_folder
+from pyserini_jpq import cli
+from pyserini_jpq.report.timing import resident_bytes
+from pyserini_jpq.search.latency import summary
+
+SEARCHERS = ("JPQFaissSearcher", "FaissSearcher")
+
+
+def define_flags() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    parser = cli.parser("opening", "Open a large index in a process of its own, and search it by texts.")
+    parser.prog = "python -m benchmarks.opening"
+    parser.add_argument("--documents", type=cli.positive_int, default=8_841_823, help="documents of random codes")
+    parser.add_argument("--m", type=cli.positive_int, default=96, help="bytes a document")
+    parser.add_argument("--encoder", default="all-minilm-l6-v2", help="card or folder of the query encoder")
+    parser.add_argument("--dimension", type=cli.positive_int, default=384, help="dimensions of its vectors")
+    parser.add_argument("--topics", required=True, help="queries")
+    parser.add_argument("--queries", type=cli.positive_int, default=30, help="so many of them, one at a time")
+    parser.add_argument("--hits", type=cli.positive_int, default=10, help="hits of a query")
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    parser.add_argument("--searcher", choices=SEARCHERS, help="only this one, in this process, of --folder")
+    parser.add_argument("--folder", type=Path, help="index folder that is there; by default one is made, and deleted")
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    args = define_flags().parse_args(argv)
+    if args.searcher:
+        print(json.dumps(measure(args)))
+        return
+    print(f"{'searcher':16} {'open s':>7} {'resident':>8} {'first ms':>8} {'encode ms':>9} {'text to hits ms':>15} p99")
+    with tempfile.TemporaryDirectory() as place:
+        folder = args.folder or make_folder(random_data(args, np.random.default_rng(0)), Path(place), args.encoder)
+        for searcher in SEARCHERS:
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.opening",
+                *argv,
+                "--folder",
+                str(folder),
+                "--searcher",
+                searcher,
+            ]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            print(_line(searcher, json.loads(output.splitlines()[-1])), flush=True)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Open the folder and search it by texts in this process, with one thread."""
+    import torch
+
+    from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder, _pyserini
+    from pyserini_jpq.index.encoders import query_encoder_source
+    from pyserini_jpq.index.folder import IndexFolder
+    from pyserini_jpq.topics import read_topics
+
+    torch.set_num_threads(1)
+    texts = list(read_topics(args.topics).values())[: args.queries]
+    encoder = JPQQueryEncoder(query_encoder_source(IndexFolder(args.folder)))
+    encoder.tower.weights_sha256()  # the searcher reads all weights for it, and their memory is not the index's
+    encoding = [timed(lambda text=text: encoder.encode(text), args.clock) for text in texts]
+    before = resident_bytes()
+    kind = JPQFaissSearcher if args.searcher == SEARCHERS[0] else _pyserini.faiss_searcher_base()
+    opened: list[Any] = []
+    opening = timed(lambda: opened.append(kind(str(args.folder), encoder)), args.clock)
+    (searcher,) = opened
+    first = timed(lambda: searcher.search(texts[0], args.hits), args.clock)
+    whole = [1e3 * timed(lambda text=text: searcher.search(text, args.hits), args.clock) for text in texts]
+    return {
+        "open": opening,
+        "resident": (resident_bytes() - before) / (searcher.num_docs * args.m),
+        "first": 1e3 * first,
+        "encode": 1e3 * float(np.median(encoding)),
+        **summary(whole),
+    }
+
+
+def _line(searcher: str, found: dict[str, Any]) -> str:
+    return (
+        f"{searcher:16} {found['open']:7.2f} {found['resident']:8.3f} {found['first']:8.1f} {found['encode']:9.2f} "
+        f"{found['median_ms']:15.1f} {found['p99_ms']:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

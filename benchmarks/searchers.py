@@ -1,0 +1,122 @@
+"""`python -m benchmarks.searchers`: `JPQFaissSearcher` beside Pyserini's `FaissSearcher`, on the same index folder."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import Data, index_data, random_data
+from benchmarks.measure import CLOCKS, read_once, timed
+from pyserini_jpq import cli
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.quantizer import Codes, Floats
+
+
+def define_flags() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    parser = cli.parser("searchers", "Compare JPQFaissSearcher with the stock FaissSearcher, by query vectors.")
+    parser.prog = "python -m benchmarks.searchers"
+    parser.add_argument("--documents", type=cli.positive_int, default=1_000_000, help="documents of random codes")
+    parser.add_argument("--dimension", type=cli.positive_int, default=768, help="dimensions of random centroids")
+    parser.add_argument("--m", type=cli.positive_int, nargs="+", default=[96, 48, 24, 16], help="bytes a document")
+    parser.add_argument("--index", nargs="+", help="in place of random centroids, those of these indexes")
+    parser.add_argument("--topics", help="their queries, encoded by their encoders")
+    parser.add_argument("--queries", type=cli.positive_int, nargs="+", default=[1, 32], help="queries of a batch")
+    parser.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
+    parser.add_argument("--rounds", type=cli.positive_int, default=15, help="times that each searcher runs")
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    args = define_flags().parse_args(argv)
+    if bool(args.index) != bool(args.topics):
+        raise JPQError("--index and --topics go together")
+    print(
+        f"{'m':>3} {'queries':>7} {'k':>5} {'stock':>8} {'ours':>8} {'speed-up':>8} "
+        f"{'floor':>6} {'floors':>6} {'mapped':>6} {'floors':>6}",
+        flush=True,
+    )
+    rng = np.random.default_rng(0)
+    for source in args.index or args.m:
+        compare(data_of(args, source, rng), args)
+
+
+def data_of(args: argparse.Namespace, source: Any, rng: np.random.Generator) -> Data:
+    """Return random codes for random centroids of M subspaces, or for those of an index."""
+    if not args.index:
+        return random_data(argparse.Namespace(**{**vars(args), "m": source}), rng)
+    data = index_data(argparse.Namespace(index=source, topics=args.topics, qrels=None))
+    codes = rng.integers(0, 256, (args.documents, data.quantizer.m), dtype=np.uint8)
+    return Data(data.quantizer, codes, data.queries)
+
+
+def compare(data: Data, args: argparse.Namespace) -> None:
+    """Print a row for each number of queries and hits."""
+    from pyserini_jpq import JPQFaissSearcher, _pyserini
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = make_folder(data, Path(place))
+        stock = _pyserini.faiss_searcher_base()(str(folder), None)
+        ours = JPQFaissSearcher(folder, query_encoder=False)
+        mapped = np.memmap(folder / "index", dtype=np.uint8, mode="r")[: data.codes.size]
+        for size in args.queries:
+            for k in args.hits:
+                times = _times(stock, ours, data, mapped, size, k, args)
+                print(_line(data, size, k, times), flush=True)
+
+
+def make_folder(data: Data, place: Path, encoder: str | None = None) -> Path:
+    """Write a plain faiss index of the codes, and import it as a user would: `convert --from faiss`."""
+    import faiss
+
+    from pyserini_jpq.convert.__main__ import main as convert
+    from pyserini_jpq.index.faiss import to_faiss
+
+    faiss.write_index(to_faiss(data.quantizer, data.codes), str(place / "plain"))
+    docids = "".join(f"{row}\n" for row in range(len(data.codes)))
+    (place / "docid").write_text(docids)
+    folder = place / "folder"
+    flags = ["--index", str(place / "plain"), "--docid", str(place / "docid"), "--output", str(folder)]
+    convert(["--from", "faiss", *flags, *(["--encoder", encoder] if encoder else [])])
+    (place / "plain").unlink()
+    return folder
+
+
+def _times(stock: Any, ours: Any, data: Data, mapped: Codes, size: int, k: int, args: argparse.Namespace) -> np.ndarray:
+    """Return seconds, [4, rounds]: of the stock searcher, of ours, of reading the codes in memory, in their file."""
+    rows = []
+    for number in range(-1, args.rounds):  # the first does not count
+        vectors = data.queries.part(max(number, 0), size).vectors
+        work = [_search(stock, vectors, k), _search(ours, vectors, k)]
+        work += [lambda: read_once(data.codes), lambda: read_once(mapped)]
+        rows.append([timed(one, args.clock) for one in work])
+    return np.array(rows[1:]).T
+
+
+def _search(searcher: Any, vectors: Floats, k: int) -> Callable[[], Any]:
+    if len(vectors) == 1:
+        return lambda: searcher.search(vectors, k)
+    qids = [str(number) for number in range(len(vectors))]
+    return lambda: searcher.batch_search(vectors, qids, k)
+
+
+def _line(data: Data, size: int, k: int, times: np.ndarray) -> str:
+    """Return milliseconds of a query and a million documents, and medians of the ratios of each round."""
+    stock, ours, read, read_mapped = times
+    scale = 1e9 / len(data.codes)
+    milliseconds = np.median([stock / size, ours / size, read, read_mapped], axis=1) * scale
+    ratios = [np.median(stock / ours), np.median(ours / size / read), np.median(ours / size / read_mapped)]
+    return (
+        f"{data.quantizer.m:3} {size:7} {k:5} {milliseconds[0]:8.2f} {milliseconds[1]:8.2f} {ratios[0]:8.2f} "
+        f"{milliseconds[2]:6.2f} {ratios[1]:6.2f} {milliseconds[3]:6.2f} {ratios[2]:6.2f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
