@@ -45,6 +45,8 @@ DOCUMENT_FIELDS = {**QUERY_FIELDS, "template": str}
 BGE_PREFIX = "Represent this sentence for searching relevant passages: "
 # dimension, pooling, unit length, query tokens, document tokens: as the authors publish them, see docs/encoders.md.
 PUBLISHED = {
+    "adore-star": (768, "cls", False, 64, 256),
+    "adore-star-doc": (768, "cls", False, 64, 512),
     "all-minilm-l6-v2": (384, "mean", True, 256, 256),
     "all-mpnet-base-v2": (768, "mean", True, 384, 384),
     "ance": (768, "cls", False, 64, 512),
@@ -58,6 +60,8 @@ PUBLISHED = {
 PREFIXES = {"bge-base-en-v1.5": (BGE_PREFIX, ""), "tct_colbert-v2-hnp-msmarco": ("[CLS] [Q] ", "[CLS] [D] ")}
 # One over the temperature of the encoder's own training; 1 where that was on plain inner products.
 SCORE_SCALES = {
+    "adore-star": 1.0,
+    "adore-star-doc": 1.0,
     "all-minilm-l6-v2": 20.0,
     "all-mpnet-base-v2": 20.0,
     "ance": 1.0,
@@ -166,7 +170,7 @@ def test_pooling_fits_the_architecture(name: str) -> None:
 @every_card
 def test_template_joins_title_and_text(name: str) -> None:
     fields = [field for _, field, _, _ in Formatter().parse(_read(name)["document"]["template"]) if field is not None]
-    assert fields == (["url"] if name == "star-doc" else []) + ["title", "text"]
+    assert fields == (["url"] if name.endswith("star-doc") else []) + ["title", "text"]
 
 
 @every_card
@@ -219,7 +223,10 @@ def test_only_tct_colbert_goes_without_special_tokens(name: str) -> None:
         assert card[side]["special_tokens"] is not tct
 
 
-@pytest.mark.parametrize(("name", "prefix_space"), [("star", True), ("star-doc", True), ("ance", False)])
+@pytest.mark.parametrize(
+    ("name", "prefix_space"),
+    [("star", True), ("star-doc", True), ("adore-star", True), ("adore-star-doc", True), ("ance", False)],
+)
 def test_ance_and_star_lower_case_and_differ_in_the_first_space(name: str, prefix_space: bool) -> None:
     card = _read(name)
     assert card["architecture"] == "ance"
@@ -227,7 +234,7 @@ def test_ance_and_star_lower_case_and_differ_in_the_first_space(name: str, prefi
     assert card["tokenizer_options"] == {"do_lower_case": True, "add_prefix_space": prefix_space}
 
 
-@pytest.mark.parametrize("name", ["star", "star-doc"])
+@pytest.mark.parametrize("name", ["star", "star-doc", "adore-star", "adore-star-doc"])
 def test_star_is_never_taken_from_the_hub(name: str) -> None:
     # Its authors publish no weights there, so a plain name would fetch whatever somebody puts under it.
     assert _read(name)["backbone"] == f"./encoders/{name}"
