@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pyserini_jpq.baselines.supervision import Supervision
 from pyserini_jpq.errors import InstallationError
 from pyserini_jpq.quantizer import Floats
 
@@ -32,11 +33,14 @@ class Settings:
         Of all that is random.
     cache
         A folder for what several engines share (the OPQ rotation); None trains it for each.
+    supervision
+        What supervised engines learn from.
     """
 
     bytes_per_document: int = 24
     seed: int = 42
     cache: Path | None = None
+    supervision: Supervision | None = None
 
 
 class Built(ABC):
@@ -92,6 +96,8 @@ class Engine:
         The module that is needed, and the extra of this package that brings it.
     note
         What a reader should know.
+    supervised
+        Whether it learns from training queries.
     """
 
     name: str
@@ -104,6 +110,7 @@ class Engine:
     module: str = "faiss"
     extra: str = "cpu"
     note: str = ""
+    supervised: bool = False
 
     def missing(self) -> str | None:
         """Say how to get the module, or return None where it is there."""

@@ -19,14 +19,14 @@ def flat(vectors: Floats, _: Settings) -> FaissBuilt:
 
 def pq(vectors: Floats, settings: Settings) -> FaissBuilt:
     """Build product quantization (Jégou et al., TPAMI 2011)."""
-    return filled(_pq(vectors, settings), vectors)
+    return filled(product_quantizer(vectors, settings), vectors)
 
 
 def opq_pq(vectors: Floats, settings: Settings) -> FaissBuilt:
     """Build optimized product quantization (Ge et al., CVPR 2013): a trained rotation, then PQ."""
     import faiss
 
-    rotation, inner = opq(vectors, settings.bytes_per_document, settings), _pq(vectors, settings)
+    rotation, inner = opq(vectors, settings.bytes_per_document, settings), product_quantizer(vectors, settings)
     return filled(faiss.IndexPreTransform(rotation, inner), vectors, keep=(rotation, inner))
 
 
@@ -101,7 +101,14 @@ def rabitq_whole(vectors: Floats, settings: Settings) -> FaissBuilt:
     return filled(faiss.IndexPreTransform(transform, inner), vectors, keep=(transform, inner))
 
 
-def _pq(vectors: Floats, settings: Settings) -> Any:
+def product_quantizer(vectors: Floats, settings: Settings) -> Any:
+    """Return faiss's untrained PQ with a byte a subspace.
+
+    Raises
+    ------
+    QuantizerError
+        If M does not divide D, or documents are fewer than centroids.
+    """
     import faiss
 
     m = settings.bytes_per_document

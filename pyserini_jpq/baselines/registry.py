@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from pyserini_jpq.baselines import anisotropic, binary, compressed, faiss_index, graphs, inverted, trees
+from pyserini_jpq.baselines import anisotropic, binary, compressed, differentiable, faiss_index, graphs, inverted, trees
 from pyserini_jpq.baselines.base import Engine, asked, whole
 from pyserini_jpq.errors import JPQError
 
@@ -40,6 +40,14 @@ _ALL = (
     Engine("flat", "Flat", "exhaustive", compressed.flat, faiss_index.load, whole),
     _small("pq", "PQ", build=compressed.pq, code_bytes=asked),
     _small("opq", "OPQ", build=compressed.opq_pq, code_bytes=asked, note="faiss's own training"),
+    _small(
+        "dpq",
+        "DPQ",
+        build=differentiable.dpq,
+        code_bytes=asked,
+        supervised=True,
+        note="trained by ranking and reconstruction from OPQ on; the query encoder as it is",
+    ),
     _small("lsh", "LSH", build=compressed.lsh, code_bytes=asked),
     _small("itq-lsh", "ITQ+LSH", build=compressed.itq_lsh, code_bytes=_itq, note="at most one bit a dimension"),
     _scann("scann", "ScaNN", "compressed", anisotropic.scann, code_bytes=asked, note=_UNPACKED),

@@ -16,7 +16,10 @@ from pyserini_jpq.evaluate.runs import Comparison, evaluate_runs, is_sidecar, ru
 from pyserini_jpq.files import refuse_existing_file, write_json_atomically
 
 _FIGURES = (".png", ".pdf", ".svg")
-REPORT_FLAGS = ("embeddings", "topics", "index", "baselines", "run", "bm25", "corpus", "hits", "clock", "seed")
+REPORT_FLAGS = (
+    *("embeddings", "topics", "index", "baselines", "train-topics", "train-qrels", "run", "bm25", "corpus", "hits"),
+    *("clock", "seed"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
         from pyserini_jpq.report.command import report
 
         return report(given, list(argv))
-    if stray := [name for name in REPORT_FLAGS if name in given]:
+    if stray := [name for name in REPORT_FLAGS if name.replace("-", "_") in given]:
         raise JPQError(f"{', '.join('--' + name for name in stray)}: only with --report FOLDER")
     request = _checked(given)
     comparison = evaluate_runs(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
@@ -100,6 +103,8 @@ def _add_report_flags(group: Any) -> None:
         **unset,
     )
     group.add_argument("--baselines", metavar="NAMES", help="all, none, or names with commas between", **unset)
+    group.add_argument("--train-topics", help="queries that supervised baselines learn from", **unset)
+    group.add_argument("--train-qrels", help="which documents are relevant to them", **unset)
     group.add_argument("--run", nargs="+", metavar="NAME=FILE", help="run files that become rows", **unset)
     group.add_argument("--bm25", metavar="FILE", help="run to fuse with the first index's", **unset)
     group.add_argument("--corpus", type=Path, help="collection with the texts of documents", **unset)

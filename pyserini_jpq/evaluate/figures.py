@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,6 +82,7 @@ def draw_points(
     dpi: int = 300,
     inches: tuple[float, float] = _INCHES,
     round_ticks: bool = False,
+    joined: Collection[str] = (),
 ) -> None:
     """Draw labelled points over a logarithmic axis, and dashed lines.
 
@@ -100,13 +102,15 @@ def draw_points(
         Width and height.
     round_ticks
         Ticks at 1, 2, 5, 10 and so on, instead of at the points' own costs.
+    joined
+        Groups whose points a line joins, from the least cost to the largest.
 
     Raises
     ------
     InstallationError
         If matplotlib is not installed.
     """
-    save(_figure(points, lines, axes_labels, inches, round_ticks), Path(path), dpi)
+    save(_figure(points, lines, axes_labels, inches, round_ticks, joined), Path(path), dpi)
 
 
 def save(figure: "Figure", path: Path, dpi: int = 300) -> None:
@@ -155,6 +159,7 @@ def _figure(
     axes_labels: tuple[str, str],
     inches: tuple[float, float],
     round_ticks: bool,
+    joined: Collection[str] = (),
 ) -> "Figure":
     figure = new_figure(inches)
     axes = figure.add_subplot()
@@ -165,6 +170,11 @@ def _figure(
     figure.draw_without_rendering()
     sizes = _marker_sizes([_to_pixels(axes, point.size, point.value) for point in points])
     groups = list(dict.fromkeys(point.group for point in points if point.group))
+    paths = [_joining(points, group) for group in joined]
+    for group, path in zip(joined, paths, strict=True):
+        axes.plot(
+            *zip(*path, strict=True), color=_COLOURS[groups.index(group) % len(_COLOURS)], linewidth=1.3, zorder=2
+        )
     for number, (point, size) in enumerate(zip(points, sizes, strict=True)):
         _draw_point(axes, point, size, groups.index(point.group) if groups else number)
     if groups:
@@ -174,8 +184,13 @@ def _figure(
     figure.draw_without_rendering()
     # The axes stay where they are from here on, and labels where they are put.
     figure.set_layout_engine("none")
-    _add_labels(figure, axes, points, sizes, lines)
+    _add_labels(figure, axes, points, sizes, lines, paths)
     return figure
+
+
+def _joining(points: Sequence[Point], group: str) -> list[tuple[float, float]]:
+    """Return cost and effectiveness of a group's points, from the least cost to the largest."""
+    return sorted((point.size, point.value) for point in points if point.group == group)
 
 
 def _draw_point(axes: "Axes", point: Point, size: float, style: int) -> None:
@@ -277,7 +292,12 @@ def _cover_each_other(boxes: Sequence[Box]) -> bool:
 
 
 def _add_labels(
-    figure: "Figure", axes: "Axes", points: Sequence[Point], sizes: Sequence[float], lines: Sequence[Line]
+    figure: "Figure",
+    axes: "Axes",
+    points: Sequence[Point],
+    sizes: Sequence[float],
+    lines: Sequence[Line],
+    paths: Sequence[Sequence[tuple[float, float]]],
 ) -> None:
     """Write the name of every run beside its point or line."""
     pixels = figure.dpi / 72
@@ -293,10 +313,24 @@ def _add_labels(
         y = _to_pixels(axes, points[0].size, line.value)[1]
         line_boxes.append(Box(frame.left, y, frame.right, y).grown(pixels / 2))
         choices.append(along_line(y, frame, *_text_size(figure, line.name), gap))
+    line_boxes += [box for path in paths for box in _along(axes, path, pixels)]
     chosen = place_labels(choices, boxes, line_boxes, frame, near=1.5 * gap)
     names = [point.name for point in points] + [line.name for line in lines]
     for name, place in zip(names, chosen, strict=True):
         _write(figure, axes, name, place)
+
+
+def _along(axes: "Axes", path: Sequence[tuple[float, float]], width: float) -> list[Box]:
+    """Return small boxes along a line that joins points."""
+    corners = [_to_pixels(axes, *point) for point in path]
+    boxes = []
+    for (x, y), (to_x, to_y) in pairwise(corners):
+        pieces = max(1, math.ceil(math.dist((x, y), (to_x, to_y)) / (8 * width)))
+        for piece in range(pieces + 1):
+            part = piece / pieces
+            centre = (x + part * (to_x - x), y + part * (to_y - y))
+            boxes.append(Box(*centre, *centre).grown(width))
+    return boxes
 
 
 def _to_pixels(axes: "Axes", x: float, y: float) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from pyserini_jpq.report.rows import Row
 
 _DPI = 200
 _LARGE = (9.0, 6.0)
+_FEWEST_TRAININGS = 3
 # Okabe and Ito's colours, as in evaluate's figures, without yellow, which a thin line does not carry.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -38,6 +39,7 @@ def draw_all(rows: Sequence[Row], metrics: Sequence[str], clock: str, folder: Pa
     images = []
     for number, metric in enumerate(metrics[:2], 1):
         images += _bytes(measured, metric, folder / f"bytes-{number}.png")
+        images += _training(measured, metric, folder / f"training-{number}.png")
         images += _latency(measured, metric, clock, folder / f"latency-{number}.png")
         images += _efforts(measured, metric, clock, folder / f"effort-{number}.png")
     return images
@@ -45,24 +47,57 @@ def draw_all(rows: Sequence[Row], metrics: Sequence[str], clock: str, folder: Pa
 
 def _bytes(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
     """Draw effectiveness against the bytes of a document, of the systems that look at all documents."""
-    exhaustive = [row for row in rows if row.code_bytes and row.group in ("index", "exhaustive", "compressed")]
-    points = [Point(row.title, row.code_bytes or 0, row.metrics[metric], row.group) for row in exhaustive]
-    lines = [Line(row.title, row.metrics[metric]) for row in rows if row.group == "run"]
+    sized = [row for row in rows if row.code_bytes and row.group != "non-exhaustive"]
+    points = [Point(row.title, row.code_bytes or 0, row.metrics[metric], _legend(row)) for row in sized]
+    families = dict.fromkeys(row.family for row in sized if row.family)
+    joined = [name for name in families if len({point.size for point in points if point.group == name}) > 1]
+    lines = [Line(row.title, row.metrics[metric]) for row in rows if row.group == "run" and not row.code_bytes]
     if not points:
         return []
-    draw_points(points, lines, ("bytes per document", metric), path, _DPI, _LARGE)
+    draw_points(points, lines, ("bytes per document", metric), path, _DPI, _LARGE, joined=joined)
     return [Image(path.name, f"{metric} against bytes per document, of the systems that look at every document")]
+
+
+def _training(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
+    """Draw the indexes of the reference's bytes, one below the other: how each was trained, and what that brought."""
+    alike = [row for row in rows if row.group == "index" and row.code_bytes == rows[0].code_bytes]
+    if len(alike) < _FEWEST_TRAININGS:
+        return []
+    figure = new_figure((_LARGE[0], 1.2 + 0.5 * len(alike)))
+    axes = figure.add_subplot()
+    values = [row.metrics[metric] for row in alike]
+    heights = range(len(alike), 0, -1)
+    axes.plot(values, heights, color=_COLOURS[0], marker="o", markersize=9, linestyle="none")
+    for value, height in zip(values, heights, strict=True):
+        axes.annotate(f"{value:.4f}", (value, height), xytext=(9, 0), textcoords="offset points", va="center")
+    if flat := flat_row(list(rows)):
+        axes.axvline(flat.metrics[metric], color="#444444", linestyle="--", linewidth=1.2, label=flat.title, zorder=1)
+        figure.legend(loc="outside lower center", frameon=False)
+    axes.set_yticks(heights, [f"{row.title} ({row.family})" for row in alike], parse_math=False)
+    axes.set_ylim(0.4, len(alike) + 0.6)
+    axes.margins(x=0.2)
+    axes.set_xlabel(metric)
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path, _DPI)
+    return [Image(path.name, f"{metric} of the indexes of equal bytes, by how they were trained")]
 
 
 def _latency(rows: Sequence[Row], metric: str, clock: str, path: Path) -> list[Image]:
     """Draw effectiveness against the median latency of a search."""
     timed = [row for row in rows if row.latency and row.encode]
-    points = [Point(row.title, row.median(clock) or 0, row.metrics[metric], row.group) for row in timed]
+    points = [Point(row.title, row.median(clock) or 0, row.metrics[metric], _legend(row)) for row in timed]
     if not points:
         return []
     labels = (f"median ms of a query, one thread, {clock} time", metric)
     draw_points(points, [], labels, path, _DPI, _LARGE, round_ticks=True)
     return [Image(path.name, f"{metric} against the median latency of a search, without the query encoder")]
+
+
+def _legend(row: Row) -> str:
+    """Return what a row's colour and shape stand for: how an index was trained, or the kind of a baseline."""
+    return row.family or row.group
 
 
 def _efforts(rows: Sequence[Row], metric: str, clock: str, path: Path) -> list[Image]:

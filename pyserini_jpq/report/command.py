@@ -51,6 +51,8 @@ def _request(given: dict[str, Any], command: str) -> Request:
         qrels=given["qrels"],
         indexes=tuple(find_index(name) for name in given["index"]),
         baselines=named_baselines(given.get("baselines", "all")),
+        train_topics=given.get("train_topics"),
+        train_qrels=given.get("train_qrels"),
         runs=runs,
         bm25=given.get("bm25"),
         corpus=given.get("corpus"),

@@ -76,7 +76,7 @@ def _identity(request: Request, facts: dict[str, Any]) -> dict[str, Any]:
     reference = str(request.indexes[0])
     inputs = {name: value for name, value in facts["inputs"].items() if name not in ("sha256", "index_sha256")}
     files = facts["inputs"]["sha256"]
-    hashes = {name: files.get(name) for name in ("topics", "qrels")}
+    hashes = {name: files.get(name) for name in ("topics", "qrels", "train topics", "train qrels")}
     index = facts["inputs"]["index_sha256"]
     return {**settings, "reference": reference, **inputs, **hashes, "index": index, "versions": facts["versions"]}
 
@@ -145,10 +145,11 @@ def _neighbours(request: Request, measuring: Measuring, rows: list[Row], qrels: 
         if file.is_file():
             hits[f"negatives of the {kind} index"] = ranked(read_run(str(file)).get(qid, {}))
     embeddings = Embeddings(request.embeddings)
-    kinds = neighbours.samples(qid, qrels, hits, list(embeddings.docids()), request.seed)
+    kinds = neighbours.samples(qid, qrels, hits, measuring.docids, request.seed)
     vectors, _ = measuring.queries(request.indexes[0])
     query = np.load(vectors)[qids.index(qid)]
-    return neighbours.draw(query, kinds, embeddings, measuring.topics[qid], folder / "neighbours.png", request.seed)
+    title, path = measuring.topics[qid], folder / "neighbours.png"
+    return neighbours.draw(query, kinds, embeddings, measuring.docids, title, path, request.seed)
 
 
 def _repeat(request: Request, facts: dict[str, Any]) -> list[Block]:

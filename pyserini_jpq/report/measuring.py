@@ -6,15 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyserini_jpq import cli
 from pyserini_jpq.baselines.base import Engine
 from pyserini_jpq.baselines.registry import ENGINES, UNMAINTAINED
+from pyserini_jpq.baselines.supervision import Supervision, relevant_pairs
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.index.folder import FILES, IndexFolder
 from pyserini_jpq.report.encoders import encoder_key
+from pyserini_jpq.report.families import NOT_TRAINED, family
 from pyserini_jpq.report.fusing import fused
 from pyserini_jpq.report.request import FLAT, Request
 from pyserini_jpq.report.rows import Row
@@ -22,7 +26,7 @@ from pyserini_jpq.report.scoring import means, run_of, score, write_run
 from pyserini_jpq.report.steps import read, run_step
 from pyserini_jpq.report.timing import CLOCKS
 from pyserini_jpq.report.worker import OURS
-from pyserini_jpq.topics import read_run
+from pyserini_jpq.topics import read_qrels, read_run, read_topics
 
 RUNS = "runs"
 _WORK = "work"
@@ -41,6 +45,11 @@ class Measuring:
         Grades by qid and docid.
     folder
         Where rows, runs and what is worked on are kept.
+
+    Attributes
+    ----------
+    docids
+        Of all documents, in row order.
     """
 
     def __init__(self, request: Request, topics: dict[str, str], qrels: Qrels, folder: Path) -> None:
@@ -53,8 +62,7 @@ class Measuring:
         self.folder = folder
         self.work = folder / _WORK
         self.work.mkdir(parents=True, exist_ok=True)
-        self._embeddings = Embeddings(request.embeddings)
-        self._docids = list(self._embeddings.docids())
+        self.docids = list(Embeddings(request.embeddings).docids())
 
     def rows(self) -> list[Row]:
         """Measure all rows: indexes, baselines, fusions, runs."""
@@ -86,7 +94,8 @@ class Measuring:
 
     def _index(self, name: str, path: Path) -> Row:
         index = IndexFolder(path)
-        row = Row(name, name, "index", "" if index.manifest.training else "not trained")
+        row = Row(name, name, "index", family=family(index.manifest))
+        row.note = "not trained" if row.family == NOT_TRAINED else ""
         row.code_bytes = index.manifest.bytes_per_document
         # What a search reads; the initial centroids are there for documents to come.
         row.disk_bytes = sum((path / file).stat().st_size for file in FILES[:1])
@@ -100,7 +109,7 @@ class Measuring:
             return Row(name, title, "non-exhaustive", reason)
         engine = ENGINES[name]
         row = Row(name, engine.title, engine.kind, engine.note)
-        if problem := engine.missing():
+        if problem := engine.missing() or self._unsupervised(engine):
             row.note = problem
             return row
         try:
@@ -117,15 +126,40 @@ class Measuring:
         task = {"stage": "build", "engine": row.name, "embeddings": str(self.request.embeddings), "output": str(built)}
         task |= {"cache": str(self.work), "facts": str(facts)}
         sizes = {"bytes": reference.bytes_per_document, "seed": self.request.seed}
+        if engine.supervised:
+            task["supervision"] = str(self._supervision())
         run_step({**task, **sizes}, self.work / f"{row.name}.build.json")
         row.build_seconds = read(facts)["build_seconds"]
         row.code_bytes = engine.code_bytes(reference.dimension, reference.bytes_per_document)
         row.disk_bytes = sum(file.stat().st_size for file in built.rglob("*") if file.is_file())
         target = self._target() if engine.efforts else None
-        run = self._search(row, row.name, built, self.request.embeddings, self._docids, target)
+        run = self._search(row, row.name, built, self.request.embeddings, self.docids, target)
         if row.name == FLAT:
             write_run(self.folder / RUNS / f"run.{FLAT}.txt", run, FLAT)
         remove(built)
+
+    def _unsupervised(self, engine: Engine) -> str | None:
+        """Say what a supervised engine has nothing to learn without."""
+        needs = engine.supervised and self.request.train_topics is None
+        return "learns from queries: give --train-topics and --train-qrels" if needs else None
+
+    def _supervision(self) -> Path:
+        """Return the file of what supervised engines learn from, which is made once.
+
+        Raises
+        ------
+        JPQError
+            If no training query has a relevant document that is known.
+        """
+        file = self.work / "supervision.npz"
+        if not file.is_file():
+            texts = read_topics(str(self.request.train_topics))
+            qrels = read_qrels(str(self.request.train_qrels))
+            queries, pairs = relevant_pairs(texts, qrels, self.docids)
+            place = self.work / "training-queries"
+            self._encode(self.request.embeddings, queries, place)
+            Supervision(np.load(place / "queries.npy"), pairs).save(file)
+        return file
 
     def _target(self) -> float:
         """Return the reference's median latency, which engines with an effort are tuned to."""
@@ -157,12 +191,16 @@ class Measuring:
     def queries(self, folder: Path) -> tuple[Path, dict[str, dict[str, float]]]:
         """Return the file of query vectors of a folder's query encoder, [Q, D] float32, and its latency."""
         place = self.work / "queries" / encoder_key(folder)
+        self._encode(folder, list(self.topics.values()), place)
+        return place / "queries.npy", read(place / "encoded.json")
+
+    def _encode(self, folder: Path, texts: list[str], place: Path) -> None:
+        """Encode texts with a folder's query encoder into a place, unless they are there."""
         if not (place / "encoded.json").is_file():
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-            task = {"stage": "encode", "folder": str(folder), "texts": list(self.topics.values()), "output": str(place)}
+            task = {"stage": "encode", "folder": str(folder), "texts": texts, "output": str(place)}
             run_step(task, self.work / "encode.json")
-        return place / "queries.npy", read(place / "encoded.json")
 
     def _run(self, name: str, path: Path | str, note: str) -> Row:
         """Return the row of a run file; a latency that our search noted beside it is taken over."""

@@ -58,7 +58,13 @@ def samples(
 
 
 def draw(
-    query: Floats, kinds: Mapping[str, Sequence[str]], embeddings: Embeddings, title: str, path: Path, seed: int
+    query: Floats,
+    kinds: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    docids: Sequence[str],
+    title: str,
+    path: Path,
+    seed: int,
 ) -> list[Image]:
     """Draw the query and the documents of each kind in two dimensions; nothing where scikit-learn is not there.
 
@@ -68,7 +74,7 @@ def draw(
         [D] float32, of the encoder of the trained index.
     kinds
         As `samples` returns them.
-    embeddings
+    embeddings, docids
         Of all documents.
     title
         The query's text.
@@ -82,7 +88,7 @@ def draw(
         from threadpoolctl import threadpool_limits
     except ImportError:
         return []
-    row_of = {docid: row for row, docid in enumerate(embeddings.docids())}
+    row_of = {docid: row for row, docid in enumerate(docids)}
     rows = [row_of[docid] for listed in kinds.values() for docid in listed]
     if len(rows) < 5:
         return []

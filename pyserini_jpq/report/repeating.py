@@ -46,6 +46,7 @@ def inputs(request: Request, qrels: Qrels) -> dict[str, Any]:
     """Return what went in: hashes of files, and sizes."""
     embeddings = Embeddings(request.embeddings)
     files = {"topics": request.topics, "qrels": request.qrels, "bm25": request.bm25, **request.runs}
+    files |= {"train topics": request.train_topics, "train qrels": request.train_qrels}
     return {
         "documents": embeddings.documents,
         "dimension": embeddings.dimension,

@@ -30,6 +30,8 @@ class Request:
         Index folders; the first is the reference: its bytes and its speed are what baselines get.
     baselines
         Names of engines; `flat` is always there.
+    train_topics, train_qrels
+        Files or names of what supervised baselines learn from; both or none.
     runs
         Run files by name.
     bm25
@@ -54,6 +56,8 @@ class Request:
     qrels: str
     indexes: tuple[Path, ...]
     baselines: tuple[str, ...]
+    train_topics: str | None
+    train_qrels: str | None
     runs: dict[str, str]
     bm25: str | None
     corpus: Path | None
@@ -108,5 +112,7 @@ def check(request: Request, overwrite: bool) -> None:
     for file in [*request.runs.values(), *([request.bm25] if request.bm25 else [])]:
         if not Path(file).is_file():
             raise JPQError(f"no such run file: {file}")
+    if (request.train_topics is None) != (request.train_qrels is None):
+        raise JPQError("--train-topics and --train-qrels go together")
     if request.corpus is not None and not request.corpus.exists():
         raise JPQError(f"--corpus {request.corpus} does not exist")

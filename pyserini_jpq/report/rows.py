@@ -16,6 +16,8 @@ class Row:
     name, title, group
         On the command line, in tables, and of which colour (`index`, `exhaustive`, `compressed`, `non-exhaustive`,
         `run`).
+    family
+        Of an index: how it was trained.
     note
         What a reader should know, or why nothing was measured.
     measured
@@ -42,6 +44,7 @@ class Row:
     title: str
     group: str
     note: str = ""
+    family: str = ""
     measured: bool = False
     code_bytes: float | None = None
     disk_bytes: int | None = None

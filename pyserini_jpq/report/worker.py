@@ -17,6 +17,7 @@ import numpy as np
 from pyserini_jpq import cli
 from pyserini_jpq.baselines.base import Built, Rows, Settings
 from pyserini_jpq.baselines.registry import find_engine
+from pyserini_jpq.baselines.supervision import Supervision
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.files import save_array, write_json_atomically
 from pyserini_jpq.quantizer import Floats
@@ -86,8 +87,9 @@ def build(task: dict[str, Any]) -> None:
     engine = find_engine(task["engine"])
     engine.check()
     vectors = np.concatenate(list(Embeddings(task["embeddings"]).blocks(_BLOCK)))
+    learned_from = Supervision.load(Path(task["supervision"])) if engine.supervised else None
     started = time.perf_counter()
-    built = engine.build(vectors, Settings(task["bytes"], task["seed"], Path(task["cache"])))
+    built = engine.build(vectors, Settings(task["bytes"], task["seed"], Path(task["cache"]), learned_from))
     seconds = time.perf_counter() - started
     built.save(Path(task["output"]))
     write_json_atomically(Path(task["facts"]), {"build_seconds": seconds})

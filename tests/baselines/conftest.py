@@ -14,3 +14,13 @@ def vectors():
 def queries(vectors):
     rng = np.random.default_rng(6)
     return vectors[:60] + 0.05 * rng.normal(size=(60, 32)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def supervision(vectors):
+    """Training queries near 400 documents, each of which is relevant to its own."""
+    from pyserini_jpq.baselines.supervision import Supervision
+
+    rng = np.random.default_rng(7)
+    queries = (vectors[:400] + 0.05 * rng.normal(size=(400, 32))).astype(np.float32)
+    return Supervision(queries, np.stack([np.arange(400)] * 2, axis=1))

@@ -1,5 +1,7 @@
 """Every engine: what it finds, that it finds the same when saved and loaded, and that a call by hand agrees."""
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
@@ -24,10 +26,11 @@ def overlap(rows, best):
 
 
 @pytest.mark.parametrize("name", list(ENGINES))
-def test_finds_the_same_after_saving(name, vectors, queries, tmp_path):
+def test_finds_the_same_after_saving(name, vectors, queries, supervision, tmp_path, monkeypatch):
+    monkeypatch.setattr("pyserini_jpq.baselines.differentiable_training.STEPS", 20)
     engine = ENGINES[name]
     pytest.importorskip(engine.module)
-    built = engine.build(vectors, SETTINGS)
+    built = engine.build(vectors, replace(SETTINGS, supervision=supervision))
     built.save(tmp_path)
     loaded = engine.load(tmp_path)
     for index in (built, loaded):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import search
+from benchmarks import ratios, search
 from benchmarks.measure import recall
 from pyserini_jpq import cli
 from pyserini_jpq.scan import available
@@ -98,3 +98,19 @@ def test_what_cannot_be_is_one_line(flags, capsys):
 @pytest.mark.unit
 def test_recall_counts_over_queries():
     assert recall(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [3, 9]])) == 0.75
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not available(), reason="the compiled scan is not built")
+def test_ratios_are_those_of_the_times(capsys):
+    flags = ["--documents", "2000", "--dimension", "32", "--m", "4", "8", "--hits", "5", "--rounds", "2"]
+    assert cli.run(ratios.main, flags) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [line[0] for line in lines] == ["4", "8"]
+    for _, _, flat, opq, jpq, to_flat, _, to_opq, _, one in lines:
+        # Times are printed to a hundredth of a millisecond, and so short ones say little of their ratio.
+        assert 0 < float(to_flat) <= (float(flat) + 0.005) / max(float(jpq) - 0.005, 1e-9) + 0.05
+        assert 0 < float(to_opq) <= (float(opq) + 0.005) / max(float(jpq) - 0.005, 1e-9) + 0.05
+        assert one == "1"
+    assert cli.run(ratios.main, [*flags, "--m", "5"]) == 2
+    assert "does not divide" in capsys.readouterr().err
