@@ -96,6 +96,8 @@ def _page(request: Request, measuring: Measuring, rows: list[Row], qrels: Qrels,
     documents = facts["inputs"]["documents"]
     folder = measuring.folder
     queries = f"{len(qrels)} queries over {documents:,} documents of {facts['inputs']['dimension']} dimensions"
+    if without := len(qrels) - len(measuring.topics):
+        queries += f"; {without} of the queries have no text in the topics, find nothing, and count 0"
     return [
         Text("title", f"Report: {reference.title}"),
         Text("paragraph", f"{queries}; {request.hits} hits of each. {_TEST.format(reference.title)}"),

@@ -63,7 +63,8 @@ def _markdown(block: Block) -> str:
         return f"![{_escape(block.caption)}]({block.file})\n\n{_escape(block.caption)}"
     if isinstance(block, Table):
         marks = ["---" if i == 0 or i in block.texts else "---:" for i in range(len(block.header))]
-        lines = [block.header, marks, *([_escape(cell) for cell in row] for row in block.rows)]
+        header, *rows = ([_escape(cell) for cell in row] for row in (block.header, *block.rows))
+        lines = [header, marks, *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if block.kind == "code":
         return f"```\n{block.text}\n```"
@@ -90,6 +91,6 @@ def _html_row(table: Table, tag: str, cells: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    for character in "\\|*<_":
+    for character in "\\|*<_$`[":
         text = text.replace(character, f"\\{character}")
     return text

@@ -106,8 +106,11 @@ def test_texts_are_cut_at_a_word(tmp_path):
 
 
 def test_a_page_in_both_forms():
-    blocks = [Text("title", "A <b>"), Table(["x", "y"], [["1|2", "3*"]]), Image("p.png", "seen"), Text("code", "a < b")]
+    table = Table(["x_1|", "y"], [["1|2", "3*"], ["$x$", "[`"]])
+    blocks = [Text("title", "A <b>"), table, Image("p.png", "seen"), Text("code", "a < b")]
     markdown, html = as_markdown(blocks), as_html(blocks)
+    assert "| x\\_1\\| | y |" in markdown
+    assert "| \\$x\\$ | \\[\\` |" in markdown
     assert "# A \\<b>" in markdown and "| 1\\|2 | 3\\* |" in markdown and "![seen](p.png)" in markdown
     assert "```\na < b\n```" in markdown
     assert "<h1>A &lt;b&gt;</h1>" in html and '<img src="p.png" alt="seen">' in html and "a &lt; b" in html

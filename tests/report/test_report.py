@@ -28,7 +28,14 @@ def test_the_whole_report(words, built, tiny_collection, tmp_path, capsys, monke
     search = ("search", "--topics", tiny_collection / "topics.dev.tsv", "--hits", 50)
     assert run(*search, "--index", built / "x.opq-m4", "--output", bm25) == 0
     folder = tmp_path / "report"
-    more = ("--baselines", "pq,hnsw,annoy,flann", "--bm25", bm25, "--run", f"mine={bm25}")
+    more = ("--baselines", "pq,hnsw,annoy,flann,dpq", "--bm25", bm25, "--run", f"mine={bm25}")
+    train = (
+        "--train-topics",
+        tiny_collection / "topics.train.tsv",
+        "--train-qrels",
+        tiny_collection / "qrels.train.txt",
+    )
+    more = (*more, *train)
     more = (*more, "--corpus", tiny_collection / "documents.jsonl")
     assert run(*words, "--report", folder, *more) == 0
     results = json.loads((folder / "results.json").read_text())
@@ -37,6 +44,8 @@ def test_the_whole_report(words, built, tiny_collection, tmp_path, capsys, monke
     assert rows["annoy"]["note"] == missing and not rows["annoy"]["measured"]
     assert "no maintained package" in rows["flann"]["note"]
     assert rows["flat"]["code_bytes"] == 128 and rows["flat"]["disk_bytes"] >= 300 * 128
+    assert rows["dpq"]["measured"] and rows["dpq"]["code_bytes"] == 4
+    assert {"x.jpq-m4": "JPQ", "x.opq-m4": "OPQ"}.items() <= {n: row["family"] for n, row in rows.items()}.items()
     assert rows["pq"]["code_bytes"] == rows["x.jpq-m4"]["code_bytes"] == 4
     assert rows["hnsw"]["effort"] in [tried["effort"] for tried in rows["hnsw"]["efforts"]]
     assert rows["mine"]["metrics"] == pytest.approx(rows["x.opq-m4"]["metrics"], abs=0.003)
@@ -82,9 +91,10 @@ def test_an_engine_that_fails_is_a_row(words, tmp_path):
     from pyserini_jpq.report.rows import Row
 
     # RaBitQ keeps 8 bytes beside its bits, and the index has codes of 4.
-    assert run(*words, "--report", tmp_path / "report", "--baselines", "rabitq") == 0
+    assert run(*words, "--report", tmp_path / "report", "--baselines", "rabitq,dpq") == 0
     rows = json.loads((tmp_path / "report" / "results.json").read_text())["rows"]
-    failed = Row(**rows[-1])
+    failed, untaught = Row(**rows[-2]), Row(**rows[-1])
+    assert not untaught.measured and "--train-topics" in untaught.note
     assert failed.name == "rabitq" and not failed.measured and "RaBitQ keeps 8 bytes" in failed.note
 
 
@@ -100,6 +110,7 @@ def test_what_cannot_be_is_one_line(words, built, tiny_collection, tmp_path, cap
         ((*report, "--run", "absent.txt"), "absent.txt"),
         ((*report, "--bm25", "absent.txt"), "absent.txt"),
         ((*report, "--corpus", "absent"), "absent"),
+        ((*report, "--train-qrels", tiny_collection / "qrels.dev.txt"), "go together"),
         ((*report, "--index", "absent/x"), "absent/x"),
         ((*report, "--embeddings", few), "same collection"),
         ((*report, "--json", "x.json"), "results.json"),
