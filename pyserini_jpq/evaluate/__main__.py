@@ -18,7 +18,7 @@ from pyserini_jpq.files import refuse_existing_file, write_json_atomically
 _FIGURES = (".png", ".pdf", ".svg")
 REPORT_FLAGS = (
     *("embeddings", "topics", "index", "baselines", "train-topics", "train-qrels", "run", "bm25", "corpus", "hits"),
-    *("clock", "seed"),
+    *("faiss-device", "clock", "seed"),
 )
 
 
@@ -109,6 +109,7 @@ def _add_report_flags(group: Any) -> None:
     group.add_argument("--bm25", metavar="FILE", help="run to fuse with the first index's", **unset)
     group.add_argument("--corpus", type=Path, help="collection with the texts of documents", **unset)
     group.add_argument("--hits", type=cli.positive_int, help="of each query (100)", **unset)
+    group.add_argument("--faiss-device", help="search the first index and flat there, too, as cuda:0", **unset)
     group.add_argument("--clock", choices=("wall", "cpu"), help="cpu: without other processes' share (wall)", **unset)
     group.add_argument("--seed", type=cli.seed, help="of baselines (42)", **unset)
 

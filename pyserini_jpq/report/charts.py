@@ -47,7 +47,7 @@ def draw_all(rows: Sequence[Row], metrics: Sequence[str], clock: str, folder: Pa
 
 def _bytes(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
     """Draw effectiveness against the bytes of a document, of the systems that look at all documents."""
-    sized = [row for row in rows if row.code_bytes and row.group != "non-exhaustive"]
+    sized = [row for row in rows if row.code_bytes and row.group not in ("non-exhaustive", "device")]
     points = [Point(row.title, row.code_bytes or 0, row.metrics[metric], _legend(row)) for row in sized]
     families = dict.fromkeys(row.family for row in sized if row.family)
     joined = [name for name in families if len({point.size for point in points if point.group == name}) > 1]

@@ -58,6 +58,7 @@ def _request(given: dict[str, Any], command: str) -> Request:
         corpus=given.get("corpus"),
         metrics=tuple(given.get("metrics", DEFAULT_METRICS)),
         hits=given.get("hits", 100),
+        device=given.get("faiss_device"),
         clock=given.get("clock", "wall"),
         seed=given.get("seed", 42),
         command=command,

@@ -73,6 +73,7 @@ def make(request: Request) -> None:
 def _identity(request: Request, facts: dict[str, Any]) -> dict[str, Any]:
     """Return what decides how measured rows come out; with anything else, they are measured again."""
     settings = {"metrics": list(request.metrics), "hits": request.hits, "clock": request.clock, "seed": request.seed}
+    settings["device"] = request.device
     reference = str(request.indexes[0])
     inputs = {name: value for name, value in facts["inputs"].items() if name not in ("sha256", "index_sha256")}
     files = facts["inputs"]["sha256"]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,15 @@ class Measuring:
         """Measure all rows: indexes, baselines, fusions, runs."""
         steps: list[tuple[str, Callable[[str], Row]]] = []
         for index in self.request.indexes:
-            steps.append((index.name, lambda name, index=index: self._index(name, index)))  # type: ignore[misc]
+            steps.append((index.name, partial(self._index, path=index)))
         steps += [(name, self._baseline) for name in self.request.baselines]
+        if self.request.device is not None:
+            places = {
+                self.request.indexes[0].name: self.request.indexes[0],
+                ENGINES[FLAT].title: self.request.embeddings,
+            }
+            for title, folder in places.items():
+                steps.append((f"{title}, {self.request.device}", partial(self._on_device, folder=folder)))
         found = [self._cached(i, len(steps), name, make) for i, (name, make) in enumerate(steps, 1)]
         if self.request.bm25 is not None:
             run = self.folder / RUNS / f"run.{self.request.indexes[0].name}.txt"
@@ -101,6 +109,11 @@ class Measuring:
         row.disk_bytes = sum((path / file).stat().st_size for file in FILES[:1])
         run = self._search(row, OURS, path, path, index.docids(), target=None)
         write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
+        return row
+
+    def _on_device(self, name: str, folder: Path) -> Row:
+        row = Row(name, name, "device", "by torch, all documents")
+        self._search(row, OURS, folder, folder, self.docids, target=None, device=self.request.device)
         return row
 
     def _baseline(self, name: str) -> Row:
@@ -167,7 +180,14 @@ class Measuring:
         return float(row["latency"][self.request.clock]["median_ms"])
 
     def _search(
-        self, row: Row, engine: str, folder: Path, encoder: Path, docids: list[str], target: float | None
+        self,
+        row: Row,
+        engine: str,
+        folder: Path,
+        encoder: Path,
+        docids: list[str],
+        target: float | None,
+        device: str | None = None,
     ) -> dict[str, dict[str, float]]:
         """Search with an engine, fill its row, and return its hits."""
         queries, row.encode = self.queries(encoder)
@@ -176,7 +196,10 @@ class Measuring:
         output.mkdir()
         task: dict[str, Any] = {"stage": "search", "engine": engine, "folder": str(folder), "queries": str(queries)}
         task |= {"hits": self.request.hits, "documents": len(docids), "clock": self.request.clock}
-        run_step({**task, "target_ms": target, "output": str(output)}, self.work / f"{row.name}.search.json")
+        run_step(
+            {**task, "target_ms": target, "device": device, "output": str(output)},
+            self.work / f"{row.name}.search.json",
+        )
         facts = read(output / "search.json")
         row.resident_bytes, row.effort, row.latency = facts["resident_bytes"], facts["effort"], facts["latency"]
         qids = list(self.topics)

@@ -42,6 +42,8 @@ class Request:
         As in `Metrics`.
     hits
         Of each query.
+    device
+        Of torch's, where the first index and the uncompressed vectors are searched, too; or None.
     clock
         `wall` or `cpu`.
     seed
@@ -63,6 +65,7 @@ class Request:
     corpus: Path | None
     metrics: tuple[str, ...]
     hits: int
+    device: str | None
     clock: str
     seed: int
     command: str
@@ -112,6 +115,10 @@ def check(request: Request, overwrite: bool) -> None:
     for file in [*request.runs.values(), *([request.bm25] if request.bm25 else [])]:
         if not Path(file).is_file():
             raise JPQError(f"no such run file: {file}")
+    if request.device is not None:
+        from pyserini_jpq.encode.precision import resolve_device
+
+        resolve_device(request.device)
     if (request.train_topics is None) != (request.train_qrels is None):
         raise JPQError("--train-topics and --train-qrels go together")
     if request.corpus is not None and not request.corpus.exists():

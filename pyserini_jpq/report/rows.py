@@ -15,7 +15,7 @@ class Row:
     ----------
     name, title, group
         On the command line, in tables, and of which colour (`index`, `exhaustive`, `compressed`, `non-exhaustive`,
-        `run`).
+        `device`, `run`).
     family
         Of an index: how it was trained.
     note

@@ -116,6 +116,10 @@ def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, in
     """Open an engine; return it and by how much resident memory grew while it was opened and searched."""
     folder = Path(task["folder"])
     _warm(queries)
+    if task.get("device"):
+        from pyserini_jpq.report.devices import OnDevice
+
+        return OnDevice(folder, task["device"]), None  # its memory is the device's
     if task["engine"] == OURS:
         importlib.import_module("pyserini_jpq.search.engine")  # code is not an index's memory
         before = resident_bytes()

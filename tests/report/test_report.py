@@ -91,9 +91,13 @@ def test_an_engine_that_fails_is_a_row(words, tmp_path):
     from pyserini_jpq.report.rows import Row
 
     # RaBitQ keeps 8 bytes beside its bits, and the index has codes of 4.
-    assert run(*words, "--report", tmp_path / "report", "--baselines", "rabitq,dpq") == 0
+    assert run(*words, "--report", tmp_path / "report", "--baselines", "rabitq,dpq", "--faiss-device", "cpu") == 0
     rows = json.loads((tmp_path / "report" / "results.json").read_text())["rows"]
-    failed, untaught = Row(**rows[-2]), Row(**rows[-1])
+    failed, untaught, ours, flat = (Row(**row) for row in rows[-4:])
+    # On a device of torch's, which is the CPU here, both find what they find elsewhere.
+    assert (ours.name, flat.name) == ("x.jpq-m4, cpu", "Flat, cpu")
+    assert ours.metrics == pytest.approx(rows[0]["metrics"], abs=1e-6)
+    assert flat.metrics == pytest.approx(rows[2]["metrics"], abs=1e-6) and flat.latency
     assert not untaught.measured and "--train-topics" in untaught.note
     assert failed.name == "rabitq" and not failed.measured and "RaBitQ keeps 8 bytes" in failed.note
 
@@ -110,6 +114,7 @@ def test_what_cannot_be_is_one_line(words, built, tiny_collection, tmp_path, cap
         ((*report, "--run", "absent.txt"), "absent.txt"),
         ((*report, "--bm25", "absent.txt"), "absent.txt"),
         ((*report, "--corpus", "absent"), "absent"),
+        ((*report, "--faiss-device", "cuda:99"), "cannot be used here"),
         ((*report, "--train-qrels", tiny_collection / "qrels.dev.txt"), "go together"),
         ((*report, "--index", "absent/x"), "absent/x"),
         ((*report, "--embeddings", few), "same collection"),
