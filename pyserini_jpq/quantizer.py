@@ -23,6 +23,8 @@ class ProductQuantizer:
         [D, D] float32, orthogonal; a vector x is rotated to `rotation @ x`.
     centroids : numpy.ndarray
         [M, K, D/M] float32, K a power of two up to 256.
+    biases : numpy.ndarray or None
+        [M, K] float32, what a document gets to its score for each of its codes, whatever the query; None for none.
 
     Raises
     ------
@@ -32,6 +34,7 @@ class ProductQuantizer:
 
     rotation: Floats
     centroids: Floats
+    biases: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and values."""
@@ -42,8 +45,13 @@ class ProductQuantizer:
             )
         if self.k & (self.k - 1) or not 2 <= self.k <= 256:
             raise QuantizerError(f"{self.k} centroids a subspace; expected a power of two from 2 to 256")
-        if not (np.isfinite(self.rotation).all() and np.isfinite(self.centroids).all()):
-            raise QuantizerError("the rotation or the centroids hold a value that is NaN or infinite")
+        if self.biases is not None and self.biases.shape != self.centroids.shape[:2]:
+            raise QuantizerError(
+                f"biases {self.biases.shape} and centroids {self.centroids.shape} do not fit: expected [M, K]"
+            )
+        parts = (self.rotation, self.centroids, 0.0 if self.biases is None else self.biases)
+        if not all(np.isfinite(part).all() for part in parts):
+            raise QuantizerError("the rotation, the centroids or the biases hold a value that is NaN or infinite")
 
     @property
     def m(self) -> int:
@@ -97,22 +105,25 @@ class ProductQuantizer:
         return codes
 
     def decode(self, codes: Codes) -> Floats:
-        """Return the rotated vectors that codes stand for, [N, M] uint8 to [N, D] float32."""
+        """Return the rotated vectors that codes stand for, without biases: [N, M] uint8 to [N, D] float32."""
         vectors: Floats = self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
         return vectors
 
     def lookup_tables(self, queries: Floats) -> Floats:
-        """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
+        """Return what each centroid adds to a score for each query, [B, D] to [B, M, K] float32.
+
+        That is its inner product with the query's part in its subspace, plus its bias.
+        """
         return self.rotated_lookup_tables(self.rotate(queries))
 
     def rotated_lookup_tables(self, rotated: Floats) -> Floats:
         """Return the lookup tables of queries that are rotated already, [B, D] to [B, M, K] float32."""
         parts = rotated.reshape(len(rotated), self.m, -1)
         tables: Floats = np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
-        return tables
+        return tables if self.biases is None else tables + self.biases
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
-        """Return the scores of documents: ⟨R q, decoded document⟩, by table.
+        """Return the scores of documents: ⟨R q, decoded document⟩ plus its biases, by table.
 
         Parameters
         ----------

@@ -165,5 +165,7 @@ def built(tiny_encoder, tiny_collection, tmp_path_factory):
         tiny_collection / f"{k}.{p}.{e}" for k, e in (("topics", "tsv"), ("qrels", "txt")) for p in ("train", "dev")
     ]
     flags = [word for pair in zip(data, paths, strict=True) for word in pair]
-    assert run("train", *train, *flags, "--epochs", 2, "--num-negatives", 20, "--distill-weight", 0) == 0
+    assert (
+        run("train", *train, *flags, "--epochs", 2, "--num-negatives", 20, "--distill-weight", 0, "--norm-bias", 0) == 0
+    )
     return folder

@@ -15,19 +15,27 @@ pytestmark = pytest.mark.property
 
 @st.composite
 def quantizers(draw, k=256):
-    m, size = draw(st.integers(1, 8)), draw(st.integers(1, 6))
+    m, size, biased = draw(st.integers(1, 8)), draw(st.integers(1, 6)), draw(st.booleans())
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rotation = np.linalg.qr(rng.normal(size=(m * size, m * size)))[0].astype(np.float32)
-    return ProductQuantizer(rotation, rng.normal(size=(m, k, size)).astype(np.float32)), rng
+    biases = rng.normal(size=(m, k)).astype(np.float32) if biased else None
+    return ProductQuantizer(rotation, rng.normal(size=(m, k, size)).astype(np.float32), biases), rng
+
+
+def products(quantizer, queries, codes):
+    """Scores the long way: inner products with decoded documents, and the biases of their codes."""
+    exact = quantizer.rotate(queries) @ quantizer.decode(codes).T
+    biases = 0.0 if quantizer.biases is None else quantizer.biases[np.arange(quantizer.m), codes].sum(axis=1)
+    return exact + biases
 
 
 @settings(max_examples=300, deadline=None)
 @given(quantizers(), st.integers(1, 40), st.integers(1, 50))
-def test_scores_are_products_with_the_decoded_document(pair, documents, k):
+def test_scores_are_products_with_the_decoded_document_and_biases(pair, documents, k):
     quantizer, rng = pair
     codes = rng.integers(0, 256, (documents, quantizer.m)).astype(np.uint8)
     queries = rng.normal(size=(3, quantizer.dimension)).astype(np.float32)
-    exact = quantizer.rotate(queries) @ quantizer.decode(codes).T
+    exact = products(quantizer, queries, codes)
     assert np.abs(quantizer.score(queries, codes) - exact).max() < 1e-4
     scores, offsets = quantizer.search(queries, codes, k)
     found, rows = to_faiss(quantizer, codes).search(queries, min(k, documents))
@@ -67,6 +75,11 @@ def test_streamed_file_is_what_faiss_writes(pair, documents):
     index = to_faiss(quantizer, codes)
     back, back_codes = from_faiss(index, "here")
     assert np.array_equal(back.centroids, quantizer.centroids) and np.array_equal(back.rotation, quantizer.rotation)
+    assert (back.biases is None) == (quantizer.biases is None)
+    assert back.biases is None or np.array_equal(back.biases, quantizer.biases)
+    vectors = faiss.deserialize_index(faiss.serialize_index(index)).reconstruct_n(0, documents) if documents else []
+    decoded = quantizer.decode(codes) @ quantizer.rotation
+    assert documents == 0 or np.allclose(vectors, decoded, atol=1e-4)
     assert np.array_equal(back_codes, codes)
 
 
@@ -103,12 +116,32 @@ def test_wrong_shapes_are_refused():
         ProductQuantizer(eye, np.zeros((2, 3, 2), dtype=np.float32))
     with pytest.raises(QuantizerError, match="NaN"):
         ProductQuantizer(eye, np.full((2, 4, 2), np.nan, dtype=np.float32))
+    with pytest.raises(QuantizerError, match=r"biases .* do not fit"):
+        ProductQuantizer(eye, np.zeros((2, 4, 2), dtype=np.float32), np.zeros((4, 2), dtype=np.float32))
+    with pytest.raises(QuantizerError, match="NaN"):
+        ProductQuantizer(eye, np.zeros((2, 4, 2), dtype=np.float32), np.full((2, 4), np.inf, dtype=np.float32))
     with pytest.raises(QuantizerError, match="nearest that do: 2, 3, 4, 6"):
         check_shape(24, 5, 8, 1000)
     with pytest.raises(QuantizerError, match="fewer than the 256 centroids"):
         check_shape(24, 4, 8, 255)
     with pytest.raises(IndexFolderError, match="no rotation followed by an IndexPQ"):
         parts_of(faiss.IndexFlatIP(4), "x")
+
+
+@pytest.mark.parametrize("change", ["ones", "places", "size"])
+def test_what_spreads_a_query_must_be_ours(change):
+    rng = np.random.default_rng(0)
+    quantizer = ProductQuantizer(np.eye(4, dtype=np.float32), rng.random((2, 16, 2), np.float32), rng.random((2, 16)))
+    whole = to_faiss(quantizer, np.zeros((3, 2), dtype=np.uint8))
+    _, zeros, ones, inner = whole.referenced_objects
+    assert parts_of(whole, "x")[1].pq.dsub == inner.pq.dsub == 3
+    if change == "ones":
+        faiss.copy_array_to_vector(np.full(6, 0.5, dtype=np.float32), ones.mean)
+    else:
+        places = [1, 0, -1, 2, 3, -1] if change == "places" else [0, 1, 2, 3]
+        faiss.copy_array_to_vector(np.array(places, dtype=np.int32), zeros.map)
+    with pytest.raises(IndexFolderError, match="no rotation followed by an IndexPQ"):
+        parts_of(whole, "x")
 
 
 def test_training_beats_random_centroids_and_is_quiet(capfd):

@@ -8,7 +8,7 @@ import numpy as np
 from pyserini_jpq.errors import ConversionError, OutputError
 from pyserini_jpq.files import move_into_place, refuse_existing, remove
 from pyserini_jpq.index.assign import assigning_quantizer
-from pyserini_jpq.index.faiss import from_faiss, set_centroids, to_faiss
+from pyserini_jpq.index.faiss import from_faiss, set_centroids, to_faiss, transformed, widened
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
@@ -65,19 +65,20 @@ def _read(index: IndexFolder, initial: bool) -> tuple[ProductQuantizer, Codes, A
 def _authors_index(quantizer: ProductQuantizer, codes: Codes) -> Any:
     import faiss
 
-    d, m = quantizer.dimension, quantizer.m
-    whole: Any = faiss.index_factory(d, f"OPQ{m},IVF1,PQ{m}x8", faiss.METRIC_INNER_PRODUCT)
-    rotation: Any = faiss.downcast_VectorTransform(whole.chain.at(0))
-    faiss.copy_array_to_vector(np.ascontiguousarray(quantizer.rotation).ravel(), rotation.A)
-    ivf: Any = faiss.downcast_index(whole.index)
-    ivf.quantizer.add(np.zeros((1, d), dtype=np.float32))
-    set_centroids(ivf, quantizer.centroids)
-    rotation.is_trained = ivf.is_trained = whole.is_trained = True
+    centroids = widened(quantizer)
+    d = centroids.shape[0] * centroids.shape[2]
+    coarse = faiss.IndexFlatIP(d)
+    coarse.add(np.zeros((1, d), dtype=np.float32))
+    ivf: Any = faiss.IndexIVFPQ(coarse, d, 1, quantizer.m, 8, faiss.METRIC_INNER_PRODUCT)
+    set_centroids(ivf, centroids)
+    ivf.is_trained = True
     for start in range(0, len(codes), _BLOCK):
         part = np.ascontiguousarray(codes[start : start + _BLOCK])
         ids = np.arange(start, start + len(part), dtype=np.int64)
         ivf.invlists.add_entries(0, len(part), faiss.swig_ptr(ids), faiss.swig_ptr(part))
-    ivf.ntotal = whole.ntotal = len(codes)
+    ivf.ntotal = len(codes)
+    whole = transformed(quantizer, ivf)
+    whole.referenced_objects.append(coarse)
     return whole
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import ConversionError
-from pyserini_jpq.index.faiss import read_faiss
+from pyserini_jpq.index.faiss import of_widened, read_faiss, rotation_before
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 Ids = NDArray[np.int64]
@@ -25,7 +25,7 @@ class ForeignIndex:
     Attributes
     ----------
     quantizer : ProductQuantizer
-        Rotation and centroids; a coarse centroid that codes were relative to is added to the latter.
+        Rotation, centroids and biases; a coarse centroid that codes were relative to is added to the latter.
     codes : numpy.ndarray
         [N, M] uint8, in the order of the ids; a view into `index` where no order had to be made.
     ids : numpy.ndarray
@@ -89,7 +89,7 @@ def read_foreign(path: Path) -> ForeignIndex:
     ids = own if ids is None else ids[own]
     codes, ids = _in_order(codes, ids, path)
     inner_product = core.metric_type == faiss.METRIC_INNER_PRODUCT
-    return ForeignIndex(ProductQuantizer(rotation, centroids), codes, ids, inner_product, folded, path, whole)
+    return ForeignIndex(of_widened(rotation, centroids), codes, ids, inner_product, folded, path, whole)
 
 
 def _unwrap(index: Any, path: Path) -> tuple[Floats, Any, Ids | None]:
@@ -105,8 +105,10 @@ def _unwrap(index: Any, path: Path) -> tuple[Floats, Any, Ids | None]:
             ids = mapped if ids is None else ids[mapped]
         else:
             chain: Any = index.chain
-            for i in range(chain.size()):
-                rotation = _matrix(faiss.downcast_VectorTransform(chain.at(i)), path) @ rotation
+            ours = rotation_before(index)
+            steps = [chain.at(i) for i in range(chain.size())] if ours is None else [ours]
+            for step in steps:
+                rotation = _matrix(faiss.downcast_VectorTransform(step), path) @ rotation
         index = faiss.downcast_index(index.index)
     return np.ascontiguousarray(rotation), index, ids
 

@@ -1,7 +1,9 @@
 """The only conversions between our quantizer and faiss.
 
 On disk the index is faiss's own: `IndexPreTransform(OPQ rotation -> IndexPQ)`, inner product, which the stock
-`FaissSearcher` of Pyserini opens.
+`FaissSearcher` of Pyserini opens. Biases, which faiss does not know, are one more coordinate of each centroid: after
+the rotation a query is spread to D/M + 1 coordinates a subspace, the last of which is always 1. Decoding leaves it out
+again, so that faiss scores and reconstructs as we do.
 """
 
 import re
@@ -15,7 +17,7 @@ from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
 def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
-    """Make a faiss index that ranks by ⟨R q, decoded document⟩.
+    """Make a faiss index that ranks by ⟨R q, decoded document⟩, and by the biases if there are any.
 
     Parameters
     ----------
@@ -27,18 +29,101 @@ def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
     import faiss
 
     codes = pack(codes, quantizer.bits)
-
-    rotation = rotation_of(quantizer)
-    inner = faiss.IndexPQ(quantizer.dimension, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
-    set_centroids(inner, quantizer.centroids)
+    centroids = widened(quantizer)
+    inner = faiss.IndexPQ(
+        centroids.shape[0] * centroids.shape[2], quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT
+    )
+    set_centroids(inner, centroids)
     inner.is_trained = True
     if len(codes):
         faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), inner.codes)
     inner.ntotal = len(codes)
-    index: Any = faiss.IndexPreTransform(rotation, inner)
-    # faiss frees neither part while Python holds them, and Python must hold them as long as the whole.
-    index.referenced_objects = [rotation, inner]
+    return transformed(quantizer, inner)
+
+
+def transformed(quantizer: ProductQuantizer, inner: Any) -> Any:
+    """Put in front of an index what turns a vector into what its centroids are compared with.
+
+    Parameters
+    ----------
+    quantizer
+        The rotation, and whether there are biases.
+    inner
+        The index, of `widened` centroids.
+
+    Returns
+    -------
+    Any
+        An `IndexPreTransform`.
+    """
+    import faiss
+
+    steps = [rotation_of(quantizer), *_spreading(quantizer)]
+    index: Any = faiss.IndexPreTransform(inner)
+    for step in reversed(steps):
+        index.prepend_transform(step)
+    # faiss frees none of them while Python holds them, and Python must hold them as long as the whole.
+    index.referenced_objects = [*steps, inner]
     return index
+
+
+def widened(quantizer: ProductQuantizer) -> Floats:
+    """Return the centroids with their biases as one more coordinate; without biases, as they are.
+
+    Returns
+    -------
+    numpy.ndarray
+        [M, K, D/M + 1] or [M, K, D/M] float32.
+    """
+    if quantizer.biases is None:
+        return quantizer.centroids
+    return np.concatenate([quantizer.centroids, quantizer.biases[:, :, None]], axis=2)
+
+
+def of_widened(rotation: Floats, centroids: Floats) -> ProductQuantizer:
+    """Return the quantizer whose `widened` centroids these are; copies."""
+    if centroids.shape[0] * centroids.shape[2] == len(rotation):
+        return ProductQuantizer(rotation, centroids.copy())
+    return ProductQuantizer(rotation, centroids[:, :, :-1].copy(), centroids[:, :, -1].copy())
+
+
+def spread(quantizer: ProductQuantizer, rotated: Floats, value: float) -> Floats:
+    """Return rotated vectors with one more coordinate in each subspace; as they are if the quantizer has no biases.
+
+    Parameters
+    ----------
+    quantizer
+        Of D dimensions and M subspaces.
+    rotated
+        [N, D] float32.
+    value
+        Of the new coordinates: 1 for a query, which takes biases up, 0 for what has none.
+
+    Returns
+    -------
+    numpy.ndarray
+        [N, D + M] or [N, D] float32.
+    """
+    if quantizer.biases is None:
+        return rotated
+    parts = rotated.reshape(len(rotated), quantizer.m, -1)
+    wide = np.pad(parts, ((0, 0), (0, 0), (0, 1)), constant_values=value)
+    return np.ascontiguousarray(wide.reshape(len(rotated), -1))
+
+
+def _spreading(quantizer: ProductQuantizer) -> list[Any]:
+    """Return the transforms that add a coordinate of 1 to each subspace; none where there are no biases."""
+    import faiss
+
+    if quantizer.biases is None:
+        return []
+    d, m = quantizer.dimension, quantizer.m
+    places = np.pad(np.arange(d, dtype=np.int32).reshape(m, -1), ((0, 0), (0, 1)), constant_values=-1).ravel()
+    zeros: Any = faiss.RemapDimensionsTransform(d, len(places), faiss.swig_ptr(places))
+    ones: Any = faiss.CenteringTransform(len(places))
+    faiss.copy_array_to_vector(-(places < 0).astype(np.float32), ones.mean)
+    ones.is_trained = True
+    return [zeros, ones]
 
 
 def rotation_of(quantizer: ProductQuantizer) -> Any:
@@ -53,7 +138,7 @@ def rotation_of(quantizer: ProductQuantizer) -> Any:
 
 
 def set_centroids(index: Any, centroids: Floats) -> None:
-    """Replace the centroids of an index in place; its codes stay. [M, K, D/M] float32."""
+    """Replace the centroids of an index in place, `widened` where it has biases; its codes stay."""
     import faiss
 
     faiss.copy_array_to_vector(np.ascontiguousarray(centroids, dtype=np.float32).ravel(), index.pq.centroids)
@@ -70,14 +155,38 @@ def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
     import faiss
 
     index = faiss.downcast_index(index)
-    chain: Any = getattr(index, "chain", None)
-    if isinstance(index, faiss.IndexPreTransform) and chain.size() == 1:
-        rotation = faiss.downcast_VectorTransform(chain.at(0))
+    if isinstance(index, faiss.IndexPreTransform) and (rotation := rotation_before(index)) is not None:
         inner = faiss.downcast_index(index.index)
-        metric = inner.metric_type == faiss.METRIC_INNER_PRODUCT
-        if isinstance(rotation, faiss.LinearTransform) and isinstance(inner, faiss.IndexPQ) and metric:
+        if isinstance(inner, faiss.IndexPQ) and inner.metric_type == faiss.METRIC_INNER_PRODUCT:
             return rotation, inner
     raise IndexFolderError(f"{where} is no rotation followed by an IndexPQ with inner product, but {type(index)}")
+
+
+def rotation_before(index: Any) -> Any:
+    """Return the rotation of an `IndexPreTransform` as `transformed` makes it; None where it is of another kind.
+
+    What spreads a vector for the biases must be just what `transformed` writes.
+    """
+    import faiss
+
+    chain: Any = index.chain
+    steps: list[Any] = [faiss.downcast_VectorTransform(chain.at(i)) for i in range(chain.size())]
+    if not steps or not isinstance(steps[0], faiss.LinearTransform):
+        return None
+    if len(steps) == 1:
+        return steps[0]
+    if len(steps) != 3 or not isinstance(steps[1], faiss.RemapDimensionsTransform):
+        return None
+    places = faiss.vector_to_array(steps[1].map)
+    if not isinstance(steps[2], faiss.CenteringTransform) or len(places) <= steps[0].d_out:
+        return None
+    rows = places.reshape(len(places) - steps[0].d_out, -1)
+    alike = np.array_equal(rows[:, :-1].ravel(), np.arange(steps[0].d_out)) and (rows[:, -1] == -1).all()
+    return (
+        steps[0]
+        if alike and np.array_equal(faiss.vector_to_array(steps[2].mean), -(places < 0).astype(np.float32))
+        else None
+    )
 
 
 def read_faiss(path: Path, mapped: bool = False) -> Any:
@@ -158,15 +267,14 @@ def stored_codes(index: Any, where: str | Path) -> Codes:
 
 
 def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
-    """Return a copy of rotation and centroids of an index."""
+    """Return a copy of rotation, centroids and biases of an index."""
     import faiss
 
     rotation, inner = parts_of(index, where)
     pq = inner.pq
-    return ProductQuantizer(
-        faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in).copy(),
-        faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).copy(),
-    )
+    centroids = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
+    matrix = faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in).copy()
+    return of_widened(matrix, centroids)
 
 
 def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
@@ -175,7 +283,7 @@ def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
     Returns
     -------
     quantizer : ProductQuantizer
-        A copy of rotation and centroids.
+        A copy of rotation, centroids and biases.
     codes : numpy.ndarray
         [N, M] uint8; of 8 bits, not copied.
     """

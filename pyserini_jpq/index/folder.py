@@ -129,7 +129,7 @@ class IndexFolder:
         path = self.path / INDEX
         whole = read_faiss(path, mapped)
         _, inner = parts_of(whole, path)
-        found = {"documents": inner.ntotal, "dimension": inner.d, "m": inner.pq.M, "bits": inner.pq.nbits}
+        found = {"documents": inner.ntotal, "dimension": whole.d, "m": inner.pq.M, "bits": inner.pq.nbits}
         found["bytes_per_document"] = inner.pq.code_size
         wrong = [
             f"{name} {value}, not {getattr(self.manifest, name)}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
-from pyserini_jpq.index.faiss import quantizer_of, rotation_of, set_centroids, stored_codes, unpack
+from pyserini_jpq.index.faiss import quantizer_of, set_centroids, spread, stored_codes, transformed, unpack, widened
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 HNSW_FROM = 4096
@@ -60,19 +60,16 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     quantizer, stored = quantizer_of(index, where), stored_codes(index, where)
     if lists > len(stored):
         raise IndexFolderError(f"{where} holds {len(stored)} documents, too few for {lists} lists; ask for fewer lists")
-    coarse = _coarse(_directions(quantizer, stored, lists))
     of_bytes = paired(quantizer) if quantizer.bits == 4 and quantizer.m % 2 == 0 else quantizer
-    inner: Any = faiss.IndexIVFPQ(
-        coarse, quantizer.dimension, lists, of_bytes.m, of_bytes.bits, faiss.METRIC_INNER_PRODUCT
-    )
+    # Biases have no part in the choice of lists: directions are 0 where a query is 1.
+    coarse = _coarse(spread(of_bytes, _directions(quantizer, stored, lists), 0.0))
+    inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, of_bytes.m, of_bytes.bits, faiss.METRIC_INNER_PRODUCT)
     inner.by_residual = False
-    set_centroids(inner, of_bytes.centroids)
+    set_centroids(inner, widened(of_bytes))
     inner.is_trained = True
-    _fill(inner, stored, _nearest(coarse, quantizer, stored))
-    rotation = rotation_of(quantizer)
-    whole: Any = faiss.IndexPreTransform(rotation, inner)
-    # faiss frees none of them while Python holds them, and Python must hold them as long as the whole.
-    whole.referenced_objects = [rotation, inner, coarse]
+    _fill(inner, stored, _nearest(coarse, quantizer, of_bytes, stored))
+    whole = transformed(of_bytes, inner)
+    whole.referenced_objects.append(coarse)
     return whole
 
 
@@ -126,13 +123,19 @@ def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
         ],
         axis=3,
     )
-    return ProductQuantizer(quantizer.rotation, np.ascontiguousarray(pairs.reshape(len(first), 256, -1)))
+    biases = quantizer.biases
+    if biases is not None:
+        biases = (biases[::2, None, :] + biases[1::2, :, None]).reshape(len(first), 256)
+    return ProductQuantizer(quantizer.rotation, np.ascontiguousarray(pairs.reshape(len(first), 256, -1)), biases)
 
 
-def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
+def _nearest(coarse: Any, quantizer: ProductQuantizer, of_bytes: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
     """Return the list of each document, [N] int64."""
-    blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
-    nearest = np.concatenate([coarse.search(_decoded(quantizer, block), 1)[1][:, 0] for block in blocks])
+    blocks = [
+        spread(of_bytes, _decoded(quantizer, stored[start : start + _BLOCK]), 0.0)
+        for start in range(0, len(stored), _BLOCK)
+    ]
+    nearest = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in blocks])
     # Where a graph finds nothing faiss answers -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists

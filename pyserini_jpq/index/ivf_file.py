@@ -7,7 +7,7 @@ import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import move_into_place, remove
-from pyserini_jpq.index.faiss import quantizer_of, read_faiss
+from pyserini_jpq.index.faiss import quantizer_of, read_faiss, rotation_before, widened
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, paired
 
@@ -78,8 +78,7 @@ def read_ivf(index: IndexFolder, whole: Any) -> Any:
         found = read_faiss(path, mapped=True)
         inner: Any = faiss.downcast_index(found.index)
         centroids = faiss.vector_to_array(inner.pq.centroids)
-        transform: Any = faiss.downcast_VectorTransform(found.chain.at(0))
-        rotation = faiss.vector_to_array(transform.A)
+        rotation = faiss.vector_to_array(rotation_before(found).A)
     except (IndexFolderError, AttributeError):
         raise IndexFolderError(f"the lists in {path} are damaged; {again}") from None
     quantizer = quantizer_of(whole, index.path)
@@ -88,6 +87,6 @@ def read_ivf(index: IndexFolder, whole: Any) -> Any:
     alike = found.ntotal == whole.ntotal and np.array_equal(rotation, quantizer.rotation.ravel())
     if quantizer.bits == 4 and inner.pq.nbits == 8:
         quantizer = paired(quantizer)
-    if not alike or not np.array_equal(centroids, quantizer.centroids.ravel()):
+    if not alike or not np.array_equal(centroids, widened(quantizer).ravel()):
         raise IndexFolderError(f"the lists in {path} were made of another index; {again}")
     return found

@@ -38,6 +38,7 @@ class TorchEngine:
         self._codes = torch.tensor(codes, device=device)
         self._rotation = torch.tensor(quantizer.rotation, device=device)
         self._centroids = torch.tensor(quantizer.centroids, device=device)
+        self._biases = torch.tensor(0.0 if quantizer.biases is None else quantizer.biases, device=device)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
         """Search as `faiss.Index.search`.
@@ -67,7 +68,7 @@ class TorchEngine:
         for start in range(0, len(queries), _QUERIES):
             part = torch.from_numpy(queries[start : start + _QUERIES]).to(self._codes.device) @ self._rotation.T
             tables = torch.einsum("bmd,mkd->bmk", part.view(len(part), len(self._centroids), -1), self._centroids)
-            values, found = best_by_table(self._codes, tables, k)
+            values, found = best_by_table(self._codes, tables + self._biases, k)
             place = (slice(start, start + len(part)), slice(0, found.shape[1]))
             scores[place], rows[place] = values.cpu().numpy(), found.cpu().numpy()
         return scores, rows

@@ -1,4 +1,4 @@
-"""What is trained: the query encoder and the centroids; what is not: the rotation and the codes."""
+"""What is trained: the query encoder, the centroids and their biases; what is not: the rotation and the codes."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ class JPQModel(nn.Module):
     tower
         The query encoder.
     quantizer
-        Rotation and centroids, as OPQ made them.
+        Rotation and centroids, as OPQ made them. Biases start from nothing where it has none.
     codes
         [N, M] uint8; copied, and never widened but for the candidates of a step.
     """
@@ -31,6 +31,8 @@ class JPQModel(nn.Module):
         self.tower = tower
         self.centroids = nn.Parameter(torch.from_numpy(quantizer.centroids.copy()))
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
+        biases = np.zeros(quantizer.centroids.shape[:2], np.float32) if quantizer.biases is None else quantizer.biases
+        self.biases = nn.Parameter(torch.from_numpy(biases.copy()))
         # A copy: codes that are a view into a faiss index are gone with it.
         self.register_buffer("codes", torch.from_numpy(codes.copy()), persistent=False)
 
@@ -39,7 +41,7 @@ class JPQModel(nn.Module):
         return self.tower.encode_queries(texts) @ self.rotation.T
 
     def score(self, rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        """Return ⟨R q, decoded document⟩ by lookup table, with gradients to the query and to the centroids.
+        """Return the scores of the index by lookup table, with gradients to queries, centroids and biases.
 
         Parameters
         ----------
@@ -57,11 +59,13 @@ class JPQModel(nn.Module):
         return self.tables(rotated_queries).gather(2, codes).sum(dim=1)
 
     def tables(self, rotated_queries: torch.Tensor) -> torch.Tensor:
-        """Return the inner product of each part of each query with each centroid, [B, D] to [B, M, K] float32."""
+        """Return what each centroid adds to a score for each query, [B, D] to [B, M, K] float32."""
         parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
-        return torch.einsum("bmd,mkd->bmk", parts, self.centroids)
+        return torch.einsum("bmd,mkd->bmk", parts, self.centroids) + self.biases
 
     def quantizer(self) -> ProductQuantizer:
-        """Return rotation and centroids as they are now, in NumPy."""
+        """Return rotation, centroids and biases as they are now, in NumPy; no biases where all are 0."""
         centroids = self.centroids.detach().cpu().numpy().copy()
-        return ProductQuantizer(np.ascontiguousarray(self.rotation.cpu().numpy()), centroids)
+        biases = self.biases.detach().cpu().numpy().copy()
+        rotation = np.ascontiguousarray(self.rotation.cpu().numpy())
+        return ProductQuantizer(rotation, centroids, biases if biases.any() else None)

@@ -1,4 +1,4 @@
-"""The optimizer and its learning rates: AdamW, two groups, a linear rise and a linear fall."""
+"""The optimizer and its learning rates: AdamW, three groups, a linear rise and a linear fall."""
 
 import torch
 
@@ -7,19 +7,22 @@ from pyserini_jpq.train.recipe import Recipe
 
 
 def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over two groups: the encoder's weights, then the centroids; either may be empty.
+    """Return AdamW over three groups: the encoder's weights, the centroids, the biases; any may be empty.
 
     Gradients of what is not trained are turned off.
     """
     model.centroids.requires_grad_(recipe.train_centroids)
+    model.biases.requires_grad_(recipe.learns_biases)
     if not recipe.train_encoder:
         model.tower.requires_grad_(False)
     encoder = [p for p in model.tower.parameters() if p.requires_grad]
     centroids = [p for p in (model.centroids,) if p.requires_grad]
+    biases = [p for p in (model.biases,) if p.requires_grad]
     return torch.optim.AdamW(
         [
             {"params": encoder, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
             {"params": centroids, "lr": recipe.centroid_lr, "weight_decay": 0.0},
+            {"params": biases, "lr": recipe.bias_lr, "weight_decay": 0.0},
         ],
         eps=1e-8,
         fused=True,

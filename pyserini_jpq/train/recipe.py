@@ -60,9 +60,14 @@ class Recipe:
     in_batch_negatives: bool = _option(False, _yes_or_no, "the positives of the other queries, too")
     loss_scores: str = _option("index", str, "of the index, or of the original embeddings", ("index", "original"))
     train_centroids: bool = _option(True, _yes_or_no, "whether centroids are trained")
+    train_biases: bool = _option(True, _yes_or_no, "whether each centroid gets a bias, trained too")
+    norm_bias: float | None = _option(
+        None, _not_negative, "biases start at minus this times the squared norm of the centroid"
+    )
     train_encoder: bool = _option(True, _yes_or_no, "whether the query encoder is trained")
     lr: float = _option(2e-5, cli.positive_float, "learning rate of the query encoder")
     centroid_lr: float = _option(1e-3, cli.positive_float, "learning rate of the centroids")
+    bias_lr: float = _option(1e-4, cli.positive_float, "learning rate of the biases")
     warmup: float = _option(0.1, _not_negative, "steps of warm-up; below 1, their share of all steps")
     weight_decay: float = _option(0.01, _not_negative, "weight decay of the query encoder")
     max_grad_norm: float = _option(1.0, cli.positive_float, "gradients of the query encoder are clipped to this norm")
@@ -81,6 +86,11 @@ class Recipe:
             or self.loss_scores == "original"
             or self.negatives == "brute-force"
         )
+
+    @property
+    def learns_biases(self) -> bool:
+        """Whether biases are trained: with the centroids only, as an index that stays has none."""
+        return self.train_centroids and self.train_biases
 
     @property
     def learns_from_labels(self) -> bool:

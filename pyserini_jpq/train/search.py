@@ -1,19 +1,16 @@
 """Search of the index in training, against its centroids as they are now."""
 
-from __future__ import annotations
-
+import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import PQScanner, available
 from pyserini_jpq.scan.blocks import best_by_table
 from pyserini_jpq.train.model import JPQModel
-
-if TYPE_CHECKING:
-    import faiss
 
 
 class IndexSearch(Protocol):
@@ -38,24 +35,29 @@ class ScanSearch:
 
 
 class FaissSearch:
-    """Search on the CPU without the compiled scan: the faiss index of the codes, its centroids updated in place."""
+    """Search on the CPU without the compiled scan: a faiss index of the codes, its centroids updated in place."""
 
-    def __init__(self, model: JPQModel, index: faiss.IndexPreTransform) -> None:
-        from pyserini_jpq.index.faiss import parts_of
+    def __init__(self, model: JPQModel) -> None:
+        from pyserini_jpq.index.faiss import parts_of, to_faiss
 
         self._model = model
-        self._whole = index
-        _, self._index = parts_of(index, "the index in training")
+        self._whole = to_faiss(self._quantizer(), model.codes.numpy())
+        _, self._index = parts_of(self._whole, "the index in training")
 
     def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        from pyserini_jpq.index.faiss import set_centroids
+        from pyserini_jpq.index.faiss import set_centroids, spread, widened
 
-        set_centroids(self._index, self._model.centroids.detach().numpy())
+        quantizer = self._quantizer()
+        set_centroids(self._index, widened(quantizer))
         # Beyond the last document faiss answers -1, which as a row would mean the last document.
         k = min(k, self._index.ntotal)
-        _, offsets = self._index.search(np.ascontiguousarray(rotated_queries.detach().numpy()), k)
+        _, offsets = self._index.search(spread(quantizer, rotated_queries.detach().numpy(), 1.0), k)
         return torch.from_numpy(offsets)
+
+    def _quantizer(self) -> ProductQuantizer:
+        """Return the quantizer as it is now, with biases even where all are 0 yet."""
+        return dataclasses.replace(self._model.quantizer(), biases=self._model.biases.detach().numpy())
 
 
 class TorchSearch:
@@ -70,11 +72,11 @@ class TorchSearch:
         return best_by_table(self._model.codes, self._model.tables(rotated_queries), k)[1]
 
 
-def index_search(model: JPQModel, index: faiss.IndexPreTransform) -> IndexSearch:
+def index_search(model: JPQModel) -> IndexSearch:
     """Return the fastest search for the device that the model is on."""
     if model.codes.device.type != "cpu":
         return TorchSearch(model)
-    return ScanSearch(model) if available() else FaissSearch(model, index)
+    return ScanSearch(model) if available() else FaissSearch(model)
 
 
 class FlatSearch:

@@ -1,6 +1,7 @@
 """Putting a trainer together from an index folder, queries and a recipe."""
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.faiss import from_faiss
 from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.checkpoint import Checkpoints
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.defaults import decided
@@ -100,7 +102,10 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     _fit_to_machine(tower, args)
     whole = materials.index.read()
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
-    search = index_search(model, whole)
+    search = index_search(model)
+    if recipe.learns_biases and not model.biases.any():
+        recipe = dataclasses.replace(recipe, norm_bias=_norm_bias(materials, recipe, model, search))
+        start_biases(model, recipe.norm_bias or 0.0)
     scale = recipe.score_scale or tower.card.training_scale
     batches = Batches(materials.queries, recipe.batch_size, recipe.seed)
     # What a teacher or static negatives need of the encoder as it is now comes before anything changes it.
@@ -128,6 +133,13 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
         ),
         ranks,
     )
+
+
+def _norm_bias(materials: Materials, recipe: Recipe, model: JPQModel, search: IndexSearch) -> float:
+    """Return what biases start with: as the recipe says, else fitted if the embeddings are at hand, else nothing."""
+    if recipe.norm_bias is not None or materials.embeddings is None:
+        return recipe.norm_bias or 0.0
+    return fitted_weight(model, search, materials.queries, materials.embeddings, recipe.seed)
 
 
 def training_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -155,9 +155,9 @@ class Trainer:
             yield share[start : start + size]
 
     def _update(self) -> None:
-        """Change encoder and centroids by the gradients of the whole batch."""
-        encoder, centroids = (group["params"] for group in self.optimizer.param_groups)
-        self.ranks.sum_gradients([*encoder, *centroids])
+        """Change encoder, centroids and biases by the gradients of the whole batch."""
+        encoder, *of_index = (group["params"] for group in self.optimizer.param_groups)
+        self.ranks.sum_gradients([*encoder, *(p for group in of_index for p in group)])
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(encoder, self.recipe.max_grad_norm)
         self.scaler.step(self.optimizer)
@@ -270,10 +270,11 @@ class Trainer:
         return len(self.history) - 1 - best >= self.pace.patience
 
     def _figures(self) -> dict[str, float]:
-        encoder, centroids = (group["lr"] for group in self.optimizer.param_groups)
+        names = ("lr", "centroid_lr", "bias_lr")
+        rates = {name: group["lr"] for name, group in zip(names, self.optimizer.param_groups, strict=True)}
         recent = self.losses[-self.pace.log_every :]
         times = {f"{phase}_ms": round(time, 2) for phase, time in self.clock.read().items()}
-        return {"loss": sum(recent) / len(recent), "lr": encoder, "centroid_lr": centroids, **times}
+        return {"loss": sum(recent) / len(recent), **rates, **times}
 
     def _status(self) -> str:
         recent = self.losses[-50:]

@@ -31,9 +31,10 @@ def near_each_other(documents=2000, m=4, dimension=16, groups=20, seed=0):
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize(("threads", "m", "bits"), [(1, 8, 8), (2, 8, 8), (1, 8, 4), (1, 5, 4)])
-def test_all_lists_are_exhaustive_search(threads, m, bits):
-    quantizer, codes, queries = random_index(m=m, bits=bits, dimension=40)
+def test_all_lists_are_exhaustive_search(threads, m, bits, biased):
+    quantizer, codes, queries = random_index(m=m, bits=bits, dimension=40, biased=biased)
     index = lists_of(quantizer, codes, 30, 30)
     faiss.omp_set_num_threads(threads)
     scores, rows = index.search(queries, 25)
@@ -43,7 +44,8 @@ def test_all_lists_are_exhaustive_search(threads, m, bits):
     assert all(len(set(of_query)) == 25 for of_query in rows)
     again, rows_again, vectors = index.search_and_reconstruct(queries, 25)
     assert np.array_equal(rows_again, rows) and index.ntotal == 3000
-    assert np.allclose(np.einsum("bd,bkd->bk", queries, vectors), again, atol=1e-4)
+    decoded = (quantizer.decode(codes[rows.ravel()]) @ quantizer.rotation).reshape(vectors.shape)
+    assert np.array_equal(again, scores) and np.allclose(vectors, decoded, atol=1e-4)
 
 
 @pytest.mark.unit

@@ -15,19 +15,22 @@ from pyserini_jpq.search.engine import ScanEngine, speed_up
 needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
 
 
-def make_index(documents=3000, m=8, dimension=32, bits=8, seed=0):
+def make_index(documents=3000, m=8, dimension=32, bits=8, seed=0, biased=False):
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
-    quantizer = ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
+    centroids = rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32)
+    biases = rng.normal(size=(m, 2**bits)).astype(np.float32) if biased else None
+    quantizer = ProductQuantizer(rotation, centroids, biases)
     codes = rng.integers(0, 2**bits, (documents, m)).astype(np.uint8)
     return quantizer, codes, rng.normal(size=(5, dimension)).astype(np.float32)
 
 
 @needs_extension
 @pytest.mark.unit
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize(("threads", "m", "bits"), [(1, 8, 8), (2, 8, 8), (1, 16, 4), (1, 1, 4)])
-def test_results_are_the_references(tmp_path, threads, m, bits):
-    quantizer, codes, queries = make_index(m=m, bits=bits)
+def test_results_are_the_references(tmp_path, threads, m, bits, biased):
+    quantizer, codes, queries = make_index(m=m, bits=bits, biased=biased)
     faiss.write_index(to_faiss(quantizer, codes), str(tmp_path / "index"))
     plain, index = read_faiss(tmp_path / "index"), speed_up(read_faiss(tmp_path / "index", mapped=True), "x")
     faiss.omp_set_num_threads(threads)

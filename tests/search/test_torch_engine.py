@@ -15,10 +15,11 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize(("m", "bits", "block"), [(8, 8, 1 << 18), (8, 8, 700), (16, 4, 700), (5, 4, 700)])
-def test_results_are_the_references(monkeypatch, m, bits, block):
+def test_results_are_the_references(monkeypatch, m, bits, block, biased):
     monkeypatch.setattr(blocks, "_BLOCK", block)
-    quantizer, codes, _ = make_index(m=m, bits=bits, dimension=160)
+    quantizer, codes, _ = make_index(m=m, bits=bits, dimension=160, biased=biased)
     queries = np.random.default_rng(1).normal(size=(40, 160)).astype(np.float32)
     index = search_on(to_faiss(quantizer, codes), "x", CPU)
     scores, rows, vectors = index.search_and_reconstruct(queries, 20)
@@ -26,7 +27,7 @@ def test_results_are_the_references(monkeypatch, m, bits, block):
     assert np.allclose(scores, quantizer.search(queries, codes, 20)[0], atol=1e-4)
     assert np.allclose(np.take_along_axis(every, rows, 1), scores, atol=1e-4)
     assert all(len(set(of_query)) == 20 for of_query in rows)
-    assert np.allclose(np.einsum("bd,bkd->bk", queries, vectors), scores, atol=1e-4)
+    assert np.allclose(vectors, to_faiss(quantizer, codes).search_and_reconstruct(queries, 20)[2], atol=1e-4)
     assert isinstance(index, faiss.IndexPreTransform) and index.ntotal == 3000
 
 

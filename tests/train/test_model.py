@@ -11,15 +11,17 @@ from tests.train.helpers import tiny_model
 pytestmark = pytest.mark.unit
 
 
-def test_all_searches_follow_the_centroids_and_the_reference():
-    jpq, quantizer, codes = tiny_model()
-    searches = [FaissSearch(jpq, to_faiss(quantizer, codes)), TorchSearch(jpq)]
+def test_all_searches_follow_the_centroids_the_biases_and_the_reference():
+    jpq, _, codes = tiny_model()
+    searches = [FaissSearch(jpq), TorchSearch(jpq)]
     searches += [ScanSearch(jpq)] if available() else []
     queries = torch.randn(6, 12, generator=torch.Generator().manual_seed(1))
     for change in (0.0, 1.0):
         with torch.no_grad():
             jpq.centroids += change * torch.randn(jpq.centroids.shape, generator=torch.Generator().manual_seed(2))
-        expected = queries.numpy() @ jpq.quantizer().decode(codes).T
+            jpq.biases += change * torch.randn(jpq.biases.shape, generator=torch.Generator().manual_seed(3))
+        biases = jpq.biases.detach().numpy()[np.arange(4), codes].sum(axis=1)
+        expected = queries.numpy() @ jpq.quantizer().decode(codes).T + biases
         for search in searches:
             found = search.search(queries, 1000)
             assert found.shape == (6, 50)
@@ -51,6 +53,10 @@ def test_centroids_move_as_the_paper_says():
     assert torch.allclose(gradient[0], torch.zeros_like(gradient[0]), atol=1e-6)
     assert torch.allclose(gradient[1, 1], -alpha * query[0, 3:], atol=1e-5)
     assert torch.allclose(gradient[1, 2], alpha * query[0, 3:], atol=1e-5)
+    # A bias is a coordinate of its centroid in which every query is 1.
+    expected = torch.zeros(2, 256)
+    expected[1, 1], expected[1, 2] = -alpha, alpha
+    assert torch.allclose(jpq.biases.grad, expected, atol=1e-6)
 
 
 def test_duplicates_in_code_space_do_not_move_each_other():
