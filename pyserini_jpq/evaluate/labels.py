@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 _ON_LABEL = 1000.0
 _ON_POINT = 300.0
 _OUTSIDE = 300.0
+_ON_LEADER = 100.0
 _ON_LINE = 10.0
 # Beside another point, without a leader: the label could be taken for that point's.
 _BESIDE_POINT = 5.0
-_LEADER_SAMPLES = 12
+_LEADER_SAMPLES = 24
 
 
 class Box(NamedTuple):
@@ -115,8 +116,10 @@ def place_labels(
     own += _ON_LINE * _overlap(boxes, _array(lines)).sum(axis=1)
     own += _OUTSIDE * _outside(boxes, frame)
     pairs = _ON_LABEL * _overlap(boxes, boxes)
-    crossings = _ON_LABEL * _crosses(places, boxes)
-    pairs += crossings + crossings.T
+    # A leader that touches the end of a label is taken for a stroke of it.
+    crossings = _ON_LABEL * _crosses(places, _array([place.box.grown(near / 3) for place in places]))
+    pairs += crossings + crossings.T + _ON_LEADER * _leaders_cross(places)
+    np.fill_diagonal(pairs, 0)
     own += _ON_POINT * _crosses(places, _array(points), but_own=True).sum(axis=1)
     own += _BESIDE_POINT * _beside_others(places, np.repeat(np.arange(len(choices)), np.diff(starts)), points, near)
     best: list[int] = []
@@ -183,6 +186,27 @@ def _beside_others(
     return np.asarray(close.sum(axis=1), dtype=np.float64)
 
 
+def _leaders_cross(places: Sequence[Place]) -> NDArray[np.float64]:
+    """Return [A, A]: 1 where the leaders of two places cross."""
+    ends = [(*place.leader, *_end(place)) if place.leader else (0.0, 0.0, 0.0, 0.0) for place in places]
+    start, end = np.array(ends).reshape(-1, 2, 2).transpose(1, 0, 2)
+
+    def sides(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return [A, A]: on which side of each leader (rows) each point lies; 0 on it."""
+        along, to = (end - start)[:, None], points[None] - start[:, None]
+        found: NDArray[np.float64] = np.sign(along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0])
+        return found
+
+    apart = sides(start) * sides(end) < 0
+    return (apart & apart.T).astype(np.float64)
+
+
+def _end(place: Place) -> tuple[float, float]:
+    """Return where a leader ends: the nearest point of its label."""
+    x, y = place.leader or (0.0, 0.0)
+    return min(max(x, place.box.left), place.box.right), min(max(y, place.box.bottom), place.box.top)
+
+
 def _crosses(places: Sequence[Place], boxes: NDArray[np.float64], but_own: bool = False) -> NDArray[np.float64]:
     """Return [A, B]: 1 where the leader of a place crosses a box; a box in which it starts may be left out."""
     crossed = np.zeros((len(places), len(boxes)))
@@ -190,8 +214,7 @@ def _crosses(places: Sequence[Place], boxes: NDArray[np.float64], but_own: bool 
         if place.leader is None:
             continue
         x, y = place.leader
-        end_x = np.clip(x, place.box.left, place.box.right)
-        end_y = np.clip(y, place.box.bottom, place.box.top)
+        end_x, end_y = _end(place)
         steps = np.linspace(0, 1, _LEADER_SAMPLES, endpoint=False)[:, None]
         xs, ys = x + steps * (end_x - x), y + steps * (end_y - y)
         inside = (xs > boxes[:, 0]) & (xs < boxes[:, 2]) & (ys > boxes[:, 1]) & (ys < boxes[:, 3])

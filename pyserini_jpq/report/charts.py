@@ -9,7 +9,7 @@ from pyserini_jpq.report.pages import Image
 from pyserini_jpq.report.rows import Row
 
 _DPI = 200
-_LARGE = (9.0, 6.0)
+_LARGE = (10.0, 7.0)
 _FEWEST_TRAININGS = 3
 # Okabe and Ito's colours, as in evaluate's figures, without yellow, which a thin line does not carry.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
