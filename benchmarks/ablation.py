@@ -19,11 +19,12 @@ from pyserini_jpq.files import write_json_atomically
 ROWS = {
     "live negatives": "--loss-scores original --train-centroids no",
     "ranking-oriented loss": "--train-centroids no",
-    "trained centroids": "",
+    "trained centroids": "--train-biases no",
+    "biases": "",
     "listwise": "--loss listwise",
     "distill": "--loss distill",
 }
-"""Flags of each row: figure 7 from the second row on, then the other losses."""
+"""Flags of each row: figure 7 from the second row on, then biases (the defaults), then the other losses."""
 _BATCH = 32
 
 

@@ -64,7 +64,7 @@ def assigning_quantizer(index: IndexFolder, scoring: ProductQuantizer) -> Produc
             f"{index.path} was imported without the centroids that its codes were assigned with, so other documents "
             "cannot get any; import it again with --initial-index (docs/convert.md)"
         )
-    return dataclasses.replace(scoring, centroids=index.initial_centroids())
+    return dataclasses.replace(scoring, centroids=index.initial_centroids(), biases=None)
 
 
 @contextlib.contextmanager

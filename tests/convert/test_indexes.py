@@ -74,6 +74,21 @@ def test_published_index_there_and_back(published, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.index", "plain.index", "x"]
 
 
+def test_biases_go_there_and_back(built, tmp_path):
+    index = IndexFolder(built / "x.jpq-m4")
+    original = faiss.read_index(str(index.path / "index"))
+    export_jpq(index, tmp_path / "theirs.index")
+    export_faiss(index, tmp_path / "plain.index")
+    export_jpq(index, tmp_path / "initial.index", initial=True)
+    for name in ("theirs.index", "plain.index"):
+        same_ranking(original, faiss.read_index(str(tmp_path / name)))
+        back = import_jpq(tmp_path / name, tmp_path / f"{name}.folder")
+        assert back.manifest.dimension == index.manifest.dimension
+        same_ranking(original, faiss.read_index(str(back.path / "index")))
+    before = IndexFolder(built / "x.opq-m4")
+    same_ranking(faiss.read_index(str(before.path / "index")), faiss.read_index(str(tmp_path / "initial.index")))
+
+
 def test_index_before_training_has_its_coarse_centroid_folded_in(published, tmp_path):
     folder, _ = published
     index = import_jpq(folder / "before.index", tmp_path / "x")
