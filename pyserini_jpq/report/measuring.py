@@ -64,6 +64,10 @@ class Measuring:
         self.work = folder / _WORK
         self.work.mkdir(parents=True, exist_ok=True)
         self.docids = list(Embeddings(request.embeddings).docids())
+        self._training = None
+        if request.train_topics is not None and request.train_qrels is not None:
+            taught = read_topics(request.train_topics), read_qrels(request.train_qrels)
+            self._training = relevant_pairs(*taught, self.docids)
 
     def rows(self) -> list[Row]:
         """Measure all rows: indexes, baselines, fusions, runs."""
@@ -122,8 +126,11 @@ class Measuring:
             return Row(name, title, "non-exhaustive", reason)
         engine = ENGINES[name]
         row = Row(name, engine.title, engine.kind, engine.note)
-        if problem := engine.missing() or self._unsupervised(engine):
+        if problem := engine.missing():
             row.note = problem
+            return row
+        if engine.supervised and self._training is None:
+            row.note = "learns from queries: give --train-topics and --train-qrels"
             return row
         try:
             self._build_and_search(row, engine)
@@ -151,26 +158,13 @@ class Measuring:
             write_run(self.folder / RUNS / f"run.{FLAT}.txt", run, FLAT)
         remove(built)
 
-    def _unsupervised(self, engine: Engine) -> str | None:
-        """Say what a supervised engine has nothing to learn without."""
-        needs = engine.supervised and self.request.train_topics is None
-        return "learns from queries: give --train-topics and --train-qrels" if needs else None
-
     def _supervision(self) -> Path:
-        """Return the file of what supervised engines learn from, which is made once.
-
-        Raises
-        ------
-        JPQError
-            If no training query has a relevant document that is known.
-        """
+        """Return the file of what supervised engines learn from, which is made once."""
         file = self.work / "supervision.npz"
-        if not file.is_file():
-            texts = read_topics(str(self.request.train_topics))
-            qrels = read_qrels(str(self.request.train_qrels))
-            queries, pairs = relevant_pairs(texts, qrels, self.docids)
+        if self._training is not None and not file.is_file():
+            texts, pairs = self._training
             place = self.work / "training-queries"
-            self._encode(self.request.embeddings, queries, place)
+            self._encode(self.request.embeddings, texts, place)
             Supervision(np.load(place / "queries.npy"), pairs).save(file)
         return file
 

@@ -107,6 +107,8 @@ def test_what_cannot_be_is_one_line(words, built, tiny_collection, tmp_path, cap
 
     few = make_embeddings(tmp_path / "few", np.ones((9, 32), np.float32), [f"d{i}" for i in range(9)])
     report = ("--report", tmp_path / "report")
+    (tmp_path / "qrels.txt").write_text("q64 0 gone 1\n")
+    dev = ("--train-topics", tiny_collection / "topics.dev.tsv", "--train-qrels", tmp_path / "qrels.txt")
     for more, part in (
         ((*report, "--baselines", "pg"), "pg"),
         ((*report, "--metrics", "R@1000"), "--hits is 50"),
@@ -114,6 +116,8 @@ def test_what_cannot_be_is_one_line(words, built, tiny_collection, tmp_path, cap
         ((*report, "--run", "absent.txt"), "absent.txt"),
         ((*report, "--bm25", "absent.txt"), "absent.txt"),
         ((*report, "--corpus", "absent"), "absent"),
+        ((*report, "--train-topics", "absent.tsv", "--train-qrels", "absent.txt"), "absent.tsv"),
+        ((*report, *dev), "no training query"),
         ((*report, "--faiss-device", "cuda:99"), "cannot be used here"),
         ((*report, "--train-qrels", tiny_collection / "qrels.dev.txt"), "go together"),
         ((*report, "--index", "absent/x"), "absent/x"),
