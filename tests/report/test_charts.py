@@ -60,11 +60,14 @@ def test_what_training_brought(tmp_path):
     assert "training-1.png" in images and all((tmp_path / name).stat().st_size > 10_000 for name in images)
 
 
-def test_families_say_what_differs_from_the_paper():
+def test_families_say_what_differs_from_the_defaults():
     def of(training):
         return family(Manifest(1, 4, 2, 8, 2, {}, {}, training))
 
-    assert of(None) == "OPQ" and of({"imported_from": "x"}) == of({"recipe": {"loss": "lambda-rr"}}) == "JPQ"
-    assert of({"recipe": {"loss": "distill"}}) == "JPQ, distill loss"
+    defaults = {"loss": "lambda-rr", "train_centroids": True, "train_biases": True}
+    assert of(None) == "OPQ" and of({"imported_from": "x"}) == of({"recipe": defaults}) == "JPQ"
+    assert of({"recipe": {**defaults, "loss": "distill"}}) == "JPQ, distill loss"
+    assert of({"recipe": {"loss": "lambda-rr"}}) == of({"recipe": {**defaults, "train_biases": False}})
+    assert of({"recipe": {**defaults, "train_biases": False}}) == "JPQ, no biases"
     ablated = {"train_centroids": False, "loss_scores": "original"}
     assert of({"recipe": ablated}) == "JPQ, loss of original scores, centroids not trained"
