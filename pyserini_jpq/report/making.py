@@ -71,15 +71,14 @@ def make(request: Request) -> None:
 
 
 def _identity(request: Request, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what decides how measured rows come out; with anything else, they are measured again."""
+    """Return what decides how all rows come out, whatever the indexes: with anything else, all are measured again."""
     settings = {"metrics": list(request.metrics), "hits": request.hits, "clock": request.clock, "seed": request.seed}
     settings["device"] = request.device
-    reference = str(request.indexes[0])
-    inputs = {name: value for name, value in facts["inputs"].items() if name not in ("sha256", "index_sha256")}
+    apart = ("sha256", "index_sha256", "encoders_of_indexes")
+    inputs = {name: value for name, value in facts["inputs"].items() if name not in apart}
     files = facts["inputs"]["sha256"]
     hashes = {name: files.get(name) for name in ("topics", "qrels", "train topics", "train qrels")}
-    index = facts["inputs"]["index_sha256"]
-    return {**settings, "reference": reference, **inputs, **hashes, "index": index, "versions": facts["versions"]}
+    return {**settings, **inputs, **hashes, "versions": facts["versions"]}
 
 
 def _go_on_or_start(folder: Path, identity: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Measures the rows of a report, one after the other; a row that is there already is not measured again."""
 
-import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
-from pyserini_jpq.index.folder import FILES, IndexFolder
+from pyserini_jpq.index.folder import FILES, INDEX, IndexFolder, Manifest
 from pyserini_jpq.report.encoders import encoder_key
 from pyserini_jpq.report.families import NOT_TRAINED, family
 from pyserini_jpq.report.fusing import fused
@@ -92,17 +91,27 @@ class Measuring:
         return found
 
     def _cached(self, number: int, total: int, name: str, make: Callable[[str], Row]) -> Row:
-        file = self.work / "rows" / f"{name}.json"
-        if file.is_file():
+        file, basis = self.work / "rows" / f"{name}.json", self._basis(name)
+        before = read(file) if file.is_file() else {}
+        if before.get("basis") == basis:
             cli.say(f"[{number}/{total}] {name}: measured before")
-            return Row(**json.loads(file.read_text(encoding="utf-8")))
+            return Row(**before["row"])
         row = make(name)
-        write_json_atomically(file, row.as_dict())
+        write_json_atomically(file, {"basis": basis, "row": row.as_dict()})
         first = next(iter(row.metrics), None)
         median = row.median(self.request.clock)
         told = row.note if first is None else f"{first} {row.metrics[first]:.4f}, {median:.3f} ms"
         cli.say(f"[{number}/{total}] {name}: {told}")
         return row
+
+    def _basis(self, name: str) -> dict[str, Any]:
+        """Return what of the indexes decides how a row comes out: of baselines, the reference's bytes and its speed."""
+        indexes = {path.name: path for path in self.request.indexes}
+        reference = IndexFolder(self.request.indexes[0]).manifest
+        if name in indexes:
+            return _hashes(IndexFolder(indexes[name]).manifest)
+        is_tuned = name not in ENGINES or bool(ENGINES[name].efforts)
+        return {"bytes": reference.bytes_per_document, **(_hashes(reference) if is_tuned else {})}
 
     def _index(self, name: str, path: Path) -> Row:
         index = IndexFolder(path)
@@ -170,7 +179,7 @@ class Measuring:
 
     def _target(self) -> float:
         """Return the reference's median latency, which engines with an effort are tuned to."""
-        row = read(self.work / "rows" / f"{self.request.indexes[0].name}.json")
+        row = read(self.work / "rows" / f"{self.request.indexes[0].name}.json")["row"]
         return float(row["latency"][self.request.clock]["median_ms"])
 
     def _search(
@@ -232,6 +241,10 @@ class Measuring:
             # By another process, whose clock was the wall's.
             row.latency = {clock: rerank["latency"]["wall"] for clock in CLOCKS}
         return row
+
+
+def _hashes(manifest: Manifest) -> dict[str, Any]:
+    return {"index": manifest.files[INDEX]["sha256"], "encoder": manifest.query_encoder["sha256"]}
 
 
 def flat_row(rows: list[Row]) -> Row | None:
