@@ -12,6 +12,8 @@ from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 QUERIES = 1024
 """Random queries, of which each round takes others."""
 
+_SAMPLE = 1 << 14
+
 
 @dataclass
 class Batch:
@@ -62,11 +64,39 @@ def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator
 
 def random_data(args: argparse.Namespace, rng: np.random.Generator) -> Data:
     """Return random codes and queries, as many as the flags say."""
-    if args.dimension % args.m:
-        raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}")
+    _check_m(args)
     quantizer = random_quantizer(args.dimension, args.m, 8, rng)
     codes = rng.integers(0, 256, (args.documents, args.m), dtype=np.uint8)
     return Data(quantizer, codes, Batch(rng.normal(size=(QUERIES, args.dimension)).astype(np.float32)))
+
+
+def clustered_data(args: argparse.Namespace, rng: np.random.Generator) -> Data:
+    """Return the codes of vectors around so many centres, and queries that are like them.
+
+    Two vectors of one centre have a cosine of .5 on average. The quantizer is trained on a part of the vectors, without
+    a rotation.
+    """
+    import faiss
+
+    _check_m(args)
+    centres = rng.normal(size=(args.clusters, args.dimension)).astype(np.float32)
+
+    def around(count: int) -> Floats:
+        noise = rng.standard_normal((count, args.dimension), dtype=np.float32)
+        vectors: Floats = centres[rng.integers(0, len(centres), count)] + noise
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    pq = faiss.ProductQuantizer(args.dimension, args.m, 8)
+    pq.train(around(_SAMPLE))
+    blocks = [min(_SAMPLE, args.documents - start) for start in range(0, args.documents, _SAMPLE)]
+    codes = np.concatenate([pq.compute_codes(around(size)) for size in blocks])
+    centroids = faiss.vector_to_array(pq.centroids).reshape(args.m, 256, -1).copy()
+    return Data(ProductQuantizer(np.eye(args.dimension, dtype=np.float32), centroids), codes, Batch(around(QUERIES)))
+
+
+def _check_m(args: argparse.Namespace) -> None:
+    if args.dimension % args.m:
+        raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}")
 
 
 def index_data(args: argparse.Namespace) -> Data:

@@ -1,19 +1,22 @@
 """The figure of a comparison: what is found against time and against bytes."""
 
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row
+from pyserini_jpq.evaluate.figures import COLOURS, MARKERS, decade_ticks, new_figure, save
 
-_COLOURS = 10
+_COLUMNS = 3
+_INCHES = (3.2, 2.5)
+_TIME, _BYTES = "ms per query and million documents", "bytes per document"
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw a panel for each kind of request: milliseconds per query and million documents, and what is found.
+    """Draw a panel for each kind of request, with time to the right, and one with the bytes of a document.
 
-    What is found is nDCG@10 where topics are judged, else the share of the exact best documents. Engines that were
-    measured with several numbers of lists are a curve. The last panel has the bytes of a document in place of time.
+    What is drawn upwards is nDCG@10 where topics are judged, else the share of the exact best documents. Engines that
+    were measured with several numbers of lists are a curve.
 
     Parameters
     ----------
@@ -22,47 +25,59 @@ def draw(rows: list[Row], path: Path) -> None:
     path
         The PNG to write.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     judged = any(row.ndcg is not None for row in rows)
     rows = [row for row in rows if not judged or row.ndcg is not None]
     kinds = sorted({(row.threads, row.queries, row.k) for row in rows})
-    figure, panels = pyplot.subplots(
-        1, len(kinds) + 1, figsize=(3.2 * len(kinds) + 3.2, 3), sharey=True, squeeze=False, layout="constrained"
-    )
-    for (threads, queries, k), panel in zip(kinds, panels[0], strict=False):
+    families = list(dict.fromkeys(_family(row) for row in rows))
+    lines = -(-(len(kinds) + 1) // _COLUMNS)
+    figure = new_figure((_COLUMNS * _INCHES[0], lines * _INCHES[1] + 0.6))
+    panels = figure.subplots(lines, _COLUMNS, sharey=True, squeeze=False).ravel()
+    for (threads, queries, k), panel in zip(kinds, panels, strict=False):
         chosen = [row for row in rows if (row.threads, row.queries, row.k) == (threads, queries, k)]
-        _points(panel, chosen, [row.milliseconds for row in chosen])
-        panel.set_title(f"{queries} at once, k={k}, threads={threads}", fontsize=8)
-        panel.set_xlabel("ms per query and million documents")
-    threads, queries, k = kinds[-1]
-    _points(panels[0][-1], chosen, [row.bytes_per_document for row in chosen])
-    panels[0][-1].set_title(f"{queries} at once, k={k}, threads={threads}", fontsize=8)
-    panels[0][-1].set_xlabel("bytes of a document")
-    panels[0][0].set_ylabel("nDCG@10" if judged else "recall of the exact best k")
-    panels[0][-1].legend(fontsize=6)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+        _panel(panel, chosen, [row.milliseconds for row in chosen], families)
+        panel.set_title(f"{queries} at once, k={k}, {threads} thread{'s' * (threads > 1)}", fontsize=9)
+        panel.set_xlabel(_TIME, fontsize=8)
+    last = panels[len(kinds)]
+    _panel(last, chosen, [row.bytes_per_document for row in chosen], families)
+    last.set_title(f"size, k={kinds[-1][2]}", fontsize=9)
+    last.set_xlabel(_BYTES, fontsize=8)
+    for panel in panels[len(kinds) + 1 :]:
+        panel.remove()
+    for panel in panels[::_COLUMNS]:
+        panel.set_ylabel("nDCG@10" if judged else "recall of the exact best k", fontsize=8)
+    figure.legend(*last.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    save(figure, path, dpi=200)
 
 
-def _points(panel: Any, rows: list[Row], places: list[float]) -> None:
-    """Draw rows at their places, those of one family in one colour and joined."""
-    families = sorted({_family(row) for row in rows})
-    for family, members in groupby(sorted(zip(rows, places, strict=True), key=_by_family), lambda m: _family(m[0])):
-        points = sorted((place, row.recall if row.ndcg is None else row.ndcg) for row, place in members)
+def _panel(panel: Any, rows: Sequence[Row], places: Sequence[float], families: Sequence[str]) -> None:
+    """Draw rows at their places, those of one family in one colour and shape, and joined."""
+    for style, family in enumerate(families):
+        members = [(place, row) for place, row in zip(places, rows, strict=True) if _family(row) == family]
+        points = sorted((place, row.recall if row.ndcg is None else row.ndcg) for place, row in members)
         panel.plot(
-            *zip(*points, strict=True), "o-", ms=4, lw=1, color=f"C{families.index(family) % _COLOURS}", label=family
+            [place for place, _ in points],
+            [value for _, value in points],
+            color=COLOURS[style % len(COLOURS)],
+            marker=MARKERS[style % len(MARKERS)],
+            markeredgecolor="black",
+            markeredgewidth=0.5,
+            markersize=6,
+            linewidth=1,
+            label=family,
         )
     panel.set_xscale("log")
-    panel.grid(alpha=0.3)
+    ticks = decade_ticks(*panel.get_xlim())
+    panel.xaxis.set_minor_locator(_none())
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.tick_params(labelsize=8)
+    panel.grid(color="#DDDDDD", linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
 
 
-def _by_family(member: tuple[Row, float]) -> str:
-    return _family(member[0])
+def _none() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
 
 
 def _family(row: Row) -> str:

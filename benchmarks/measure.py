@@ -14,6 +14,8 @@ from pyserini_jpq.quantizer import Codes
 CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
 """`cpu` leaves out the time in which other processes had the core; for one thread only."""
 
+_LEAST_QUERIES = 32
+
 
 @dataclass
 class Row:
@@ -29,7 +31,8 @@ class Row:
         This time, for each query, by that of reading the codes once; the median of the ratios. Below 1 where a batch
         shares a read.
     recall
-        Of the exact best k over the same codes; of all topics where there are any, else of the first batch.
+        Of the exact best k over the same codes; of all topics where there are any, else of the first 32 queries, or of
+        the first batch if it is larger.
     ndcg
         nDCG@10 over all topics, where they are judged.
     """
@@ -81,7 +84,7 @@ def compare(
     import faiss
 
     faiss.omp_set_num_threads(threads)
-    judged = data.queries if data.qids else data.queries.part(0, size)
+    judged = data.queries if data.qids else data.queries.part(0, max(size, _LEAST_QUERIES))
     found = {engine.name: _search(engine, judged, k)[1] for engine in engines}
     times: dict[str, list[float]] = {engine.name: [] for engine in engines}
     floor: list[float] = []

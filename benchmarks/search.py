@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import index_data, random_data
+from benchmarks.data import clustered_data, index_data, random_data
 from benchmarks.engines import IVF, make_engines
 from benchmarks.measure import CLOCKS, Row, compare
 from pyserini_jpq import cli
@@ -26,6 +26,7 @@ def define_flags() -> argparse.ArgumentParser:
     group.add_argument("--documents", type=cli.positive_int, default=1_000_000, help="documents of random codes")
     group.add_argument("--dimension", type=cli.positive_int, default=768, help="dimensions of a vector")
     group.add_argument("--m", type=cli.positive_int, default=96, help="bytes a document")
+    group.add_argument("--clusters", type=cli.positive_int, help="codes of vectors around so many centres instead")
     group = parser.add_argument_group("or those of an index")
     group.add_argument("--index", help="index folder or name, of 8 bits")
     group.add_argument("--topics", help="its topics, encoded by its encoder")
@@ -77,7 +78,7 @@ def measure(args: argparse.Namespace) -> list[Row]:
     import faiss
 
     rng = np.random.default_rng(0)
-    data = index_data(args) if args.index else random_data(args, rng)
+    data = index_data(args) if args.index else clustered_data(args, rng) if args.clusters else random_data(args, rng)
     nprobes = args.nprobe or sorted({max(1, (args.lists or 1) // share) for share in SHARES})
     faiss.omp_set_num_threads(max(args.threads))  # to build them
     engines = make_engines(data, rng, args.engines or (), args.lists, nprobes, args.collection)

@@ -112,7 +112,7 @@ def index_dense_vectors(vectors: str | os.PathLike[str], index: str | os.PathLik
     what = {"collection": "JsonDenseVectorCollection", "generator": "DenseVectorDocumentGenerator"}
     what |= {"input": os.fspath(vectors), "index": os.fspath(index), "M": str(links), "efC": "100", "threads": "1"}
     words = [word for key, value in what.items() for word in (f"-{key}", value)]
-    autoclass("io.anserini.index.IndexHnswDenseVectors").main([*words, "-quantize.int8"])
+    autoclass("io.anserini.index.IndexHnswDenseVectors").main([*words, "-quantize.int8", "-quiet"])
 
 
 def encoded_queries(folder_or_name: str) -> Any:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the shapes do the same in black and white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ((6, 3), (2, 2), (8, 2, 2, 2), (1, 3))
 _INCHES = (6.4, 4.0)
 _FONT_POINTS = 10
@@ -199,9 +199,9 @@ def _draw_point(axes: "Axes", point: Point, size: float, style: int) -> None:
         [point.value],
         label=point.group or point.name,
         linestyle="none",
-        marker=_MARKERS[style % len(_MARKERS)],
+        marker=MARKERS[style % len(MARKERS)],
         markersize=size,
-        color=_COLOURS[style % len(_COLOURS)],
+        color=COLOURS[style % len(COLOURS)],
         markeredgecolor="black",
         markeredgewidth=0.7,
         zorder=3,

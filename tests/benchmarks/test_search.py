@@ -30,6 +30,7 @@ def test_engines_agree_and_figures_are_written(tmp_path, capsys):
 def test_inverted_lists_are_a_row_for_each_number_searched(tmp_path, capsys):
     flags = ["--documents", "2000", "--m", "4", "--dimension", "16", "--hits", "5", "--queries", "20", "--rounds", "2"]
     flags += ["--lists", "20", "--nprobe", "1", "5", "20", "--engines", "IVF", "--json", str(tmp_path / "x.json")]
+    flags += ["--clusters", "50"]
     assert cli.run(search.main, [*flags, "--figure", str(tmp_path / "x.png")]) == 0
     rows = {row["engine"]: row for row in json.loads((tmp_path / "x.json").read_text())["rows"]}
     assert rows.keys() == {"IndexPQ", *(f"IVF 20/{n}" for n in (1, 5, 20))}
