@@ -48,7 +48,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         Search inverted lists, so many: those that `python -m pyserini_jpq.index --ivf` left beside the index, else they
         are made in memory now. By default all documents are searched.
     nprobe
-        How many of the lists a query looks at; an eighth by default. Without `ivf`, of the lists beside the index.
+        How many of the lists a query looks at; a sixteenth by default. Without `ivf`, of the lists beside the index.
 
     Raises
     ------

@@ -21,6 +21,7 @@ constexpr std::size_t kMostQueries = 32;          // of a batch: their tables mu
 constexpr std::size_t kPoolBytes = 512 << 20;     // of candidates; fewer queries at once where k is very large
 constexpr std::size_t kFewestCandidates = 1024;
 constexpr std::size_t kCandidatesPerHit = 6;      // gathered before the threshold rises: larger means fewer exact scores
+constexpr std::size_t kThreadBytes = 2 << 20;     // of codes by queries: for less, starting a thread takes longer
 constexpr std::size_t kInterleaved = 8;           // documents scored at once, since one sum is a chain of additions
 
 struct Hit {
@@ -250,8 +251,8 @@ void run_all(std::vector<std::unique_ptr<Worker>> *workers) {
 void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries,
                  std::size_t hits, std::size_t threads, float *scores, std::int64_t *rows) {
     std::vector<std::unique_ptr<Worker>> workers;
-    const std::size_t block = Worker::groups_in_block(codes.m, queries->size()) * kGroup;
-    threads = std::clamp<std::size_t>((codes.documents + block - 1) / block, 1, std::max<std::size_t>(1, threads));
+    const std::size_t worth = codes.documents * codes.m * queries->size() / kThreadBytes;
+    threads = std::clamp<std::size_t>(worth, 1, std::max<std::size_t>(1, threads));
     for (std::size_t i = 0; i < threads; ++i)
         workers.push_back(std::make_unique<Worker>(kernel, codes, queries, hits));
     run_all(&workers);
