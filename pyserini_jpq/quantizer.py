@@ -118,8 +118,10 @@ class ProductQuantizer:
 
     def rotated_lookup_tables(self, rotated: Floats) -> Floats:
         """Return the lookup tables of queries that are rotated already, [B, D] to [B, M, K] float32."""
-        parts = rotated.reshape(len(rotated), self.m, -1)
-        tables: Floats = np.einsum("bmd,mkd->bmk", parts, self.centroids, optimize=True).astype(np.float32)
+        # A product for each subspace; einsum took three times as long for one query.
+        parts = rotated.reshape(len(rotated), self.m, -1).transpose(1, 0, 2)
+        products = np.matmul(parts, self.centroids.transpose(0, 2, 1)).transpose(1, 0, 2)
+        tables: Floats = np.ascontiguousarray(products, dtype=np.float32)
         return tables if self.biases is None else tables + self.biases
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
