@@ -56,6 +56,23 @@ class Data:
     qrels: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
+def vectors_of(quantizer: ProductQuantizer, codes: Codes) -> Floats:
+    """Return the uncompressed vectors that codes stand for; a document's biases, if any, as one more coordinate."""
+    decoded = quantizer.decode(codes)
+    if quantizer.biases is None:
+        return decoded
+    biases = quantizer.biases[np.arange(quantizer.m), codes].sum(axis=1, dtype=np.float32)
+    return np.hstack([decoded, biases[:, None]])
+
+
+def queries_for(quantizer: ProductQuantizer, queries: Floats) -> Floats:
+    """Return queries, [B, D] float32, such that inner products with `vectors_of` are the scores."""
+    rotated = quantizer.rotate(queries)
+    if quantizer.biases is None:
+        return rotated
+    return np.hstack([rotated, np.ones((len(rotated), 1), dtype=np.float32)])
+
+
 def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator) -> ProductQuantizer:
     """Return a quantizer of random rotation and centroids; they matter to the time of no exhaustive engine here."""
     rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import Data, random_quantizer
+from benchmarks.data import Data, queries_for, random_quantizer, vectors_of
 from benchmarks.engine import Engine
 from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq.errors import JPQError
@@ -134,7 +134,7 @@ def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
     """Return the uncompressed index of the vectors that the codes stand for."""
     import faiss
 
-    index = faiss.IndexFlatIP(quantizer.dimension)
+    index = faiss.IndexFlatIP(vectors_of(quantizer, codes[:1]).shape[1])
     for start in range(0, len(codes), 1 << 14):
-        index.add(quantizer.decode(codes[start : start + (1 << 14)]))
-    return Engine("flat", lambda q, k: index.search(quantizer.rotate(q), k), 4 * quantizer.dimension)
+        index.add(vectors_of(quantizer, codes[start : start + (1 << 14)]))
+    return Engine("flat", lambda q, k: index.search(queries_for(quantizer, q), k), 4 * index.d)

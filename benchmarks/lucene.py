@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data import queries_for, vectors_of
 from benchmarks.engine import Engine
 from pyserini_jpq import _pyserini
 from pyserini_jpq.encode.collection import Collection
@@ -25,7 +26,7 @@ def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
     vectors.mkdir()
     with open(vectors / "vectors.jsonl", "w", encoding="utf-8") as file:
         for start in range(0, len(codes), _BLOCK):
-            for row, vector in enumerate(quantizer.decode(codes[start : start + _BLOCK]), start):
+            for row, vector in enumerate(vectors_of(quantizer, codes[start : start + _BLOCK]), start):
                 file.write(json.dumps({"docid": str(row), "vector": _rounded(vector)}) + "\n")
     _pyserini.index_dense_vectors(vectors, folder, links=_LINKS)
     searchers: dict[int, Any] = {}
@@ -33,7 +34,7 @@ def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
     def search(queries: Floats, k: int) -> tuple[Any, Any]:
         if k not in searchers:  # how far it looks is set on opening
             searchers[k] = _pyserini.lucene_hnsw_searcher()(str(folder), ef_search=max(k, 100))
-        texts = [json.dumps(_rounded(vector)) for vector in quantizer.rotate(queries)]
+        texts = [json.dumps(_rounded(vector)) for vector in queries_for(quantizer, queries)]
         return _results(searchers[k], texts, k)
 
     size = sum(file.stat().st_size for file in folder.iterdir()) / max(1, len(codes))

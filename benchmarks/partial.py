@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.data import queries_for, vectors_of
 from benchmarks.engine import Engine
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
@@ -44,13 +45,13 @@ def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
     """Return faiss's graph over the uncompressed vectors that the codes stand for."""
     import faiss
 
-    index: Any = faiss.IndexHNSWFlat(quantizer.dimension, _LINKS, faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.IndexHNSWFlat(vectors_of(quantizer, codes[:1]).shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
     for start in range(0, len(codes), _BLOCK):
-        index.add(quantizer.decode(codes[start : start + _BLOCK]))
+        index.add(vectors_of(quantizer, codes[start : start + _BLOCK]))
 
     def search(queries: Floats, k: int) -> tuple[Any, Any]:
         index.hnsw.efSearch = max(2 * k, 64)
-        scores, rows = index.search(quantizer.rotate(queries), k)
+        scores, rows = index.search(queries_for(quantizer, queries), k)
         return scores, rows
 
-    return Engine("HNSW flat", search, 4 * quantizer.dimension + 4 * 2 * _LINKS)
+    return Engine("HNSW flat", search, 4 * index.d + 4 * 2 * _LINKS)

@@ -172,9 +172,7 @@ def _figure(
     groups = list(dict.fromkeys(point.group for point in points if point.group))
     paths = [_joining(points, group) for group in joined]
     for group, path in zip(joined, paths, strict=True):
-        axes.plot(
-            *zip(*path, strict=True), color=COLOURS[groups.index(group) % len(COLOURS)], linewidth=1.3, zorder=2
-        )
+        axes.plot(*zip(*path, strict=True), color=COLOURS[groups.index(group) % len(COLOURS)], linewidth=1.3, zorder=2)
     for number, (point, size) in enumerate(zip(points, sizes, strict=True)):
         _draw_point(axes, point, size, groups.index(point.group) if groups else number)
     if groups:

@@ -50,6 +50,16 @@ def test_results_are_the_references(tmp_path, threads, m, bits, biased):
 
 @needs_extension
 @pytest.mark.unit
+@pytest.mark.parametrize(("bits", "smallest"), [(8, engine.SCAN_FROM), (4, engine.SCAN_4_FROM)])
+def test_small_indexes_are_left_to_faiss(bits, smallest):
+    for documents in (smallest - 1, smallest):
+        quantizer, codes, _ = make_index(documents, m=2, dimension=4, bits=bits)
+        index = engine.exhaustive(to_faiss(quantizer, codes), "x")
+        assert isinstance(getattr(index.search, "__self__", None), ScanEngine) == (documents == smallest)
+
+
+@needs_extension
+@pytest.mark.unit
 @pytest.mark.parametrize("documents", [0, 7])
 def test_beyond_the_last_document_stands_minus_one(documents):
     quantizer, codes, queries = make_index(documents)
