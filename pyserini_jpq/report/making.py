@@ -142,7 +142,7 @@ def _neighbours(request: Request, measuring: Measuring, rows: list[Row], qrels: 
     hits = {}
     if request.bm25 is not None:
         hits["negatives of BM25"] = ranked(read_run(request.bm25).get(qid, {}))
-    for kind, name in (("uncompressed", FLAT), ("trained", rows[0].name)):
+    for kind, name in (("uncompressed", FLAT), ("compressed", rows[0].name)):
         file = folder / RUNS / f"run.{name}.txt"
         if file.is_file():
             hits[f"negatives of the {kind} index"] = ranked(read_run(str(file)).get(qid, {}))

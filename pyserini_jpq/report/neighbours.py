@@ -19,7 +19,7 @@ _STYLES = {
     "random negatives": ("#999999", "."),
     "negatives of BM25": ("#E69F00", "v"),
     "negatives of the uncompressed index": ("#56B4E9", "s"),
-    "negatives of the trained index": ("#D55E00", "^"),
+    "negatives of the compressed index": ("#D55E00", "^"),
     "positives": ("#009E73", "o"),
 }
 
@@ -71,7 +71,7 @@ def draw(
     Parameters
     ----------
     query
-        [D] float32, of the encoder of the trained index.
+        [D] float32, of the encoder of the compressed index.
     kinds
         As `samples` returns them.
     embeddings, docids

@@ -119,11 +119,11 @@ def test_a_page_in_both_forms():
 
 def test_each_document_is_shown_once():
     docids = [f"d{i}" for i in range(200)]
-    hits = {"negatives of the trained index": docids[:60], "negatives of the uncompressed index": docids[30:90]}
+    hits = {"negatives of the compressed index": docids[:60], "negatives of the uncompressed index": docids[30:90]}
     kinds = neighbours.samples("q", {"q": {"d5": 1, "d40": 0, "gone": 1}}, hits, docids, 0)
     shown = [docid for listed in kinds.values() for docid in listed]
     assert len(shown) == len(set(shown)) and kinds["positives"] == ["d5"] and "d5" in shown
-    assert kinds["negatives of the trained index"] == [d for d in docids[:51] if d != "d5"]
+    assert kinds["negatives of the compressed index"] == [d for d in docids[:51] if d != "d5"]
     assert set(kinds["negatives of the uncompressed index"]) == set(docids[51:80])
 
 
