@@ -128,7 +128,7 @@ def test_wrong_shapes_are_refused():
         parts_of(faiss.IndexFlatIP(4), "x")
 
 
-@pytest.mark.parametrize("change", ["ones", "places", "size"])
+@pytest.mark.parametrize("change", ["ones", "places", "size", "odd size"])
 def test_what_spreads_a_query_must_be_ours(change):
     rng = np.random.default_rng(0)
     quantizer = ProductQuantizer(np.eye(4, dtype=np.float32), rng.random((2, 16, 2), np.float32), rng.random((2, 16)))
@@ -138,7 +138,7 @@ def test_what_spreads_a_query_must_be_ours(change):
     if change == "ones":
         faiss.copy_array_to_vector(np.full(6, 0.5, dtype=np.float32), ones.mean)
     else:
-        places = [1, 0, -1, 2, 3, -1] if change == "places" else [0, 1, 2, 3]
+        places = {"places": [1, 0, -1, 2, 3, -1], "size": [0, 1, 2, 3], "odd size": [0, 1, 2, 3, -1, -1, -1]}[change]
         faiss.copy_array_to_vector(np.array(places, dtype=np.int32), zeros.map)
     with pytest.raises(IndexFolderError, match="no rotation followed by an IndexPQ"):
         parts_of(whole, "x")

@@ -178,9 +178,10 @@ def rotation_before(index: Any) -> Any:
     if len(steps) != 3 or not isinstance(steps[1], faiss.RemapDimensionsTransform):
         return None
     places = faiss.vector_to_array(steps[1].map)
-    if not isinstance(steps[2], faiss.CenteringTransform) or len(places) <= steps[0].d_out:
+    m = len(places) - steps[0].d_out
+    if not isinstance(steps[2], faiss.CenteringTransform) or m <= 0 or len(places) % m:
         return None
-    rows = places.reshape(len(places) - steps[0].d_out, -1)
+    rows = places.reshape(m, -1)
     alike = np.array_equal(rows[:, :-1].ravel(), np.arange(steps[0].d_out)) and (rows[:, -1] == -1).all()
     return (
         steps[0]
