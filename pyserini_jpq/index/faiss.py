@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
@@ -117,13 +118,18 @@ def _spreading(quantizer: ProductQuantizer) -> list[Any]:
 
     if quantizer.biases is None:
         return []
-    d, m = quantizer.dimension, quantizer.m
-    places = np.pad(np.arange(d, dtype=np.int32).reshape(m, -1), ((0, 0), (0, 1)), constant_values=-1).ravel()
-    zeros: Any = faiss.RemapDimensionsTransform(d, len(places), faiss.swig_ptr(places))
+    places, mean = _places(quantizer.dimension, quantizer.m)
+    zeros: Any = faiss.RemapDimensionsTransform(quantizer.dimension, len(places), faiss.swig_ptr(places))
     ones: Any = faiss.CenteringTransform(len(places))
-    faiss.copy_array_to_vector(-(places < 0).astype(np.float32), ones.mean)
+    faiss.copy_array_to_vector(mean, ones.mean)
     ones.is_trained = True
     return [zeros, ones]
+
+
+def _places(d: int, m: int) -> tuple[NDArray[np.int32], Floats]:
+    """Return which coordinate goes where, -1 for those of the biases, and what is subtracted then, [D + M] each."""
+    places = np.pad(np.arange(d, dtype=np.int32).reshape(m, -1), ((0, 0), (0, 1)), constant_values=-1).ravel()
+    return places, -(places < 0).astype(np.float32)
 
 
 def rotation_of(quantizer: ProductQuantizer) -> Any:
@@ -177,17 +183,13 @@ def rotation_before(index: Any) -> Any:
         return steps[0]
     if len(steps) != 3 or not isinstance(steps[1], faiss.RemapDimensionsTransform):
         return None
-    places = faiss.vector_to_array(steps[1].map)
-    m = len(places) - steps[0].d_out
-    if not isinstance(steps[2], faiss.CenteringTransform) or m <= 0 or len(places) % m:
+    found, d = faiss.vector_to_array(steps[1].map), steps[0].d_out
+    m = len(found) - d
+    if not isinstance(steps[2], faiss.CenteringTransform) or m <= 0 or d % m:
         return None
-    rows = places.reshape(m, -1)
-    alike = np.array_equal(rows[:, :-1].ravel(), np.arange(steps[0].d_out)) and (rows[:, -1] == -1).all()
-    return (
-        steps[0]
-        if alike and np.array_equal(faiss.vector_to_array(steps[2].mean), -(places < 0).astype(np.float32))
-        else None
-    )
+    places, mean = _places(d, m)
+    alike = np.array_equal(found, places) and np.array_equal(faiss.vector_to_array(steps[2].mean), mean)
+    return steps[0] if alike else None
 
 
 def read_faiss(path: Path, mapped: bool = False) -> Any:
