@@ -60,15 +60,16 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     quantizer, stored = quantizer_of(index, where), stored_codes(index, where)
     if lists > len(stored):
         raise IndexFolderError(f"{where} holds {len(stored)} documents, too few for {lists} lists; ask for fewer lists")
-    of_bytes = paired(quantizer) if quantizer.bits == 4 and quantizer.m % 2 == 0 else quantizer
+    if quantizer.bits == 4 and quantizer.m % 2 == 0:
+        quantizer = paired(quantizer)
     # Biases have no part in the choice of lists: directions are 0 where a query is 1.
-    coarse = _coarse(spread(of_bytes, _directions(quantizer, stored, lists), 0.0))
-    inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, of_bytes.m, of_bytes.bits, faiss.METRIC_INNER_PRODUCT)
+    coarse = _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
+    inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
     inner.by_residual = False
-    set_centroids(inner, widened(of_bytes))
+    set_centroids(inner, widened(quantizer))
     inner.is_trained = True
-    _fill(inner, stored, _nearest(coarse, quantizer, of_bytes, stored))
-    whole = transformed(of_bytes, inner)
+    _fill(inner, stored, _nearest(coarse, quantizer, stored))
+    whole = transformed(quantizer, inner)
     whole.referenced_objects.append(coarse)
     return whole
 
@@ -129,13 +130,11 @@ def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
     return ProductQuantizer(quantizer.rotation, np.ascontiguousarray(pairs.reshape(len(first), 256, -1)), biases)
 
 
-def _nearest(coarse: Any, quantizer: ProductQuantizer, of_bytes: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
+def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
     """Return the list of each document, [N] int64."""
-    blocks = [
-        spread(of_bytes, _decoded(quantizer, stored[start : start + _BLOCK]), 0.0)
-        for start in range(0, len(stored), _BLOCK)
-    ]
-    nearest = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in blocks])
+    blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
+    vectors = (spread(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
+    nearest = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in vectors])
     # Where a graph finds nothing faiss answers -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists
