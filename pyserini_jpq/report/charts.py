@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyserini_jpq.evaluate.figures import Line, Point, decade_ticks, draw_points, new_figure, save
+from pyserini_jpq.evaluate.figures import COLOURS, MARKERS, Line, Point, decade_ticks, draw_points, new_figure, save
 from pyserini_jpq.report.measuring import flat_row
 from pyserini_jpq.report.pages import Image
 from pyserini_jpq.report.rows import Row
@@ -11,9 +11,8 @@ from pyserini_jpq.report.rows import Row
 _DPI = 200
 _LARGE = (10.0, 7.0)
 _FEWEST_TRAININGS = 3
-# Okabe and Ito's colours, as in evaluate's figures, without yellow, which a thin line does not carry.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Without yellow, which a thin line does not carry.
+_COLOURS, _MARKERS = COLOURS[:-1], MARKERS[:-1]
 
 
 def draw_all(rows: Sequence[Row], metrics: Sequence[str], clock: str, folder: Path) -> list[Image]:
