@@ -67,17 +67,11 @@ def _panel(panel: Any, rows: Sequence[Row], places: Sequence[float], families: S
         )
     panel.set_xscale("log")
     ticks = decade_ticks(*panel.get_xlim())
-    panel.xaxis.set_minor_locator(_none())
+    panel.minorticks_off()
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.tick_params(labelsize=8)
     panel.grid(color="#DDDDDD", linewidth=0.6)
     panel.spines[["top", "right"]].set_visible(False)
-
-
-def _none() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
 
 
 def _family(row: Row) -> str:
