@@ -104,8 +104,9 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
     search = index_search(model)
     if recipe.learns_biases and not model.biases.any():
-        recipe = dataclasses.replace(recipe, norm_bias=_norm_bias(materials, recipe, model, search))
-        start_biases(model, recipe.norm_bias or 0.0)
+        weight = _norm_bias(materials, recipe, model, search)
+        start_biases(model, weight)
+        recipe = dataclasses.replace(recipe, norm_bias=weight)
     scale = recipe.score_scale or tower.card.training_scale
     batches = Batches(materials.queries, recipe.batch_size, recipe.seed)
     # What a teacher or static negatives need of the encoder as it is now comes before anything changes it.
