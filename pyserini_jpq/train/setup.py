@@ -99,7 +99,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     tower = Tower.load(source.card, source.folder)
     check_encoder(materials.index, tower, source.name)
     recipe = decided(recipe, materials.queries, materials.embeddings is not None)
-    _fit_to_machine(tower, args)
+    _fit_to_machine(tower, args, device)
     whole = materials.index.read()
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
     search = index_search(model)
@@ -153,14 +153,24 @@ def training_dtype(name: str, device: torch.device) -> torch.dtype:
     return resolve_dtype(name, device)
 
 
-def _fit_to_machine(tower: Tower, args: argparse.Namespace) -> None:
+def _fit_to_machine(tower: Tower, args: argparse.Namespace, device: torch.device) -> None:
     """Change how the encoder is computed, as the flags say: less memory, or less time."""
     if args.gradient_checkpointing:
         tower.backbone.gradient_checkpointing_enable()
     if args.lora_rank:
         add_lora(tower, args.lora_rank)
     if args.compile:
+        check_compiler(device)
         tower.backbone.compile(dynamic=True)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise TrainingError where torch cannot compile; else the first step would, after all that comes before it."""
+    try:
+        torch.compile(lambda values: values.sin() + 1)(torch.ones(8, device=device))
+    except Exception as problem:  # whatever the compiler that is there, or is not, ends in
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        raise TrainingError(f"--compile: torch.compile does not work here ({reason}); leave the flag out") from None
 
 
 def _evaluation(materials: Materials, model: JPQModel, search: IndexSearch, metric: str) -> Callable[[], float] | None:

@@ -1,6 +1,5 @@
 """However the steps are computed (two processes, parts of a batch, a compiled encoder), they are the same steps."""
 
-import shutil
 import subprocess
 import sys
 
@@ -8,7 +7,9 @@ import numpy as np
 import pytest
 
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from pyserini_jpq.train.setup import check_compiler
 from tests.conftest import ENCODER_FLAGS, make_encoder, run
 
 pytestmark = pytest.mark.integration
@@ -68,10 +69,13 @@ def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
     assert done.stderr.count("query encoder: ") == 1 and not list(without_dropout.glob(".*"))
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_encoder_agrees(without_dropout, tiny_collection, monkeypatch):
     import torch
 
+    try:
+        check_compiler(torch.device("cpu"))
+    except TrainingError as problem:
+        pytest.skip(str(problem))
     compiled, compile_module = [], torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *a, **k: compiled.append(k) or compile_module(*a, **k))
     assert run("train", *flags(without_dropout, tiny_collection, "plain", "--epochs", 1)) == 0 and not compiled
@@ -79,3 +83,15 @@ def test_a_compiled_encoder_agrees(without_dropout, tiny_collection, monkeypatch
     plain = centroids(without_dropout, "plain")
     moved = np.abs(plain - centroids(without_dropout, "x.opq-m4")).max()
     assert np.abs(centroids(without_dropout, "compiled") - plain).max() < 0.02 * moved and len(compiled) == 1
+
+
+def test_without_a_compiler_it_says_so(without_dropout, tiny_collection, monkeypatch, capsys):
+    import torch
+
+    def fails(*_, **__):
+        raise RuntimeError("no compiler\nand much besides")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    assert run("train", *flags(without_dropout, tiny_collection, "not-compiled", "--compile")) == 2
+    assert "torch.compile does not work here (no compiler); leave the flag out" in capsys.readouterr().err
+    assert not (without_dropout / "not-compiled").exists()
