@@ -17,14 +17,15 @@ from pyserini_jpq.evaluate.runs import evaluate_runs
 from pyserini_jpq.files import write_json_atomically
 
 ROWS = {
-    "live negatives": "--loss-scores original --train-centroids no",
-    "ranking-oriented loss": "--train-centroids no",
-    "trained centroids": "--train-biases no",
-    "biases": "",
+    "live negatives": "--loss-scores original --train-centroids no --trained-share 1",
+    "ranking-oriented loss": "--train-centroids no --trained-share 1",
+    "trained centroids": "--train-biases no --trained-share 1",
+    "biases": "--trained-share 1",
+    "averaging": "",
     "listwise": "--loss listwise",
     "distill": "--loss distill",
 }
-"""Flags of each row: figure 7 from the second row on, then biases (the defaults), then the other losses."""
+"""Flags of each row: figure 7 from the second row on, then biases, then averaging (the defaults), then other losses."""
 _BATCH = 32
 
 

@@ -126,6 +126,8 @@ def _summary(coverage: Coverage, trainer: Trainer) -> str:
     documents, recipe = len(trainer.model.codes), trainer.recipe
     loss = recipe.loss + (f" + {recipe.distill_weight:g} distillation" if recipe.distill_weight else "")
     labels = f" with {coverage.judgements} relevant documents" if coverage.judgements else ""
+    if held_out := coverage.queries - trainer.batches.queries:
+        labels += f" ({held_out} held out)"
     return (
         f"{coverage.queries} queries{labels}, {documents} documents, {trainer.total} steps on {trainer.device}, "
         f"loss {loss}"
@@ -140,7 +142,10 @@ def _write(
     output: Path,
     encoder_output: Path,
 ) -> None:
-    trainer.take_best()
+    share, means = trainer.take_best()
+    if means:
+        shown = ", ".join(f"{of:g}: {mean:.4f}" for of, mean in means.items())
+        cli.say(f"kept {share:g} of what training changed; {args.dev_metric} by share: {shown}")
     training = {
         "recipe": dataclasses.asdict(trainer.recipe),
         "queries": coverage.queries,
@@ -148,6 +153,8 @@ def _write(
         "steps": trainer.step_number,
         "dev_metric": args.dev_metric if trainer.evaluate else None,
         "history": trainer.history,
+        "trained_share": share,
+        "by_trained_share": means,
     }
     encoder = write_encoder(trainer.model, encoder_output, overwrite=True)
     write_index(index, trainer.model, encoder, training, trainer.log.path, output, args.overwrite)

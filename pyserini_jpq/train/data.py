@@ -110,6 +110,7 @@ class Batches:
 
     def __init__(self, queries: Sequence[TrainingQuery], size: int, seed: int) -> None:
         self._queries = queries
+        self.queries = len(queries)
         self._size = size
         self._seed = seed
         self.per_epoch = -(-len(queries) // size)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.evaluate.metrics import Metrics
@@ -50,9 +52,13 @@ class DevSet:
         self._metrics = Metrics([metric])
         self._hits = hits
 
-    @torch.no_grad()
     def evaluate(self, model: JPQModel, search: IndexSearch) -> float:
         """Return the metric of the model as it is, over all dev queries."""
+        return float(self.per_query(model, search).mean())
+
+    @torch.no_grad()
+    def per_query(self, model: JPQModel, search: IndexSearch) -> NDArray[np.float64]:
+        """Return the metric of each dev query, [Q] float64, of the model as it is."""
         model.eval()
         qids = list(self._topics)
         run: dict[str, dict[str, float]] = {}
@@ -64,4 +70,4 @@ class DevSet:
             for qid, rows, values in zip(batch, offsets.cpu().tolist(), scores, strict=True):
                 run[qid] = {self._docids[row]: value for row, value in zip(rows, values, strict=True)}
         (values,) = self._metrics.per_query(self._qrels, run).values()
-        return float(values.mean())
+        return values

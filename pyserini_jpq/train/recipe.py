@@ -28,6 +28,12 @@ def _not_negative(text: str) -> float:
     return value
 
 
+def _share(text: str) -> float:
+    if not 0 < (value := _not_negative(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
@@ -73,6 +79,9 @@ class Recipe:
     max_grad_norm: float = _option(1.0, cli.positive_float, "gradients of the query encoder are clipped to this norm")
     score_scale: float | None = _option(
         None, cli.positive_float, "what scores are multiplied by in the loss; the encoder card's, or 20 for unit length"
+    )
+    trained_share: float | None = _option(
+        None, _share, "of what training changed in the weights, what is kept; the rest stays as before training"
     )
     seed: int = _option(42, cli.seed, "of the order of queries and of dropout")
 

@@ -16,6 +16,7 @@ from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.faiss import from_faiss
 from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.train.averaging import Averaging, best, hold_out, preferred
 from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.checkpoint import Checkpoints
 from pyserini_jpq.train.data import Batches, TrainingQuery
@@ -98,7 +99,11 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     source = query_encoder_source(materials.index)
     tower = Tower.load(source.card, source.folder)
     check_encoder(materials.index, tower, source.name)
-    recipe = decided(recipe, materials.queries, materials.embeddings is not None)
+    recipe = decided(recipe, materials.queries, materials.embeddings is not None, materials.dev is not None)
+    held_out: Sequence[TrainingQuery] = ()
+    if recipe.trained_share is None and materials.dev is None:
+        queries, held_out = hold_out(materials.queries, recipe.seed)
+        materials = dataclasses.replace(materials, queries=queries)
     _fit_to_machine(tower, args, device)
     whole = materials.index.read()
     model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
@@ -113,7 +118,8 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     scores = _score_file(materials) if recipe.loss == "margin-mse" else None
     negatives = _negatives(materials, recipe, model, search, scores, lambda step: ranks.share(batches[step]))
     objective = _objective(materials, recipe, model, scores, scale)
-    return Trainer(
+    dev_set = DevSet(*materials.dev, materials.docids, args.dev_metric) if materials.dev else None
+    trainer = Trainer(
         model,
         _scorer(materials, recipe, model),
         negatives,
@@ -121,7 +127,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
         batches,
         recipe,
         scale,
-        _evaluation(materials, model, search, args.dev_metric),
+        partial(dev_set.evaluate, model, search) if dev_set else None,
         Checkpoints(folder, args.keep_checkpoints, ranks.is_first),
         Log(folder / FILE if ranks.is_first else None, args.tensorboard if ranks.is_first else None),
         Pace(
@@ -134,6 +140,22 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
         ),
         ranks,
     )
+    # After the optimizer was made, which turns gradients off where nothing is trained.
+    if recipe.trained_share != 1:
+        judges = dev_set or _held_out_set(held_out, materials.docids, args.dev_metric)
+        measure = partial(judges.per_query, model, search) if judges else None
+        trainer.averaging = Averaging(model, recipe.trained_share, measure, best if dev_set else preferred)
+    return trainer
+
+
+def _held_out_set(queries: Sequence[TrainingQuery], docids: Sequence[str], metric: str) -> DevSet | None:
+    if not queries:
+        return None
+    qrels = {
+        query.qid: {docids[row]: int(grade) for row, grade in zip(query.positives, query.grades, strict=True)}
+        for query in queries
+    }
+    return DevSet({query.qid: query.text for query in queries}, qrels, docids, metric)
 
 
 def _norm_bias(materials: Materials, recipe: Recipe, model: JPQModel, search: IndexSearch) -> float:
@@ -171,13 +193,6 @@ def check_compiler(device: torch.device) -> None:
     except Exception as problem:  # whatever the compiler that is there, or is not, ends in
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise TrainingError(f"--compile: torch.compile does not work here ({reason}); leave the flag out") from None
-
-
-def _evaluation(materials: Materials, model: JPQModel, search: IndexSearch, metric: str) -> Callable[[], float] | None:
-    if materials.dev is None:
-        return None
-    dev_set = DevSet(*materials.dev, materials.docids, metric)
-    return lambda: dev_set.evaluate(model, search)
 
 
 def _scorer(materials: Materials, recipe: Recipe, model: JPQModel) -> Scorer:

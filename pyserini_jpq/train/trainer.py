@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.train.averaging import Averaging
 from pyserini_jpq.train.candidates import make_candidates
 from pyserini_jpq.train.checkpoint import Checkpoints, random_state, set_random_state
 from pyserini_jpq.train.clock import Clock
@@ -118,6 +119,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.best_metric = float("-inf")
+        self.averaging: Averaging | None = None
 
     def step(self, batch: Sequence[TrainingQuery]) -> float:
         """Take one step of the paper's algorithm and return its loss, the mean over the queries of the batch."""
@@ -205,10 +207,16 @@ class Trainer:
         # Should writing the outputs fail, the same command writes them without training again.
         self.checkpoints.save(self.step_number, self.state())
 
-    def take_best(self) -> None:
-        """Let the model be the best one that an evaluation has seen; where there was none, it stays the last."""
+    def take_best(self) -> tuple[float, dict[float, float]]:
+        """Let the model be the best one that an evaluation has seen, else the last; then average it with the first.
+
+        Returns
+        -------
+        As `Averaging.apply`.
+        """
         if self.best is not None:
             self.model.load_state_dict(self.best)
+        return self.averaging.apply() if self.averaging else (1.0, {})
 
     def state(self) -> dict[str, Any]:
         """Return all that decides how training goes on."""

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 def test_sparse_labels_are_distilled_beside():
     def weight(labels, has_embeddings=True, **given):
         queries = [query(*((row, 1) for row in range(labels)))] * 40
-        return decided(Recipe(**given), queries, has_embeddings).distill_weight
+        return decided(Recipe(**given), queries, has_embeddings, False).distill_weight
 
     assert weight(1) == weight(2) == WEIGHT
     assert weight(3) == 0.0, "labels are not sparse"
@@ -25,10 +25,22 @@ def test_sparse_labels_are_distilled_beside():
     assert weight(1, loss="distill") == 0.0, "it is the loss itself"
 
 
+def test_a_part_of_training_is_kept_where_labels_are_sparse():
+    def share(labels, has_dev=False, **given):
+        queries = [query(*((row, 1) for row in range(labels)))] * 40
+        return decided(Recipe(**given), queries, False, has_dev).trained_share
+
+    assert share(1) is share(2) is None, "chosen by queries that are held out"
+    assert share(3) == 1.0
+    assert share(3, has_dev=True) is None, "chosen by the dev queries"
+    assert share(0, loss="distill") == 1.0, "it learns from no label"
+    assert share(1, trained_share=0.3) == share(9, has_dev=True, trained_share=0.3) == 0.3
+
+
 @pytest.mark.parametrize(
     ("count", "batch_size", "epochs"), [(2590, 32, 6), (11_992, 32, 2), (800, 32, 6), (500_000, 32, 2), (6400, 32, 4)]
 )
 def test_epochs_make_about_as_many_steps(count, batch_size, epochs):
     recipe = dataclasses.replace(Recipe(), batch_size=batch_size, distill_weight=0.0)
-    assert decided(recipe, [None] * count, False).epochs == epochs
-    assert decided(dataclasses.replace(recipe, epochs=9), [None] * count, False).epochs == 9
+    assert decided(recipe, [None] * count, False, True).epochs == epochs
+    assert decided(dataclasses.replace(recipe, epochs=9), [None] * count, False, True).epochs == 9

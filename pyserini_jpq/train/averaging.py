@@ -1,0 +1,116 @@
+"""Averaging, in weights, what training starts from and what it ends with: WiSE-FT (Wortsman et al., CVPR 2022).
+
+Where a query has one labelled document of many that are relevant, training learns what labels have in common besides
+relevance, too. Halfway between start and end most of the gain is kept, and most of that harm is not done.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyserini_jpq.train.data import TrainingQuery
+from pyserini_jpq.train.model import JPQModel
+
+Values = NDArray[np.float64]
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Of what training changed, that are measured; all of it is the last."""
+USUAL = 0.5
+"""Kept unless the queries held out clearly prefer another share."""
+PART, MOST, FEWEST = 0.1, 2000, 32
+"""Training queries that are held out to choose: a tenth, at most 2,000; none where that makes fewer than 32."""
+
+
+def hold_out(queries: Sequence[TrainingQuery], seed: int) -> tuple[list[TrainingQuery], list[TrainingQuery]]:
+    """Return the queries to train on and those that are held out, each in the order that it had."""
+    count = min(MOST, int(PART * len(queries)))
+    if count < FEWEST:
+        return list(queries), []
+    chosen = set(np.random.default_rng(seed).permutation(len(queries))[:count].tolist())
+    return (
+        [query for i, query in enumerate(queries) if i not in chosen],
+        [query for i, query in enumerate(queries) if i in chosen],
+    )
+
+
+class Averaging:
+    """Mixes the weights that a model has at the end with those that it has now.
+
+    Parameters
+    ----------
+    model
+        Before training, with gradients turned off where nothing is trained.
+    share
+        Of what training changes that is kept; None to choose it.
+    measure
+        Returns the metric of each query that it is chosen by, [Q] float64, for the model as it is; None where there are
+        no such queries, and the usual share is kept.
+    choose
+        By what rule: `preferred`, or `best` where those who gave the queries want the best of them.
+    """
+
+    def __init__(
+        self,
+        model: JPQModel,
+        share: float | None,
+        measure: Callable[[], Values] | None,
+        choose: Callable[[Mapping[float, Values]], float],
+    ) -> None:
+        self._model = model
+        self._share = share
+        self._measure = measure
+        self._choose = choose
+        self._start = _weights(model)
+
+    def apply(self) -> tuple[float, dict[float, float]]:
+        """Mix the weights of the model, which is trained now.
+
+        Returns
+        -------
+        share : float
+            What was kept of what training changed.
+        means : dict
+            The metric by share; empty where nothing was measured.
+        """
+        end = _weights(self._model)
+        values: dict[float, Values] = {}
+        if self._share is None and self._measure is not None:
+            for share in SHARES:
+                _mix(self._model, self._start, end, share)
+                values[share] = self._measure()
+        share = self._share or (self._choose(values) if values else USUAL)
+        _mix(self._model, self._start, end, share)
+        return share, {share: float(value.mean()) for share, value in values.items()}
+
+
+def best(values: Mapping[float, Values]) -> float:
+    """Return the share with the best mean, the larger one of two that are equal."""
+    return max(values, key=lambda share: (values[share].mean(), share))
+
+
+def preferred(values: Mapping[float, Values]) -> float:
+    """Return the share with the best mean if that is more than a standard error above the usual share's, else the usual.
+
+    Parameters
+    ----------
+    values
+        The metric of each query by share, [Q] float64 each.
+    """
+    share = best(values)
+    gain = values[share] - values[USUAL]
+    return share if gain.mean() > gain.std() / len(gain) ** 0.5 else USUAL
+
+
+def _weights(model: JPQModel) -> dict[str, torch.Tensor]:
+    """Return a copy of what is trained; frozen weights stay where they are."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def _mix(model: JPQModel, start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor], share: float) -> None:
+    """Let each weight be `share` of the way from `start` to `end`, and exactly `end` for a share of 1."""
+    for name, parameter in model.named_parameters():
+        if name in end:
+            parameter.copy_(end[name] if share == 1 else start[name].lerp(end[name], share))
