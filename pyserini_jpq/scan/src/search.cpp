@@ -175,7 +175,7 @@ void search(const Kernel &kernel, const Codes &codes, const Tables &tables, std:
             float *scores, std::int64_t *rows) {
     const std::size_t table_size = codes.m * kTable;
     const std::size_t pool = std::max<std::size_t>(1, threads) * Candidates::most(hits) * sizeof(Hit);
-    const std::size_t at_once = std::clamp<std::size_t>(kPoolBytes / pool, 1, kMostQueries);
+    const std::size_t at_once = std::clamp<std::size_t>(kPoolBytes / pool, 1, std::min(kMostQueries, tables.queries));
     const Bytes bytes = zeros(at_once * table_size);
     std::vector<float> padded(tables.k == kTable ? 0 : at_once * table_size);
     for (std::size_t start = 0; start < tables.queries; start += at_once) {
