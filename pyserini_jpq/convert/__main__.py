@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyserini_jpq.encode.source import EncoderSource
 
 FORMATS = ("jpq", "faiss")
-_IMPORT = ("docid_prefix", "document_encoder", "tokenizer", "initial_index", "output_encoder", "any_metric")
+_IMPORT = ("docid_prefix", "document_encoder", "tokenizer", "initial_index", "output_encoder", "any_metric", "blocks")
 _EXPORT = ("initial",)
 
 
@@ -44,6 +44,7 @@ def define_flags() -> cli.OneLineParser:
     group.add_argument("--tokenizer", help="of a checkpoint that has none: folder or Hugging Face name")
     group.add_argument("--initial-index", type=Path, help="index that training started from: documents can be appended")
     group.add_argument("--any-metric", action="store_true", help="take an index that ranks by L2 distance, too (faiss)")
+    group.add_argument("--blocks", choices=("yes", "no"), help="keep the codes once more, for a faster search (yes)")
 
     group = parser.add_argument_group("export")
     group.add_argument("--initial", action="store_true", help="with the initial centroids in place of the trained ones")
@@ -81,13 +82,15 @@ def import_from(args: argparse.Namespace) -> None:
     style = DocidStyle(args.docid_prefix, args.strip_docid_prefix)
     foreign = read_foreign(path)
     docids = docids_of(foreign.ids, args.docid, args.pid2offset, style)
+    blocks = args.blocks != "no"
     if args.source == "jpq":
         query = know_encoder(_query_encoder(args)) if args.encoder else None
         document = _document_encoder(args.document_encoder) if args.document_encoder else None
-        index = import_jpq(foreign, args.output, docids, query, document, args.initial_index, args.overwrite)
+        initial = args.initial_index
+        index = import_jpq(foreign, args.output, docids, query, document, initial, args.overwrite, blocks)
     else:
         encoder = know_encoder(find_encoder(args.encoder)) if args.encoder else None
-        index = import_faiss(foreign, args.output, docids, encoder, args.any_metric, args.overwrite)
+        index = import_faiss(foreign, args.output, docids, encoder, args.any_metric, args.overwrite, blocks)
         if not foreign.inner_product:
             cli.warn(f"{path} ranked by L2 distance; {args.output} ranks by inner product, so otherwise")
     manifest = index.manifest

@@ -46,6 +46,7 @@ def import_jpq(
     document_encoder: KnownEncoder | None = None,
     initial_index: Path | None = None,
     overwrite: bool = False,
+    blocks: bool = True,
 ) -> IndexFolder:
     """Make an index folder of a file in the authors' format, `OPQ{M},IVF1,PQ{M}x8`.
 
@@ -69,6 +70,8 @@ def import_jpq(
         The index that training started from: it has the centroids by which documents can be appended.
     overwrite
         Replace what is there.
+    blocks
+        Keep codes of 8 bits once more, as the scan reads them fastest.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def import_jpq(
         training=None if foreign.folded else {"imported_from": foreign.file.name},
         initial_centroids_known=initial is not None,
     )
-    return _write(foreign, docids, manifest, initial, output)
+    return _write(foreign, docids, manifest, initial, output, blocks)
 
 
 def import_faiss(
@@ -104,6 +107,7 @@ def import_faiss(
     encoder: KnownEncoder | None = None,
     any_metric: bool = False,
     overwrite: bool = False,
+    blocks: bool = True,
 ) -> IndexFolder:
     """Make an index folder of an OPQ or PQ index that faiss or `pyserini.index.faiss` made: a start for training.
 
@@ -121,6 +125,8 @@ def import_faiss(
         Take an index that ranks by L2 distance, too, whose ranking changes with that.
     overwrite
         Replace what is there.
+    blocks
+        Keep codes of 8 bits once more, as the scan reads them fastest.
 
     Returns
     -------
@@ -142,7 +148,7 @@ def import_faiss(
             "documents have the same length; give --any-metric to take its rotation, centroids and codes all the same"
         )
     manifest = _manifest(foreign, encoder, encoder, output)
-    return _write(foreign, docids, manifest, foreign.quantizer.centroids, output)
+    return _write(foreign, docids, manifest, foreign.quantizer.centroids, output, blocks)
 
 
 def _initial_centroids(foreign: ForeignIndex, initial_index: Path) -> Floats:
@@ -187,6 +193,7 @@ def _write(
     manifest: Manifest,
     initial: Floats | None,
     output: Path,
+    blocks: bool,
 ) -> IndexFolder:
     docids = [str(i) for i in foreign.ids.tolist()] if docids is None else docids
     if len(docids) != len(foreign.ids):
@@ -201,5 +208,5 @@ def _write(
         raise
     write_docids(folder, docids)
     np.save(folder / INITIAL_CENTROIDS, foreign.quantizer.centroids if initial is None else initial)
-    finish(folder, manifest, output)
+    finish(folder, manifest, output, blocks)
     return IndexFolder(output)

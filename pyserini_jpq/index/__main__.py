@@ -8,7 +8,7 @@ from typing import Any
 
 from pyserini_jpq import cli
 
-M, BITS, SAMPLE, SEED = 96, 8, 65536, 42
+M, BITS, SAMPLE, SEED, BLOCKS = 96, 8, 65536, 42, "yes"
 
 
 def define_flags() -> cli.OneLineParser:
@@ -42,6 +42,12 @@ def define_flags() -> cli.OneLineParser:
         **keep,
     )
     group.add_argument("--seed", type=cli.seed, help=f"of the sample and of the k-means ({SEED})", **keep)
+    group.add_argument(
+        "--blocks",
+        choices=("yes", "no"),
+        help=f"keep codes of 8 bits once more, for a faster search ({BLOCKS})",
+        **keep,
+    )
     group.add_argument("--overwrite", action="store_true", help="replace what --output holds")
 
     group = parser.add_argument_group("an index that is there")
@@ -60,7 +66,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the command."""
     parser = define_flags()
     args = parser.parse_args(argv)
-    new = [name for name in ("output", "source", "m", "bits", "sample", "seed", "overwrite") if vars(args).get(name)]
+    names = ("output", "source", "m", "bits", "sample", "seed", "blocks", "overwrite")
+    new = [name for name in names if vars(args).get(name)]
     flags = ", ".join("--" + {"source": "from"}.get(name, name) for name in new)
     if args.ivf:
         if new or args.append or args.replace or args.delete or args.delete_file or args.embeddings or not args.index:
@@ -95,14 +102,16 @@ def build(args: argparse.Namespace) -> None:
 
     _use_threads(args.threads)
     embeddings = Embeddings(args.embeddings)
+    given = vars(args)
+    blocks = given.get("blocks", BLOCKS) == "yes"
     if args.source:
-        build_from(IndexFolder(find_index(args.source)), embeddings, args.output, args.overwrite, args.any_encoder)
+        source = IndexFolder(find_index(args.source))
+        build_from(source, embeddings, args.output, args.overwrite, args.any_encoder, blocks)
     else:
-        given = vars(args)
         settings = IndexSettings(
             given.get("m", M), given.get("bits", BITS), given.get("sample", SAMPLE), given.get("seed", SEED)
         )
-        build_index(embeddings, settings, args.output, args.overwrite)
+        build_index(embeddings, settings, args.output, args.overwrite, blocks)
     bytes_each = IndexFolder(args.output).manifest.bytes_per_document
     cli.say(f"{embeddings.documents} documents of {bytes_each} bytes: {args.output}")
 

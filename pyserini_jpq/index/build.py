@@ -31,7 +31,9 @@ class IndexSettings:
     seed: int = 42
 
 
-def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, overwrite: bool = False) -> None:
+def build_index(
+    embeddings: Embeddings, settings: IndexSettings, output: Path, overwrite: bool = False, blocks: bool = True
+) -> None:
     """Build an index folder from a folder of embeddings.
 
     Memory holds the sample and one block, whatever the number of documents. What an interrupted run had done
@@ -47,6 +49,8 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
         The folder to write.
     overwrite
         Replace what is there.
+    blocks
+        Keep codes of 8 bits once more, as the scan reads them fastest.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def build_index(embeddings: Embeddings, settings: IndexSettings, output: Path, o
         embeddings=seen_from(output, embeddings.folder),
     )
     (folder / _ROTATION).unlink()
-    finish(folder, manifest, output)
+    finish(folder, manifest, output, blocks)
 
 
 def build_from(
@@ -87,6 +91,7 @@ def build_from(
     output: Path,
     overwrite: bool = False,
     any_encoder: bool = False,
+    blocks: bool = True,
 ) -> None:
     """Build an index of other documents with the quantizer and the query encoder of an index that is there.
 
@@ -104,6 +109,8 @@ def build_from(
         Replace what is there.
     any_encoder
         Take embeddings of another encoder, or of one that cannot be compared.
+    blocks
+        As in `build_index`.
 
     Raises
     ------
@@ -135,7 +142,7 @@ def build_from(
         training={**training, "trained_on": index.path.resolve().name} if training else None,
         embeddings=seen_from(output, embeddings.folder),
     )
-    finish(folder, manifest, output)
+    finish(folder, manifest, output, blocks)
 
 
 def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) -> ProductQuantizer:

@@ -130,4 +130,5 @@ def _rewrite(index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray
     write_docids(folder, docids)
     shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
     # No folder of embeddings holds the rows of this index any more.
-    finish(folder, dataclasses.replace(index.manifest, documents=len(docids), embeddings=None), output)
+    manifest = dataclasses.replace(index.manifest, documents=len(docids), embeddings=None)
+    finish(folder, manifest, output, blocks=index.blocks is not None)

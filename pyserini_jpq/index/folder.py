@@ -1,4 +1,4 @@
-"""The index folder: what Pyserini needs (`index`, `docid`), what we add (`jpq.json`, `initial_centroids.npy`)."""
+"""The index folder: what Pyserini needs (`index`, `docid`), and what we add."""
 
 import json
 import os
@@ -20,6 +20,8 @@ DOCID = "docid"
 MANIFEST = "jpq.json"
 INITIAL_CENTROIDS = "initial_centroids.npy"
 FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
+BLOCKS = "blocks"
+"""Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def seen_from(index: Path, folder: Path) -> str:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
-    files = {n: {"bytes": (folder / n).stat().st_size, "sha256": sha256_of(folder / n)} for n in FILES}
+    names = [*FILES, BLOCKS] if (folder / BLOCKS).is_file() else FILES
+    files = {n: {"bytes": (folder / n).stat().st_size, "sha256": sha256_of(folder / n)} for n in names}
     write_json_atomically(folder / MANIFEST, {**asdict(manifest), "files": files})
 
 
@@ -112,6 +115,11 @@ class IndexFolder:
         self.manifest = self._read_manifest()
         for name in FILES:
             self._check_file(name, verify)
+        self.blocks: Path | None = None
+        """The file of codes laid out for the scan, where there is one."""
+        if BLOCKS in self.manifest.files and (self.path / BLOCKS).is_file():
+            self.blocks = self.path / BLOCKS
+            self._check_file(BLOCKS, verify, "delete it (search works without, slower) or make the index again")
 
     def read(self, mapped: bool = False) -> Any:
         """Return the faiss index, compared with what the manifest says of it.
@@ -187,7 +195,7 @@ class IndexFolder:
             raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
         return manifest
 
-    def _check_file(self, name: str, verify: bool) -> None:
+    def _check_file(self, name: str, verify: bool, remedy: str = "make the index again") -> None:
         path = self.path / name
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -197,13 +205,11 @@ class IndexFolder:
         size = path.stat().st_size
         if size != expected["bytes"]:
             raise IndexFolderError(
-                f"{path} has {size} bytes, {MANIFEST} says {expected['bytes']}; it was cut short or changed: "
-                "make the index again"
+                f"{path} has {size} bytes, {MANIFEST} says {expected['bytes']}; it was cut short or changed: {remedy}"
             )
         if verify and (found := sha256_of(path)) != expected["sha256"]:
             raise IndexFolderError(
-                f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed: "
-                "make the index again"
+                f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed: {remedy}"
             )
 
 

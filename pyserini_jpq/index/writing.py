@@ -13,8 +13,9 @@ from tqdm import tqdm
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically, writing
 from pyserini_jpq.index.assign import Assigner
-from pyserini_jpq.index.faiss import file_frame, pack, unpack
-from pyserini_jpq.index.folder import DOCID, INDEX, Manifest, write_manifest
+from pyserini_jpq.index.blocks import write_blocks
+from pyserini_jpq.index.faiss import file_frame, pack, read_faiss, stored_codes, unpack
+from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 BLOCK = 16384
@@ -125,8 +126,12 @@ def write_docids(folder: Path, docids: Iterable[str]) -> None:
         file.writelines(f"{docid}\n" for docid in docids)
 
 
-def finish(folder: Path, manifest: Manifest, output: Path) -> None:
-    """Write the manifest and bring the folder to its place."""
+def finish(folder: Path, manifest: Manifest, output: Path, blocks: bool) -> None:
+    """Write the manifest, and before it the codes once more for the scan if `blocks`; bring the folder to its place."""
+    remove(folder / BLOCKS)  # of a run that was interrupted, and wanted them
+    if blocks and manifest.bits == 8:
+        index = read_faiss(folder / INDEX, mapped=True)
+        write_blocks(folder / BLOCKS, stored_codes(index, folder))
     write_manifest(folder, manifest)
     (folder / _SETTINGS).unlink()
     move_into_place(folder, output)

@@ -16,7 +16,7 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
-from pyserini_jpq.index.folder import FILES, INDEX, IndexFolder, Manifest
+from pyserini_jpq.index.folder import INDEX, IndexFolder, Manifest
 from pyserini_jpq.report.encoders import encoder_key
 from pyserini_jpq.report.families import NOT_TRAINED, family
 from pyserini_jpq.report.fusing import fused
@@ -119,7 +119,7 @@ class Measuring:
         row.note = "not trained" if row.family == NOT_TRAINED else ""
         row.code_bytes = index.manifest.bytes_per_document
         # What a search reads; the initial centroids are there for documents to come.
-        row.disk_bytes = sum((path / file).stat().st_size for file in FILES[:1])
+        row.disk_bytes = sum(file.stat().st_size for file in (path / INDEX, index.blocks) if file)
         run = self._search(row, OURS, path, path, index.docids(), target=None)
         write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
         return row

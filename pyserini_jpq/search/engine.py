@@ -1,6 +1,7 @@
 """The compiled scan in place of faiss's search, on the faiss index that Pyserini holds."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import QuantizerError
+from pyserini_jpq.index.blocks import open_blocks
 from pyserini_jpq.index.faiss import parts_of, quantizer_of, rotation_of, stored_codes, unpack
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Floats
@@ -27,16 +29,17 @@ SCAN_4_FROM = 1_000
 
 def opened(folder: IndexFolder) -> Any:
     """Return the faiss index of a folder, mapped into memory, searched as `JPQFaissSearcher` does on a CPU."""
-    return exhaustive(folder.read(mapped=True), str(folder.path))
+    return exhaustive(folder.read(mapped=True), str(folder.path), folder.blocks)
 
 
-def exhaustive(index: Any, where: str) -> Any:
-    """Return the index, searched by the compiled scan if it holds as many documents as that is for."""
+def exhaustive(index: Any, where: str, blocks: Path | None = None) -> Any:
+    """Return the index, searched by the compiled scan if it holds as many documents as that is for; see `speed_up`."""
     _, inner = parts_of(index, where)
-    return speed_up(index, where) if index.ntotal >= (SCAN_4_FROM if inner.pq.nbits == 4 else SCAN_FROM) else index
+    enough = index.ntotal >= (SCAN_4_FROM if inner.pq.nbits == 4 else SCAN_FROM)
+    return speed_up(index, where, blocks) if enough else index
 
 
-def speed_up(index: Any, where: str) -> Any:
+def speed_up(index: Any, where: str, blocks: Path | None = None) -> Any:
     """Let an index of ours search by the compiled scan, where that is there; the results are the reference's.
 
     Parameters
@@ -45,16 +48,23 @@ def speed_up(index: Any, where: str) -> Any:
         A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
     where
         Named in an error.
+    blocks
+        The file of its codes laid out for the scan, if there is one.
 
     Returns
     -------
     Any
         The same index, whose `search` and `search_and_reconstruct` are replaced.
+
+    Raises
+    ------
+    IndexFolderError
+        If that file is damaged, or of another index.
     """
     if not available():
         _say_once()
         return index
-    return searched_by(index, ScanEngine(index, where))
+    return searched_by(index, ScanEngine(index, where, blocks))
 
 
 def searched_by(index: Any, engine: Any) -> Any:
@@ -87,13 +97,18 @@ class ScanEngine:
         A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
     where
         Named in an error.
+    blocks
+        As in `speed_up`; then searches leave the codes of the index alone, so that memory holds them once.
     """
 
-    def __init__(self, index: Any, where: str) -> None:
+    def __init__(self, index: Any, where: str, blocks: Path | None = None) -> None:
         self.quantizer = quantizer_of(index, where)
         self._rotation = rotation_of(self.quantizer)
         self._codes = stored_codes(index, where)
-        self._scanner = PQScanner(self._codes)
+        if blocks is None:
+            self._scanner = PQScanner(self._codes)
+        else:
+            self._scanner = PQScanner(open_blocks(blocks, self._codes), len(self._codes))
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Search as `faiss.Index.search`, with as many threads as faiss is set to.

@@ -98,7 +98,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             return search_on(index, index_dir, self._device), docids
         if self._ivf is not None or self._nprobe is not None:
             return self._by_lists(index), docids
-        return exhaustive(index, index_dir), docids
+        return exhaustive(index, index_dir, self.folder.blocks), docids
 
     def _by_lists(self, index: Any) -> Any:
         """Return the inverted lists of an index in its place."""
@@ -110,7 +110,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         nprobe = default_nprobe(lists) if self._nprobe is None else self._nprobe
         check_nprobe(nprobe, lists)
         if nprobe == lists:  # faster than all lists; nor would a graph be sure to find them all
-            return exhaustive(index, str(self.folder.path))
+            return exhaustive(index, str(self.folder.path), self.folder.blocks)
         if kept is None or lists_in(kept) != lists:
             cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
             kept = build_ivf(index, self.folder.path, lists)

@@ -56,6 +56,10 @@ def test_published_files_become_a_searchable_index(published, tmp_path, capsys, 
         assert found == pytest.approx(expected, abs=1e-5)
         assert np.allclose([expected[hit.docid] for hit in hits], scores[0], atol=1e-5)
     assert run(*command) == 2 and "exists already" in capsys.readouterr().err
+    assert searcher.folder.blocks and run(*command[:-1], "indexes/without", "--blocks", "no") == 0
+    assert not IndexFolder("indexes/without", verify=True).blocks
+    assert run("convert", "--to", "jpq", "--index", "x", "--output", "out/x", "--blocks", "no") == 2
+    assert "--blocks does not go with --to" in capsys.readouterr().err
 
     out = ("--output", "out/again.index", "--pid2offset", "out/m.pickle", "--docid", "out/docid", "--encoder", "out/m4")
     assert run("convert", "--to", "jpq", "--index", "x", *out, "--strip-docid-prefix", "D") == 0

@@ -26,27 +26,39 @@ int main() {
                         std::memcpy(&codes[(n - 1 - i) * m], &codes[i * m], m);
                     std::vector<float> tables(queries * m * k);
                     for (float &entry : tables) entry = normal(random);
-                    for (const jpq::Kernel &kernel : jpq::kernels()) {
-                        std::vector<float> scores(queries * hits);
-                        std::vector<std::int64_t> rows(queries * hits);
-                        jpq::search(kernel, {codes.data(), n, m}, {tables.data(), queries, k}, hits, 1 + cases % 2,
-                                    scores.data(), rows.data());
-                        for (std::size_t q = 0; q < queries; ++q) {
-                            std::vector<float> right(n);
-                            for (std::size_t d = 0; d < n; ++d)
-                                for (std::size_t j = 0; j < m; ++j)
-                                    right[d] += tables[(q * m + j) * k + codes[d * m + j]];
-                            std::vector<std::int64_t> order(n);
-                            std::iota(order.begin(), order.end(), 0);
-                            std::stable_sort(order.begin(), order.end(),
-                                             [&](std::int64_t a, std::int64_t b) { return right[a] > right[b]; });
-                            for (std::size_t i = 0; i < hits; ++i)
-                                if (rows[q * hits + i] != order[i] || scores[q * hits + i] != right[order[i]]) {
-                                    std::printf("%s differs: n=%zu m=%zu k=%zu\n", kernel.name, n, m, k);
+                    const std::size_t groups = (n + jpq::kGroup - 1) / jpq::kGroup;
+                    std::vector<std::uint8_t> grouped(groups * jpq::kGroup * m);
+                    for (std::size_t d = 0; d < n; ++d)
+                        for (std::size_t j = 0; j < m; ++j)
+                            grouped[(d / jpq::kGroup * m + j) * jpq::kGroup + d % jpq::kGroup] = codes[d * m + j];
+                    std::vector<float> right(queries * n);
+                    std::vector<std::int64_t> order(queries * n);
+                    for (std::size_t q = 0; q < queries; ++q) {
+                        float *of_query = &right[q * n];
+                        for (std::size_t d = 0; d < n; ++d)
+                            for (std::size_t j = 0; j < m; ++j)
+                                of_query[d] += tables[(q * m + j) * k + codes[d * m + j]];
+                        const auto first = order.begin() + static_cast<std::ptrdiff_t>(q * n);
+                        std::iota(first, first + static_cast<std::ptrdiff_t>(n), 0);
+                        std::stable_sort(first, first + static_cast<std::ptrdiff_t>(n),
+                                         [&](std::int64_t a, std::int64_t b) { return of_query[a] > of_query[b]; });
+                    }
+                    for (const jpq::Kernel &kernel : jpq::kernels())
+                        for (const bool in_groups : {false, true}) {
+                            std::vector<float> scores(queries * hits);
+                            std::vector<std::int64_t> rows(queries * hits);
+                            jpq::search(kernel, {(in_groups ? grouped : codes).data(), n, m, in_groups},
+                                        {tables.data(), queries, k}, hits, 1 + cases % 2, scores.data(), rows.data());
+                            for (std::size_t i = 0; i < queries * hits; ++i) {
+                                const std::size_t q = i / hits;
+                                const std::int64_t row = order[q * n + i % hits];
+                                if (rows[i] != row || scores[i] != right[q * n + static_cast<std::size_t>(row)]) {
+                                    std::printf("%s differs: n=%zu m=%zu k=%zu groups=%d\n", kernel.name, n, m, k,
+                                                in_groups);
                                     return 1;
                                 }
+                            }
                         }
-                    }
                     ++cases;
                 }
     for (const jpq::Kernel &kernel : jpq::kernels()) std::printf("%s ", kernel.name);

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyserini_jpq.errors import InstallationError, QuantizerError
 from pyserini_jpq.quantizer import ProductQuantizer
-from pyserini_jpq.scan import PQScanner, available
+from pyserini_jpq.scan import PQScanner, available, grouped
 from pyserini_jpq.scan.scanner import KERNEL_VARIABLE, kernels
 
 needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
@@ -75,10 +75,23 @@ def test_every_kernel_equals_the_reference(case):
     for kernel in kernels():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(KERNEL_VARIABLE, kernel)
-            scores, rows = PQScanner(codes).search(tables, k, threads)
-        assert np.array_equal(scores, expected_scores), kernel
-        assert np.array_equal(rows, expected_rows), kernel
-        assert scores.dtype == np.float32 and rows.dtype == np.int64
+            for scanner in (PQScanner(codes), PQScanner(grouped(codes), len(codes))):
+                scores, rows = scanner.search(tables, k, threads)
+                assert np.array_equal(scores, expected_scores), kernel
+                assert np.array_equal(rows, expected_rows), kernel
+                assert scores.dtype == np.float32 and rows.dtype == np.int64
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(st.sampled_from([0, 1, 511, 512, 513, 1500]), st.sampled_from([1, 3, 16, 31, 96]), st.integers(0, 2**32 - 1))
+def test_groups_hold_code_j_of_document_d(documents, m, seed):
+    codes = np.random.default_rng(seed).integers(0, 256, (documents, m)).astype(np.uint8)
+    groups = grouped(codes)
+    assert groups.shape == (-(-documents // 512), m, 512) and groups.flags.c_contiguous
+    d, j = np.arange(documents)[:, None], np.arange(m)
+    assert np.array_equal(groups[d // 512, j, d % 512], codes)
+    assert not groups[-1:, :, documents % 512 or 512 :].any()
 
 
 @needs_extension
@@ -90,8 +103,9 @@ def test_many_documents_pass_through_several_rounds():
     tables = make_tables(rng, (40, 4, 256), "normal")
     expected = reference(tables, codes, 300)
     for threads in (1, 2):
-        for found, right in zip(PQScanner(codes).search(tables, 300, threads), expected, strict=True):
-            assert np.array_equal(found, right)
+        for scanner in (PQScanner(codes), PQScanner(grouped(codes), len(codes))):
+            for found, right in zip(scanner.search(tables, 300, threads), expected, strict=True):
+                assert np.array_equal(found, right)
 
 
 @needs_extension
@@ -99,9 +113,10 @@ def test_many_documents_pass_through_several_rounds():
 def test_codes_that_rise_in_score_are_the_worst_case_and_right():
     codes = np.repeat(np.arange(256, dtype=np.uint8), 20)[:, None]
     tables = np.arange(256, dtype=np.float32)[None, None]
-    scores, rows = PQScanner(codes).search(tables, 30)
-    assert scores.tolist() == [[255.0] * 20 + [254.0] * 10]
-    assert rows.tolist() == [[*range(5100, 5120), *range(5080, 5090)]]
+    for scanner in (PQScanner(codes), PQScanner(grouped(codes), len(codes))):
+        scores, rows = scanner.search(tables, 30)
+        assert scores.tolist() == [[255.0] * 20 + [254.0] * 10]
+        assert rows.tolist() == [[*range(5100, 5120), *range(5080, 5090)]]
 
 
 @needs_extension
@@ -124,6 +139,11 @@ def test_what_cannot_be_is_refused():
     for wrong in (codes.astype(np.int8), codes[0], codes[:, ::2], np.asfortranarray(codes)):
         with pytest.raises(QuantizerError, match="expected"):
             PQScanner(wrong)
+    groups = grouped(np.zeros((600, 3), dtype=np.uint8))
+    for wrong, documents in ((groups, 512), (groups, 1025), (groups[:, :, :256], 600), (codes, 10)):
+        with pytest.raises(QuantizerError, match=rf", M, 512\] for {documents} documents"):
+            PQScanner(np.ascontiguousarray(wrong), documents)
+    assert PQScanner(groups, 600).search(tables, 700)[1].shape == (2, 600)
     assert scanner.search(tables[:0], 5)[0].shape == (0, 5)
     with pytest.raises(QuantizerError, match="M must be from 1 to 16384"):
         PQScanner(np.zeros((1, 0), dtype=np.uint8)).search(np.zeros((1, 0, 256), dtype=np.float32), 1)

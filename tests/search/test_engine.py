@@ -1,11 +1,15 @@
 """The compiled scan behind a faiss index: the reference's results, faiss's interface."""
 
+import shutil
+
 import faiss
 import numpy as np
 import pytest
 
-from pyserini_jpq.errors import QuantizerError
+from pyserini_jpq.errors import IndexFolderError, QuantizerError
+from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.scan.scanner import KERNEL_VARIABLE
@@ -46,6 +50,42 @@ def test_results_are_the_references(tmp_path, threads, m, bits, biased):
     assert m == 1 or (np.array_equal(rows, rows_by_faiss) and np.allclose(vectors, vectors_by_faiss, atol=1e-5))
     assert isinstance(index, faiss.IndexPreTransform) and (index.ntotal, index.d) == (3000, 32)
     assert np.array_equal(from_faiss(index, "x")[1], codes)
+
+
+@needs_extension
+@pytest.mark.unit
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks_give_the_same_bit_for_bit(tmp_path, threads):
+    quantizer, codes, queries = make_index()
+    index = to_faiss(quantizer, codes)
+    write_blocks(tmp_path / "blocks", codes)
+    faiss.omp_set_num_threads(threads)
+    by_rows, by_blocks = ScanEngine(index, "x"), ScanEngine(index, "x", tmp_path / "blocks")
+    for k in (1, 20, 4000):
+        found = by_blocks.search_and_reconstruct(queries, k)
+        for one, other in zip(found, by_rows.search_and_reconstruct(queries, k), strict=True):
+            assert np.array_equal(one, other)
+    write_blocks(tmp_path / "blocks", codes[::-1])
+    with pytest.raises(IndexFolderError, match="holds other codes than the index; delete it"):
+        speed_up(index, "x", tmp_path / "blocks")
+
+
+@needs_extension
+@pytest.mark.integration
+def test_a_searcher_reads_the_blocks_where_they_are(built, tmp_path, monkeypatch):
+    from pyserini_jpq import JPQFaissSearcher
+
+    monkeypatch.setattr(engine, "SCAN_FROM", 1)
+    shutil.copytree(built / "x.jpq-m4", tmp_path / "x")
+    query = np.random.default_rng(0).normal(size=(1, IndexFolder(tmp_path / "x").manifest.dimension)).astype(np.float32)
+    found = []
+    for dimensions in (3, 2):
+        searcher = JPQFaissSearcher(tmp_path / "x", query_encoder=False)
+        for index in (searcher.index, engine.opened(searcher.folder)):
+            assert index.search.__self__._scanner.codes.ndim == dimensions
+        found.append([(hit.docid, hit.score) for hit in searcher.search(query, 300)])
+        (tmp_path / "x" / "blocks").unlink(missing_ok=True)
+    assert found[0] == found[1] and len(found[0]) == 300
 
 
 @needs_extension

@@ -6,17 +6,18 @@ namespace {
 void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
     fetch(ahead, m / 4);
     for (std::size_t d = 0; d < kTile; ++d)
-        for (std::size_t j = 0; j < m; ++j) tile[j * kTile + d] = codes[d * m + j];
+        for (std::size_t j = 0; j < m; ++j) tile[j * kBufferStride + d] = codes[d * m + j];
 }
 
-bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
+template <std::size_t stride>
+bool add_up(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
             std::uint16_t threshold, Sums *sums) {
     bool any = false;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         std::uint16_t totals[kTile] = {};
-        if (ahead) fetch(ahead + t * 48 * m, 3 * m / 4);
+        if (ahead) fetch(ahead + 8 * fetched(stride) * m * t, fetched(stride) * m / 8);
         for (std::size_t j = 0; j < m; ++j) {
-            const std::uint8_t *codes = tiles + t * tile_bytes(m) + j * kTile;
+            const std::uint8_t *codes = group + j * stride + t * kTile;
             for (std::size_t d = 0; d < kTile; ++d) totals[d] += tables[j * kTable + codes[d]];
         }
         for (std::size_t half = 0; half < 2; ++half) {
@@ -37,7 +38,7 @@ std::vector<Kernel> all_kernels() {
     std::vector<Kernel> found;
     append_x86_kernels(&found);
     append_neon_kernel(&found);
-    found.push_back({"plain", transpose, add_up});
+    found.push_back({"plain", transpose, add_up<kBufferStride>, add_up<kFileStride>});
     return found;
 }
 

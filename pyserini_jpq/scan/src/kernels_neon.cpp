@@ -28,27 +28,28 @@ void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahe
             uint8x16_t rows[16];
             for (std::size_t i = 0; i < 16; ++i) rows[i] = vld1q_u8(codes + (start + i) * m + j);
             transpose_16(rows);
-            for (std::size_t i = 0; i < 16; ++i) vst1q_u8(tile + (j + i) * kTile + start, rows[i]);
+            for (std::size_t i = 0; i < 16; ++i) vst1q_u8(tile + (j + i) * kBufferStride + start, rows[i]);
         }
         for (; j < m; ++j)
-            for (std::size_t i = 0; i < 16; ++i) tile[j * kTile + start + i] = codes[(start + i) * m + j];
+            for (std::size_t i = 0; i < 16; ++i) tile[j * kBufferStride + start + i] = codes[(start + i) * m + j];
     }
 }
 
-bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
+template <std::size_t stride>
+bool add_up(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
             std::uint16_t threshold, Sums *sums) {
     const uint16x8_t limit = vdupq_n_u16(threshold);
     uint16x8_t reached = vdupq_n_u16(0);
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-        const std::uint8_t *tile = tiles + t * tile_bytes(m);
-        if (ahead) fetch(ahead + t * 48 * m, 3 * m / 4);
+        const std::uint8_t *tile = group + t * kTile;
+        if (ahead) fetch(ahead + 8 * fetched(stride) * m * t, fetched(stride) * m / 8);
         uint16x8_t all[4], odd[4];
         for (int v = 0; v < 4; ++v) all[v] = odd[v] = vdupq_n_u16(0);
         for (std::size_t j = 0; j < m; ++j) {
             const std::uint8_t *table = tables + j * kTable;
             uint8x16_t codes[4], entries[4];
             for (int v = 0; v < 4; ++v) {
-                codes[v] = vld1q_u8(tile + j * kTile + 16 * v);
+                codes[v] = vld1q_u8(tile + j * stride + 16 * v);
                 entries[v] = vdupq_n_u8(0);
             }
             // A lookup takes a quarter of the table; what is out of its range leaves the entry as it is.
@@ -84,7 +85,9 @@ bool add_up(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables
 
 }  // namespace
 
-void append_neon_kernel(std::vector<Kernel> *kernels) { kernels->push_back({"neon", transpose, add_up}); }
+void append_neon_kernel(std::vector<Kernel> *kernels) {
+    kernels->push_back({"neon", transpose, add_up<kBufferStride>, add_up<kFileStride>});
+}
 
 }  // namespace jpq
 

@@ -33,16 +33,16 @@ AVX2 inline void transpose_strip(const std::uint8_t *codes, std::size_t m, std::
         }
         for (int i = 0; i < 16; ++i) rows[i] = mixed[i];
     }
-    for (int i = 0; i < 16; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i *>(tile + i * kTile), rows[i]);
+    for (int i = 0; i < 16; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i *>(tile + i * kBufferStride), rows[i]);
 }
 
 AVX2 void transpose_avx2(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
     fetch(ahead, m / 4);
     for (std::size_t start = 0; start < kTile; start += 32) {
         std::size_t j = 0;
-        for (; j + 16 <= m; j += 16) transpose_strip(codes + start * m + j, m, tile + j * kTile + start);
+        for (; j + 16 <= m; j += 16) transpose_strip(codes + start * m + j, m, tile + j * kBufferStride + start);
         for (; j < m; ++j)
-            for (std::size_t d = start; d < start + 32; ++d) tile[j * kTile + d] = codes[d * m + j];
+            for (std::size_t d = start; d < start + 32; ++d) tile[j * kBufferStride + d] = codes[d * m + j];
     }
 }
 
@@ -78,18 +78,19 @@ AVX2 inline std::uint32_t at_least(const std::uint16_t *values, __m256i limit) {
     return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(hits, 0xd8)));
 }
 
-AVX2 bool add_up_avx2(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
+template <std::size_t stride>
+AVX2 bool add_up_avx2(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
                       std::uint16_t threshold, Sums *sums) {
     const __m256i limit = _mm256_set1_epi16(static_cast<short>(threshold));
     std::uint32_t any = 0;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-        const std::uint8_t *tile = tiles + t * tile_bytes(m);
-        if (ahead) fetch(ahead + t * 48 * m, 3 * m / 4);
+        const std::uint8_t *tile = group + t * kTile;
+        if (ahead) fetch(ahead + 8 * fetched(stride) * m * t, fetched(stride) * m / 8);
         __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         for (std::size_t j = 0; j < m; ++j)
             for (int v = 0; v < 2; ++v) {
-                const __m256i *codes = reinterpret_cast<const __m256i *>(tile + j * kTile) + v;
+                const __m256i *codes = reinterpret_cast<const __m256i *>(tile + j * stride) + v;
                 const __m256i entries = look_up(tables + j * kTable, _mm256_loadu_si256(codes));
                 all[v] = _mm256_add_epi16(all[v], entries);
                 odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(entries, 8));
@@ -140,7 +141,7 @@ AVX512 inline void transpose_strip_512(const std::uint8_t *codes, std::size_t m,
     }
 #pragma GCC unroll 16
     for (std::size_t i = 0; i < 16; ++i)
-        if (whole || i < columns) _mm512_store_si512(tile + i * kTile, rows[i]);
+        if (whole || i < columns) _mm512_store_si512(tile + i * kBufferStride, rows[i]);
 }
 
 AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
@@ -150,11 +151,11 @@ AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, const std::u
     for (; j + 16 <= m; j += 16) {
         fetch(ahead + 16 * j, 4);
         fetch_near(next + 4 * near * j, near);
-        transpose_strip_512<true>(codes + j, m, 16, tile + j * kTile);
+        transpose_strip_512<true>(codes + j, m, 16, tile + j * kBufferStride);
     }
     if (j < m) {
         fetch(ahead + 16 * j, (m - j) / 4);
-        transpose_strip_512<false>(codes + j, m, m - j, tile + j * kTile);
+        transpose_strip_512<false>(codes + j, m, m - j, tile + j * kBufferStride);
     }
 }
 
@@ -191,7 +192,8 @@ AVX512 inline __m512i look_up_words(const __m512i *table, __m512i codes) {
     return _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi16(255));
 }
 
-AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables,
+template <std::size_t stride>
+AVX512 bool add_up_avx512(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables,
                           const std::uint8_t *ahead, std::uint16_t threshold, Sums *sums) {
     const __m512i low_byte = _mm512_set1_epi16(255);
     __m512i even[kTilesInGroup], odd[kTilesInGroup];
@@ -199,12 +201,12 @@ AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::u
     for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = odd[t] = _mm512_setzero_si512();
     for (std::size_t j = 0; j < m; ++j) {
         __m512i table[4];
-        if (ahead) fetch(ahead + 384 * j, 6);
+        if (ahead) fetch(ahead + 64 * fetched(stride) * j, fetched(stride));
 #pragma GCC unroll 4
         for (int part = 0; part < 4; ++part) table[part] = _mm512_loadu_si512(tables + j * kTable + 64 * part);
 #pragma GCC unroll 8
         for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-            const __m512i codes = _mm512_load_si512(tiles + t * tile_bytes(m) + j * kTile);
+            const __m512i codes = _mm512_loadu_si512(group + j * stride + t * kTile);
             even[t] = _mm512_add_epi16(even[t], look_up_words(table, _mm512_and_si512(codes, low_byte)));
             odd[t] = _mm512_add_epi16(odd[t], look_up_words(table, _mm512_srli_epi16(codes, 8)));
         }
@@ -216,19 +218,20 @@ AVX512 bool add_up_avx512(const std::uint8_t *tiles, std::size_t m, const std::u
 
 // ---- AVX-512 VBMI: two permutations of bytes hold the whole table in four registers
 
-VBMI bool add_up_vbmi(const std::uint8_t *tiles, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
+template <std::size_t stride>
+VBMI bool add_up_vbmi(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
                       std::uint16_t threshold, Sums *sums) {
     __m512i all[kTilesInGroup], odd[kTilesInGroup];
 #pragma GCC unroll 8
     for (std::size_t t = 0; t < kTilesInGroup; ++t) all[t] = odd[t] = _mm512_setzero_si512();
     for (std::size_t j = 0; j < m; ++j) {
         const std::uint8_t *table = tables + j * kTable;
-        if (ahead) fetch(ahead + 384 * j, 6);
+        if (ahead) fetch(ahead + 64 * fetched(stride) * j, fetched(stride));
         const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 64),
                       third = _mm512_loadu_si512(table + 128), fourth = _mm512_loadu_si512(table + 192);
 #pragma GCC unroll 8
         for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-            const __m512i codes = _mm512_load_si512(tiles + t * tile_bytes(m) + j * kTile);
+            const __m512i codes = _mm512_loadu_si512(group + j * stride + t * kTile);
             const __m512i low = _mm512_permutex2var_epi8(first, codes, second);
             const __m512i high = _mm512_permutex2var_epi8(third, codes, fourth);
             const __m512i entries = _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
@@ -244,10 +247,12 @@ VBMI bool add_up_vbmi(const std::uint8_t *tiles, std::size_t m, const std::uint8
 void append_x86_kernels(std::vector<Kernel> *kernels) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-        if (__builtin_cpu_supports("avx512vbmi")) kernels->push_back({"avx512vbmi", transpose_512, add_up_vbmi});
-        kernels->push_back({"avx512", transpose_512, add_up_avx512});
+        if (__builtin_cpu_supports("avx512vbmi"))
+            kernels->push_back({"avx512vbmi", transpose_512, add_up_vbmi<kBufferStride>, add_up_vbmi<kFileStride>});
+        kernels->push_back({"avx512", transpose_512, add_up_avx512<kBufferStride>, add_up_avx512<kFileStride>});
     }
-    if (__builtin_cpu_supports("avx2")) kernels->push_back({"avx2", transpose_avx2, add_up_avx2});
+    if (__builtin_cpu_supports("avx2"))
+        kernels->push_back({"avx2", transpose_avx2, add_up_avx2<kBufferStride>, add_up_avx2<kFileStride>});
 }
 
 }  // namespace jpq

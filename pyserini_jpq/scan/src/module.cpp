@@ -29,23 +29,26 @@ py::list kernel_names() {
     return names;
 }
 
-py::tuple search(const CodeArray &codes, const TableArray &tables, std::size_t k, std::size_t threads,
-                 const std::string &kernel_name) {
-    if (codes.ndim() != 2 || tables.ndim() != 3 || codes.shape(1) != tables.shape(1) || tables.shape(2) < 1 ||
-        tables.shape(2) > static_cast<py::ssize_t>(jpq::kTable))
-        throw py::value_error("expected codes [N, M] and tables [B, M, K] with K up to 256");
+// Codes of documents, [N, M], or groups of so many documents, [ceil(N / 512), M, 512].
+py::tuple search(const CodeArray &codes, std::size_t documents, const TableArray &tables, std::size_t k,
+                 std::size_t threads, const std::string &kernel_name) {
+    const bool grouped = codes.ndim() == 3;
+    if ((!grouped && codes.ndim() != 2) || tables.ndim() != 3 || codes.shape(1) != tables.shape(1) ||
+        tables.shape(2) < 1 || tables.shape(2) > static_cast<py::ssize_t>(jpq::kTable))
+        throw py::value_error("expected codes [N, M] or [G, M, 512] and tables [B, M, K] with K up to 256");
     if (codes.shape(1) < 1 || codes.shape(1) > kMostSubspaces)
         throw py::value_error("M must be from 1 to " + std::to_string(kMostSubspaces));
-    if (codes.shape(0) > static_cast<py::ssize_t>(std::numeric_limits<std::uint32_t>::max()))
-        throw py::value_error("more than 2^32 - 1 documents");
+    if (documents > std::numeric_limits<std::uint32_t>::max()) throw py::value_error("more than 2^32 - 1 documents");
+    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(codes.shape(1)), grouped};
+    if (static_cast<std::size_t>(codes.shape(0)) != (grouped ? all.groups() : documents) ||
+        (grouped && codes.shape(2) != static_cast<py::ssize_t>(jpq::kGroup)))
+        throw py::value_error("codes are not those of " + std::to_string(documents) + " documents");
     const jpq::Kernel &kernel = kernel_named(kernel_name);
-    const std::size_t documents = static_cast<std::size_t>(codes.shape(0));
     const std::size_t queries = static_cast<std::size_t>(tables.shape(0));
     const std::size_t hits = std::min(k, documents);
     py::array_t<float> scores({queries, hits});
     py::array_t<std::int64_t> rows({queries, hits});
     if (queries == 0 || hits == 0) return py::make_tuple(scores, rows);
-    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(codes.shape(1))};
     const jpq::Tables lookup{tables.data(), queries, static_cast<std::size_t>(tables.shape(2))};
     float *score_data = scores.mutable_data();
     std::int64_t *row_data = rows.mutable_data();
@@ -65,6 +68,6 @@ py::tuple search(const CodeArray &codes, const TableArray &tables, std::size_t k
 
 PYBIND11_MODULE(_native, module) {
     module.def("kernel_names", &kernel_names);
-    module.def("search", &search, py::arg("codes").noconvert(), py::arg("tables").noconvert(), py::arg("k"),
-               py::arg("threads"), py::arg("kernel") = "");
+    module.def("search", &search, py::arg("codes").noconvert(), py::arg("documents"),
+               py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"), py::arg("kernel") = "");
 }

@@ -5,14 +5,10 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "codes.h"
 #include "kernels.h"
 
 namespace jpq {
-
-struct Codes {
-    const std::uint8_t *rows;  // documents x m
-    std::size_t documents, m;
-};
 
 struct Tables {
     const float *values;  // queries x m x k

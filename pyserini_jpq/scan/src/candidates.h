@@ -1,0 +1,74 @@
+// The documents of one query that may be among the best: by their sums of bytes first, then by their scores.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "codes.h"
+#include "kernels.h"
+#include "tables.h"
+
+namespace jpq {
+
+struct Hit {
+    float score;
+    std::uint32_t row;
+};
+
+inline bool better(const Hit &a, const Hit &b) { return a.score > b.score || (a.score == b.score && a.row < b.row); }
+
+// What the threads share about a query: its tables, and the best k-th score that one of them has found.
+struct Query {
+    const float *exact;  // m x 256
+    const std::uint8_t *bytes;
+    ByteTables rounding;
+    std::atomic<float> kth{-std::numeric_limits<float>::infinity()};
+
+    void raise(float score) {
+        float known = kth.load(std::memory_order_relaxed);
+        while (score > known && !kth.compare_exchange_weak(known, score, std::memory_order_relaxed)) {
+        }
+    }
+};
+
+// The candidates of a query in one thread.
+class Candidates {
+public:
+    Candidates(const Codes &codes, Query *query, std::size_t hits) : codes_(codes), query_(query), hits_(hits) {}
+
+    // The least sum with which a document can be among the best.
+    std::uint16_t threshold();
+
+    // Take the documents of a group that reached the threshold; `end` is the row after the last document.
+    void take(const Sums &sums, std::size_t first_row, std::size_t end);
+
+    // Score what was taken since the last call, while the caches hold its codes.
+    void settle();
+
+    // The best documents of all that were scored, and some more, in any order.
+    const std::vector<Hit> &best() const { return best_; }
+
+    // Most documents that `best` holds.
+    static std::size_t most(std::size_t hits);
+
+private:
+    void drop_by_sum();
+    template <std::size_t count>
+    void score(std::size_t start, float kth);
+    void keep_best();
+
+    Codes codes_;
+    Query *query_;
+    std::size_t hits_;
+    float used_kth_ = -std::numeric_limits<float>::infinity();
+    std::uint16_t threshold_ = 0;
+    std::vector<std::uint32_t> rows_;  // taken, and not scored yet
+    std::vector<std::uint16_t> sums_;
+    bool full_ = false;  // whether k were found once
+    std::vector<Hit> best_;
+};
+
+}  // namespace jpq
