@@ -11,7 +11,9 @@ from benchmarks.data import Data, queries_for, random_quantizer, vectors_of
 from benchmarks.engine import Engine
 from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.index.faiss import read_faiss, to_faiss
+from pyserini_jpq.index.blocks import write_blocks
+from pyserini_jpq.index.faiss import parts_of, read_faiss, stored_codes, to_faiss
+from pyserini_jpq.index.folder import BLOCKS, INDEX
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.search.engine import ScanEngine
@@ -99,15 +101,17 @@ def _lucene() -> Any:
 
 
 def ours(index: Any, bytes_per_document: int) -> Engine:
-    """Return the scan over the index as `JPQFaissSearcher` has it: in a file, mapped into memory."""
+    """Return the scan over the index as `JPQFaissSearcher` has it: in files, mapped into memory."""
     import faiss
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index"
+        path, blocks = Path(folder) / INDEX, Path(folder) / BLOCKS
         faiss.write_index(index, str(path))
         mapped = read_faiss(path, mapped=True)  # what is mapped stays when the file's name is gone
-    search = ScanEngine(mapped, "the index").search
-    return Engine(OURS, search, bytes_per_document, keep=(mapped,))
+        if parts_of(index, path)[1].pq.nbits == 8:
+            write_blocks(blocks, stored_codes(index, path))
+        engine = ScanEngine(mapped, "the index", blocks if blocks.is_file() else None)
+    return Engine(OURS, engine.search, bytes_per_document, keep=(mapped,))
 
 
 def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Engine]:

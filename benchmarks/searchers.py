@@ -13,6 +13,7 @@ from benchmarks.data import Data, index_data, random_data
 from benchmarks.measure import CLOCKS, read_once, timed
 from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError
+from pyserini_jpq.index.folder import BLOCKS
 from pyserini_jpq.quantizer import Codes, Floats
 
 
@@ -64,7 +65,7 @@ def compare(data: Data, args: argparse.Namespace) -> None:
         folder = make_folder(data, Path(place))
         stock = _pyserini.faiss_searcher_base()(str(folder), None)
         ours = JPQFaissSearcher(folder, query_encoder=False)
-        mapped = np.memmap(folder / "index", dtype=np.uint8, mode="r")[: data.codes.size]
+        mapped = np.memmap(folder / BLOCKS, dtype=np.uint8, mode="r")[: data.codes.size]
         for size in args.queries:
             for k in args.hits:
                 times = _times(stock, ours, data, mapped, size, k, args)

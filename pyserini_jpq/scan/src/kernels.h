@@ -41,8 +41,8 @@ struct Kernel {
 // Fetch cache lines into the second-level cache. The processor does not see that rows which are read 16 bytes at a time
 // are a stream, and while sums are made it would read nothing at all; fetching is spread over both, since only so many
 // lines can be under way. How much goes where was found by measuring: 3 parts of 4 while sums are made. It sees that a
-// group in a file is one, but begins anew at each page: with all lines of the next group fetched beside that, a search
-// took 5 to 10 % less than with none, or with the first ones of each page.
+// file of groups is one, but begins anew at each page: with every line fetched 16 KB ahead beside that, adding up took 20
+// to 25 % less than with none; 1 to 4 KB ahead is too late, into the first-level cache too much.
 inline void fetch(const std::uint8_t *from, std::size_t lines) {
 #if defined(__GNUC__) || defined(__clang__)
     for (std::size_t i = 0; i < lines; ++i) __builtin_prefetch(from + 64 * i, 0, 2);

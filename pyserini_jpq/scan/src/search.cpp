@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 128 << 10;    // of codes that all queries of a batch share, in the second cache
 constexpr std::size_t kMostQueries = 32;          // of a batch: their tables must stay in the caches, too
+constexpr std::size_t kAhead = 16 << 10;          // of the file, how far in front of what is added up it is fetched
 constexpr std::size_t kPoolBytes = 512 << 20;     // of candidates; fewer queries at once where k is very large
 constexpr std::size_t kThreadBytes = 2 << 20;     // of codes by queries: for less, starting a thread takes longer
 
@@ -61,21 +62,23 @@ public:
         for (std::size_t start = take(), next; start < codes_.documents; start = next) {
             next = take();
             const std::size_t end = std::min(codes_.documents, start + size);
-            const std::size_t ahead = next < codes_.documents ? next : start;
-            codes_.grouped ? filter(start, end, ahead) : turn_and_filter(start, end, ahead);
+            if (codes_.grouped)
+                filter(start, end);
+            else
+                turn_and_filter(start, end, next < codes_.documents ? next : start);
         }
     }
 
     std::vector<Candidates> candidates;
 
 private:
-    // Filter a block of groups where they lie, and meanwhile fetch the group that comes next.
-    void filter(std::size_t start, std::size_t end, std::size_t next) {
+    // Filter a block of groups where they lie, and meanwhile fetch what follows in the file.
+    void filter(std::size_t start, std::size_t end) {
         Sums sums;
         for (std::size_t q = 0; q < candidates.size(); ++q) {
             for (std::size_t row = start; row < end; row += kGroup) {
-                const std::uint8_t *ahead = codes_.group(row + kGroup < end ? row + kGroup : next);
-                if (kernel_.add_up_in_file(codes_.group(row), codes_.m, bytes_[q], q == 0 ? ahead : nullptr,
+                const std::uint8_t *group = codes_.group(row);
+                if (kernel_.add_up_in_file(group, codes_.m, bytes_[q], q == 0 ? group + kAhead : nullptr,
                                            candidates[q].threshold(), &sums))
                     candidates[q].take(sums, row, end);
             }
