@@ -75,7 +75,14 @@ def test_weights_are_mixed():
 @pytest.mark.integration
 def test_training_with_sparse_labels_keeps_a_part(built, tiny_collection, tmp_path, monkeypatch, capsys):
     def centroids(name, *words):
-        base = ["--index", built / "x.opq-m4", "--output", tmp_path / name, "--output-encoder", tmp_path / f"{name}.enc"]
+        base = [
+            "--index",
+            built / "x.opq-m4",
+            "--output",
+            tmp_path / name,
+            "--output-encoder",
+            tmp_path / f"{name}.enc",
+        ]
         base += ["--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt"]
         assert run("train", *base, "--epochs", 2, "--num-negatives", 20, "--device", "cpu", *words) == 0
         folder = IndexFolder(tmp_path / name)
