@@ -91,7 +91,7 @@ def best(values: Mapping[float, Values]) -> float:
 
 
 def preferred(values: Mapping[float, Values]) -> float:
-    """Return the share with the best mean if that is more than a standard error above the usual share's, else the usual.
+    """Return the best share if it is more than a standard error above the usual one, else the usual one.
 
     Parameters
     ----------
