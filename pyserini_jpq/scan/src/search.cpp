@@ -17,6 +17,7 @@ namespace jpq {
 namespace {
 
 constexpr std::size_t kBlockBytes = 128 << 10;    // of codes that all queries of a batch share, in the second cache
+constexpr std::size_t kStreamBytes = 1 << 20;     // of a file that one query reads on end: smaller, two threads take longer
 constexpr std::size_t kMostQueries = 32;          // of a batch: their tables must stay in the caches, too
 constexpr std::size_t kAhead = 16 << 10;          // of the file, how far in front of what is added up it is fetched
 constexpr std::size_t kPoolBytes = 512 << 20;     // of candidates; fewer queries at once where k is very large
@@ -49,11 +50,11 @@ public:
         }
     }
 
-    // One query turns round and adds up by turns, so in small steps; several share what was turned round, as much as
-    // fits.
+    // One query reads a file on end; or it turns round and adds up by turns, so in small steps. Several queries share
+    // what is in the second cache, as much as fits.
     static std::size_t groups_in_block(const Codes &codes, std::size_t queries) {
         if (queries == 1 && !codes.grouped) return 1;
-        return std::max<std::size_t>(1, kBlockBytes / (kGroup * codes.m));
+        return std::max<std::size_t>(1, (queries == 1 ? kStreamBytes : kBlockBytes) / (kGroup * codes.m));
     }
 
     void run(std::atomic<std::size_t> *next_block) {
