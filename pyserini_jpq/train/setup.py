@@ -140,8 +140,8 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
         ),
         ranks,
     )
-    # After the optimizer was made, which turns gradients off where nothing is trained.
-    if recipe.trained_share != 1:
+    # After the optimizer was made, which turns gradients off where nothing is trained; by the process that writes.
+    if recipe.trained_share != 1 and ranks.is_first:
         judges = dev_set or _held_out_set(held_out, materials.docids, args.dev_metric)
         measure = partial(judges.per_query, model, search) if judges else None
         trainer.averaging = Averaging(model, recipe.trained_share, measure, best if dev_set else preferred)
