@@ -19,9 +19,9 @@ Rows = NDArray[np.int64]
 
 NO_SCORE = np.finfo(np.float32).min
 
-SCAN_FROM = 50_000
-"""Documents from which on the compiled scan searches. Below, faiss is as fast for a query, and equal scores (documents
-that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
+SCAN_FROM = 10_000
+"""Documents from which on the compiled scan searches. Below, it would save a tenth of a millisecond, and equal scores
+(documents that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
 
 SCAN_4_FROM = 1_000
 """The same for codes of 4 bits, for which faiss takes a microsecond a document."""
