@@ -7,6 +7,7 @@ import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import writing
+from pyserini_jpq.index.folder import WITHOUT_BLOCKS
 from pyserini_jpq.quantizer import Codes
 from pyserini_jpq.scan.groups import GROUP, grouped, groups_of
 
@@ -77,4 +78,4 @@ def _header(codes: Codes) -> bytes:
 
 
 def _refused(path: Path, reason: str) -> IndexFolderError:
-    return IndexFolderError(f"{path} {reason}; delete it (search works without, slower) or make the index again")
+    return IndexFolderError(f"{path} {reason}; {WITHOUT_BLOCKS}")

@@ -22,6 +22,8 @@ INITIAL_CENTROIDS = "initial_centroids.npy"
 FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
 BLOCKS = "blocks"
 """Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
+WITHOUT_BLOCKS = "delete it (search works without, slower) or make the index again"
+"""What to do about one that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class IndexFolder:
         """The file of codes laid out for the scan, where there is one."""
         if BLOCKS in self.manifest.files and (self.path / BLOCKS).is_file():
             self.blocks = self.path / BLOCKS
-            self._check_file(BLOCKS, verify, "delete it (search works without, slower) or make the index again")
+            self._check_file(BLOCKS, verify, WITHOUT_BLOCKS)
 
     def read(self, mapped: bool = False) -> Any:
         """Return the faiss index, compared with what the manifest says of it.
