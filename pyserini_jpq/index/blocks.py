@@ -9,19 +9,19 @@ from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import writing
 from pyserini_jpq.index.folder import WITHOUT_BLOCKS
 from pyserini_jpq.quantizer import Codes
-from pyserini_jpq.scan.groups import GROUP, grouped, groups_of
+from pyserini_jpq.scan.layout import GROUP, GROUPS, STRIP, Blocks, bytes_of, in_blocks
 
 HEADER = 4096
 """Bytes before the codes: a page, so that they begin on one when the file is mapped."""
 
-_FORMAT = "<8sIIQI"
-_MAGIC, _VERSION = b"JPQBLOCK", 1
-_AT_ONCE = 128
+_FORMAT = "<8sIIIIQI"
+_MAGIC, _VERSION = b"JPQBLOCK", 2
+_AT_ONCE = 8 * GROUPS * GROUP
 _SAMPLE = 32
 
 
 def write_blocks(path: Path, codes: Codes) -> None:
-    """Write codes as groups of 512 documents, after a page that says how many; memory holds 128 groups.
+    """Write codes as blocks of 8,192 documents, after a page that says how many; memory holds 8 blocks.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def write_blocks(path: Path, codes: Codes) -> None:
     """
     with writing(path), open(path, "wb") as file:
         file.write(_header(codes))
-        for start in range(0, len(codes), _AT_ONCE * GROUP):
-            file.write(grouped(codes[start : start + _AT_ONCE * GROUP]).data)
+        for start in range(0, len(codes), _AT_ONCE):
+            file.write(in_blocks(codes[start : start + _AT_ONCE]).data.data)
 
 
-def open_blocks(path: Path, codes: Codes) -> Codes:
-    """Map the groups of a file into memory.
+def open_blocks(path: Path, codes: Codes) -> Blocks:
+    """Map the blocks of a file into memory.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def open_blocks(path: Path, codes: Codes) -> Codes:
 
     Returns
     -------
-    numpy.ndarray
-        [ceil(N / 512), M, 512] uint8, for reading only; see `grouped`.
+    Blocks
+        The same codes, for reading only.
 
     Raises
     ------
@@ -57,24 +57,24 @@ def open_blocks(path: Path, codes: Codes) -> Codes:
         If the file is damaged, of another version, or of another index.
     """
     documents, m = codes.shape
-    shape = (groups_of(documents), m, GROUP)
+    size = bytes_of(documents, m)
     with open(path, "rb") as file:
         head = file.read(HEADER)
-    if head != _header(codes) or path.stat().st_size != HEADER + np.prod(shape, dtype=np.int64):
-        raise _refused(path, f"is not of {documents} documents of {m} bytes, or damaged")
+    if head != _header(codes) or path.stat().st_size != HEADER + size:
+        raise _refused(path, f"is not of {documents} documents of {m} bytes, of another version, or damaged")
     if not documents:
-        return np.empty(shape, dtype=np.uint8)
+        return Blocks(np.empty(0, dtype=np.uint8), documents, m)
     # As an array of its own, since each view of a memmap is made slowly.
-    groups: Codes = np.asarray(np.memmap(path, np.uint8, "r", HEADER, shape))
+    blocks = Blocks(np.asarray(np.memmap(path, np.uint8, "r", HEADER, size)), documents, m)
     rows = np.unique(np.linspace(0, documents - 1, _SAMPLE).astype(np.int64))
-    if not np.array_equal(groups[rows // GROUP, :, rows % GROUP], codes[rows]):
+    if not np.array_equal(blocks.of(rows), codes[rows]):
         raise _refused(path, "holds other codes than the index")
-    return groups
+    return blocks
 
 
 def _header(codes: Codes) -> bytes:
     documents, m = codes.shape
-    return struct.pack(_FORMAT, _MAGIC, _VERSION, GROUP, documents, m).ljust(HEADER, b"\0")
+    return struct.pack(_FORMAT, _MAGIC, _VERSION, GROUP, GROUPS, STRIP, documents, m).ljust(HEADER, b"\0")
 
 
 def _refused(path: Path, reason: str) -> IndexFolderError:

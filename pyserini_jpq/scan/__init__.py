@@ -4,7 +4,7 @@ It knows nothing of faiss, rotations or centroids: codes and tables go in, score
 a C++ extension that pip builds where it finds a compiler; `available()` says whether it is there.
 """
 
-from pyserini_jpq.scan.groups import grouped
+from pyserini_jpq.scan.layout import Blocks, in_blocks
 from pyserini_jpq.scan.scanner import PQScanner, available, turned_off
 
-__all__ = ["PQScanner", "available", "grouped", "turned_off"]
+__all__ = ["Blocks", "PQScanner", "available", "in_blocks", "turned_off"]

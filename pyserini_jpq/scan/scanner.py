@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import InstallationError, QuantizerError
-from pyserini_jpq.scan.groups import GROUP, groups_of
+from pyserini_jpq.scan.layout import Blocks, bytes_of
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -39,16 +39,14 @@ class PQScanner:
     """Finds the documents with the largest sums of table entries, exactly.
 
     Codes stay where they are and as they are, also in a memory-mapped file: rows of M bytes, as a faiss `IndexPQ` keeps
-    them, which are turned round on the fly, into a buffer that fits the second-level cache; or groups that are turned
+    them, which are turned round on the fly, into a buffer that fits the second-level cache; or blocks that are turned
     round already, for which one query takes less time.
 
     Parameters
     ----------
     codes
-        [N, M] uint8, contiguous: a NumPy array or a torch tensor in main memory. Not copied; it must not change while
-        a search runs, and may change between searches. With `documents`, groups as `grouped` makes them.
-    documents
-        N, where codes lie in groups.
+        [N, M] uint8, contiguous: a NumPy array or a torch tensor in main memory; or blocks, as `in_blocks` makes them.
+        Not copied; they must not change while a search runs, and may change between searches.
 
     Raises
     ------
@@ -58,7 +56,7 @@ class PQScanner:
         If the codes are of another type or shape, or not contiguous.
     """
 
-    def __init__(self, codes: Any, documents: int | None = None) -> None:
+    def __init__(self, codes: Any) -> None:
         native = _native()
         if native is None:
             raise InstallationError(
@@ -66,17 +64,18 @@ class PQScanner:
                 "`pip install --force-reinstall --no-deps pyserini_jpq`"
             )
         self._native = native
-        self.codes: NDArray[np.uint8] = np.asarray(codes)
-        self.documents = len(self.codes) if documents is None else documents
-        shape = "[N, M]" if documents is None else f"[{groups_of(documents)}, M, {GROUP}] for {documents} documents"
-        fits = (
-            self.codes.ndim == 2
-            if documents is None
-            else self.codes.ndim == 3 and self.codes.shape[::2] == (groups_of(documents), GROUP)
-        )
+        self.in_blocks = isinstance(codes, Blocks)
+        self.codes: NDArray[np.uint8] = np.asarray(codes.data if isinstance(codes, Blocks) else codes)
+        shape: tuple[int, ...] = self.codes.shape
+        if isinstance(codes, Blocks):
+            self.documents, self.m = codes.documents, codes.m
+            expected, fits = "blocks", shape == (bytes_of(self.documents, self.m),)
+        else:
+            expected, fits = "[N, M]", len(shape) == 2
+            self.documents, self.m = shape if fits else (0, 0)
         if self.codes.dtype != np.uint8 or not fits or not self.codes.flags.c_contiguous:
             raise QuantizerError(
-                f"codes are {self.codes.dtype} of shape {self.codes.shape}; expected {shape} uint8, contiguous"
+                f"codes are {self.codes.dtype} of shape {shape}; expected {expected} uint8, contiguous"
             )
 
     def search(self, tables: Any, k: int, threads: int = 1) -> tuple[Scores, Rows]:
@@ -109,15 +108,15 @@ class PQScanner:
             scores could overflow float32.
         """
         tables = np.ascontiguousarray(tables, dtype=np.float32)
-        if tables.ndim != 3 or tables.shape[1] != self.codes.shape[1] or not 1 <= tables.shape[2] <= 256:
+        if tables.ndim != 3 or tables.shape[1] != self.m or not 1 <= tables.shape[2] <= 256:
             raise QuantizerError(
-                f"tables of shape {tables.shape} do not fit codes of shape {self.codes.shape}; expected [B, M, K]"
+                f"tables of shape {tables.shape} do not fit documents of {self.m} codes; expected [B, M, K]"
             )
         if k < 1 or threads < 1:
             raise QuantizerError(f"k is {k} and threads {threads}; both must be at least 1")
         try:
             scores, rows = self._native.search(
-                self.codes, self.documents, tables, k, threads, kernel=os.environ.get(KERNEL_VARIABLE, "")
+                self.codes, self.documents, self.in_blocks, tables, k, threads, os.environ.get(KERNEL_VARIABLE, "")
             )
         except OverflowError as problem:
             raise QuantizerError(f"{problem}; is the query finite, and of ordinary length?") from None

@@ -105,10 +105,7 @@ class ScanEngine:
         self.quantizer = quantizer_of(index, where)
         self._rotation = rotation_of(self.quantizer)
         self._codes = stored_codes(index, where)
-        if blocks is None:
-            self._scanner = PQScanner(self._codes)
-        else:
-            self._scanner = PQScanner(open_blocks(blocks, self._codes), len(self._codes))
+        self._scanner = PQScanner(self._codes if blocks is None else open_blocks(blocks, self._codes))
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Search as `faiss.Index.search`, with as many threads as faiss is set to.

@@ -15,7 +15,7 @@ from pyserini_jpq.index.blocks import HEADER, open_blocks, write_blocks
 from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.faiss import from_faiss
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.scan import grouped
+from pyserini_jpq.scan import in_blocks
 from tests.conftest import make_embeddings, run
 
 FLAGS = ("--batch-size", 16, "--num-negatives", 20, "--epochs", 1, "--device", "cpu", "--threads", 1)
@@ -25,23 +25,27 @@ def codes_of(documents, m, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (documents, m)).astype(np.uint8)
 
 
+def same(blocks, codes):
+    return (blocks.documents, blocks.m) == codes.shape and np.array_equal(blocks.data, in_blocks(codes).data)
+
+
 def holds_its_codes(folder):
     index = IndexFolder(folder, verify=True)
     codes = from_faiss(whole := index.read(), "x")[1]
     assert whole.ntotal == index.manifest.documents
-    return index.blocks is not None and np.array_equal(open_blocks(index.blocks, codes), grouped(codes))
+    return index.blocks is not None and same(open_blocks(index.blocks, codes), codes)
 
 
 @pytest.mark.property
-@given(st.integers(0, 2000), st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 128]))
+@given(st.integers(0, 20_000), st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 8]))
 def test_what_is_written_is_opened(tmp_path_factory, documents, m, seed, at_once):
     path, codes = tmp_path_factory.mktemp("blocks") / "blocks", codes_of(documents, m, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "_AT_ONCE", at_once)
+        patch.setattr(blocks, "_AT_ONCE", at_once * 8192)
         write_blocks(path, codes)
     opened = open_blocks(path, codes)
-    assert np.array_equal(opened, grouped(codes)) and opened.dtype == np.uint8
-    assert path.stat().st_size == HEADER + opened.size and type(opened) is np.ndarray
+    assert same(opened, codes) and opened.data.dtype == np.uint8
+    assert path.stat().st_size == HEADER + opened.data.size and type(opened.data) is np.ndarray
 
 
 @pytest.mark.unit
@@ -61,7 +65,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path):
         other = codes.copy()
         other[document, 3] ^= 1
         refused("holds other codes than the index", other)
-    for wrong in (b"", whole[:100], whole[:-1], whole + b"x", b"x" + whole[1:], whole[:8] + b"\2" + whole[9:]):
+    for wrong in (b"", whole[:100], whole[:-1], whole + b"x", b"x" + whole[1:], whole[:8] + b"\1" + whole[9:]):
         path.write_bytes(wrong)
         refused("or damaged")
 

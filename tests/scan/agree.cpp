@@ -12,7 +12,7 @@
 int main() {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
-    const std::size_t documents[] = {1, 63, 64, 65, 513, 3000}, subspaces[] = {1, 3, 16, 24, 31, 48, 96, 130};
+    const std::size_t documents[] = {1, 63, 64, 65, 513, 9000}, subspaces[] = {1, 3, 16, 24, 31, 48, 96, 130};
     const std::size_t ks[] = {256, 16}, wanted[] = {1, 10, 700};
     std::size_t cases = 0;
     for (std::size_t n : documents)
@@ -26,11 +26,16 @@ int main() {
                         std::memcpy(&codes[(n - 1 - i) * m], &codes[i * m], m);
                     std::vector<float> tables(queries * m * k);
                     for (float &entry : tables) entry = normal(random);
-                    const std::size_t groups = (n + jpq::kGroup - 1) / jpq::kGroup;
-                    std::vector<std::uint8_t> grouped(groups * jpq::kGroup * m);
+                    jpq::Codes blocks{nullptr, n, m, true};
+                    std::vector<std::uint8_t> laid_out(blocks.groups() * jpq::kGroup * m);
+                    blocks.bytes = laid_out.data();
                     for (std::size_t d = 0; d < n; ++d)
-                        for (std::size_t j = 0; j < m; ++j)
-                            grouped[(d / jpq::kGroup * m + j) * jpq::kGroup + d % jpq::kGroup] = codes[d * m + j];
+                        for (std::size_t j = 0; j < m; ++j) {
+                            jpq::Strip strip = blocks.strip(0);
+                            while (strip.first + strip.count <= j) strip = blocks.strip(strip.first + strip.count);
+                            const std::size_t at = static_cast<std::size_t>(blocks.of(d, strip) - laid_out.data());
+                            laid_out[at + (j - strip.first) * blocks.step()] = codes[d * m + j];
+                        }
                     std::vector<float> right(queries * n);
                     std::vector<std::int64_t> order(queries * n);
                     for (std::size_t q = 0; q < queries; ++q) {
@@ -44,17 +49,17 @@ int main() {
                                          [&](std::int64_t a, std::int64_t b) { return of_query[a] > of_query[b]; });
                     }
                     for (const jpq::Kernel &kernel : jpq::kernels())
-                        for (const bool in_groups : {false, true}) {
+                        for (const bool in_blocks : {false, true}) {
                             std::vector<float> scores(queries * hits);
                             std::vector<std::int64_t> rows(queries * hits);
-                            jpq::search(kernel, {(in_groups ? grouped : codes).data(), n, m, in_groups},
+                            jpq::search(kernel, in_blocks ? blocks : jpq::Codes{codes.data(), n, m, false},
                                         {tables.data(), queries, k}, hits, 1 + cases % 2, scores.data(), rows.data());
                             for (std::size_t i = 0; i < queries * hits; ++i) {
                                 const std::size_t q = i / hits;
                                 const std::int64_t row = order[q * n + i % hits];
                                 if (rows[i] != row || scores[i] != right[q * n + static_cast<std::size_t>(row)]) {
-                                    std::printf("%s differs: n=%zu m=%zu k=%zu groups=%d\n", kernel.name, n, m, k,
-                                                in_groups);
+                                    std::printf("%s differs: n=%zu m=%zu k=%zu blocks=%d\n", kernel.name, n, m, k,
+                                                in_blocks);
                                     return 1;
                                 }
                             }

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyserini_jpq.errors import InstallationError, QuantizerError
 from pyserini_jpq.quantizer import ProductQuantizer
-from pyserini_jpq.scan import PQScanner, available, grouped
+from pyserini_jpq.scan import PQScanner, available, in_blocks
 from pyserini_jpq.scan.scanner import KERNEL_VARIABLE, kernels
 
 needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
@@ -54,8 +55,8 @@ def make_tables(rng, shape, mode):
 
 @st.composite
 def cases(draw):
-    documents = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 511, 512, 513, 1500, 6000]))
-    m = draw(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 24, 31, 32, 48, 96, 130]))
+    documents = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 511, 512, 513, 1500, 8192, 8193, 12_000]))
+    m = draw(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 24, 31, 32, 33, 48, 65, 96, 130]))
     k = draw(st.sampled_from([256, 256, 16, 2, 100]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     codes = rng.integers(0, k, (documents, m)).astype(np.uint8)
@@ -75,7 +76,7 @@ def test_every_kernel_equals_the_reference(case):
     for kernel in kernels():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(KERNEL_VARIABLE, kernel)
-            for scanner in (PQScanner(codes), PQScanner(grouped(codes), len(codes))):
+            for scanner in (PQScanner(codes), PQScanner(in_blocks(codes))):
                 scores, rows = scanner.search(tables, k, threads)
                 assert np.array_equal(scores, expected_scores), kernel
                 assert np.array_equal(rows, expected_rows), kernel
@@ -84,14 +85,27 @@ def test_every_kernel_equals_the_reference(case):
 
 @pytest.mark.property
 @settings(deadline=None)
-@given(st.sampled_from([0, 1, 511, 512, 513, 1500]), st.sampled_from([1, 3, 16, 31, 96]), st.integers(0, 2**32 - 1))
-def test_groups_hold_code_j_of_document_d(documents, m, seed):
-    codes = np.random.default_rng(seed).integers(0, 256, (documents, m)).astype(np.uint8)
-    groups = grouped(codes)
-    assert groups.shape == (-(-documents // 512), m, 512) and groups.flags.c_contiguous
-    d, j = np.arange(documents)[:, None], np.arange(m)
-    assert np.array_equal(groups[d // 512, j, d % 512], codes)
-    assert not groups[-1:, :, documents % 512 or 512 :].any()
+@given(
+    st.sampled_from([0, 1, 511, 512, 513, 1500, 8191, 8192, 8193, 20_000]),
+    st.sampled_from([1, 3, 16, 31, 32, 33, 65, 96]),
+    st.integers(0, 2**32 - 1),
+)
+def test_blocks_hold_the_codes_of_each_document(documents, m, seed):
+    codes = np.random.default_rng(seed).integers(1, 256, (documents, m)).astype(np.uint8)
+    blocks = in_blocks(codes)
+    assert blocks.data.size == -(-documents // 512) * 512 * m and blocks.data.flags.c_contiguous
+    assert np.array_equal(blocks.of(np.arange(documents)), codes)
+    assert np.count_nonzero(blocks.data) == codes.size  # what is beyond the last document is 0
+
+
+@pytest.mark.unit
+def test_blocks_are_read_strip_by_strip():
+    codes = np.arange(9000 * 48).reshape(9000, 48).astype(np.uint8)
+    data = in_blocks(codes).data
+    strips = data[: 8192 * 48].reshape(2, 16, 24, 512)  # strip, group, subspace, document
+    assert np.array_equal(strips.transpose(1, 3, 0, 2).reshape(8192, 48), codes[:8192])
+    rest = data[8192 * 48 :].reshape(2, 2, 24, 512).transpose(1, 3, 0, 2).reshape(1024, 48)
+    assert np.array_equal(rest[:808], codes[8192:]) and not rest[808:].any()
 
 
 @needs_extension
@@ -103,7 +117,7 @@ def test_many_documents_pass_through_several_rounds():
     tables = make_tables(rng, (40, 4, 256), "normal")
     expected = reference(tables, codes, 300)
     for threads in (1, 2):
-        for scanner in (PQScanner(codes), PQScanner(grouped(codes), len(codes))):
+        for scanner in (PQScanner(codes), PQScanner(in_blocks(codes))):
             for found, right in zip(scanner.search(tables, 300, threads), expected, strict=True):
                 assert np.array_equal(found, right)
 
@@ -113,7 +127,7 @@ def test_many_documents_pass_through_several_rounds():
 def test_codes_that_rise_in_score_are_the_worst_case_and_right():
     codes = np.repeat(np.arange(256, dtype=np.uint8), 20)[:, None]
     tables = np.arange(256, dtype=np.float32)[None, None]
-    for scanner in (PQScanner(codes), PQScanner(grouped(codes), len(codes))):
+    for scanner in (PQScanner(codes), PQScanner(in_blocks(codes))):
         scores, rows = scanner.search(tables, 30)
         assert scores.tolist() == [[255.0] * 20 + [254.0] * 10]
         assert rows.tolist() == [[*range(5100, 5120), *range(5080, 5090)]]
@@ -139,11 +153,11 @@ def test_what_cannot_be_is_refused():
     for wrong in (codes.astype(np.int8), codes[0], codes[:, ::2], np.asfortranarray(codes)):
         with pytest.raises(QuantizerError, match="expected"):
             PQScanner(wrong)
-    groups = grouped(np.zeros((600, 3), dtype=np.uint8))
-    for wrong, documents in ((groups, 512), (groups, 1025), (groups[:, :, :256], 600), (codes, 10)):
-        with pytest.raises(QuantizerError, match=rf", M, 512\] for {documents} documents"):
-            PQScanner(np.ascontiguousarray(wrong), documents)
-    assert PQScanner(groups, 600).search(tables, 700)[1].shape == (2, 600)
+    blocks = in_blocks(np.zeros((600, 3), dtype=np.uint8))
+    for wrong in (replace(blocks, documents=512), replace(blocks, m=4), replace(blocks, data=blocks.data[:-1])):
+        with pytest.raises(QuantizerError, match="expected blocks uint8"):
+            PQScanner(wrong)
+    assert PQScanner(blocks).search(tables, 700)[1].shape == (2, 600)
     assert scanner.search(tables[:0], 5)[0].shape == (0, 5)
     with pytest.raises(QuantizerError, match="M must be from 1 to 16384"):
         PQScanner(np.zeros((1, 0), dtype=np.uint8)).search(np.zeros((1, 0, 256), dtype=np.float32), 1)

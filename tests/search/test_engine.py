@@ -79,10 +79,10 @@ def test_a_searcher_reads_the_blocks_where_they_are(built, tmp_path, monkeypatch
     shutil.copytree(built / "x.jpq-m4", tmp_path / "x")
     query = np.random.default_rng(0).normal(size=(1, IndexFolder(tmp_path / "x").manifest.dimension)).astype(np.float32)
     found = []
-    for dimensions in (3, 2):
+    for in_blocks in (True, False):
         searcher = JPQFaissSearcher(tmp_path / "x", query_encoder=False)
         for index in (searcher.index, engine.opened(searcher.folder)):
-            assert index.search.__self__._scanner.codes.ndim == dimensions
+            assert index.search.__self__._scanner.in_blocks == in_blocks
         found.append([(hit.docid, hit.score) for hit in searcher.search(query, 300)])
         (tmp_path / "x" / "blocks").unlink(missing_ok=True)
     assert found[0] == found[1] and len(found[0]) == 300

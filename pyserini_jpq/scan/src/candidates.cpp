@@ -83,11 +83,13 @@ template <std::size_t count>
 void Candidates::score(std::size_t start, float kth) {
     const std::uint8_t *codes[count];
     float totals[count] = {};
-    for (std::size_t i = 0; i < count; ++i) codes[i] = codes_.of(rows_[start + i]);
     const std::size_t step = codes_.step();
     const float *table = query_->exact;
-    for (std::size_t j = 0; j < codes_.m; ++j, table += kTable)
-        for (std::size_t i = 0; i < count; ++i) totals[i] += table[codes[i][j * step]];
+    for (Strip strip = codes_.strip(0); strip.count > 0; strip = codes_.strip(strip.first + strip.count)) {
+        for (std::size_t i = 0; i < count; ++i) codes[i] = codes_.of(rows_[start + i], strip);
+        for (std::size_t j = 0; j < strip.count; ++j, table += kTable)
+            for (std::size_t i = 0; i < count; ++i) totals[i] += table[codes[i][j * step]];
+    }
     for (std::size_t i = 0; i < count; ++i)
         if (totals[i] >= kth) best_.push_back({totals[i], rows_[start + i]});
 }

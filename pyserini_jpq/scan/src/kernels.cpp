@@ -10,14 +10,17 @@ void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahe
 }
 
 template <std::size_t stride>
-bool add_up(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
-            std::uint16_t threshold, Sums *sums) {
+bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
+            Sums *sums) {
     bool any = false;
+    const std::size_t share = fetched(stride) * rows.count / kTilesInGroup;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         std::uint16_t totals[kTile] = {};
-        if (ahead) fetch(ahead + 8 * fetched(stride) * m * t, fetched(stride) * m / 8);
-        for (std::size_t j = 0; j < m; ++j) {
-            const std::uint8_t *codes = group + j * stride + t * kTile;
+        if (!rows.first)
+            for (std::size_t d = 0; d < kTile; ++d) totals[d] = sums->values[2 * t + d % 2][d / 2];
+        if (ahead) fetch(ahead + 64 * share * t, share);
+        for (std::size_t j = 0; j < rows.count; ++j) {
+            const std::uint8_t *codes = rows.codes + j * stride + t * kTile;
             for (std::size_t d = 0; d < kTile; ++d) totals[d] += tables[j * kTable + codes[d]];
         }
         for (std::size_t half = 0; half < 2; ++half) {
@@ -31,7 +34,7 @@ bool add_up(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables
             any |= hits != 0;
         }
     }
-    return any;
+    return rows.last && any;
 }
 
 std::vector<Kernel> all_kernels() {

@@ -12,9 +12,9 @@ constexpr std::size_t kTilesInGroup = 8;     // tiles whose sums are kept in reg
 constexpr std::size_t kGroup = kTile * kTilesInGroup;
 constexpr std::size_t kTable = 256;          // entries of a lookup table
 
-// The codes of a group lie by subspace, in m rows: code j of document d stands at stride j + d. In a file rows follow
-// each other without a gap, so that they are read as one stream; in the buffer into which documents are turned round, a
-// gap keeps those of a tile from falling into the same cache sets.
+// The codes of a group lie by subspace, in rows: code j of document d stands at stride j + d. In a file rows follow each
+// other without a gap, so that they are read as one stream; in the buffer into which documents are turned round, a gap
+// keeps those of a tile from falling into the same cache sets.
 constexpr std::size_t kFileStride = kGroup;
 constexpr std::size_t kBufferStride = kGroup + kTile;
 
@@ -25,27 +25,40 @@ struct Sums {
     std::uint32_t hits[2 * kTilesInGroup];
 };
 
-using AddUp = bool(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
-                   std::uint16_t threshold, Sums *sums);
+// Rows of a group whose entries are added up: all of them, or a part, which begins from the sums of the part before.
+struct Rows {
+    const std::uint8_t *codes;
+    std::size_t count;
+    bool first = true, last = true;  // whether the group's first row is among them, and its last
+    const Sums *next = nullptr;      // of the group that comes next, where groups are added up part by part
+};
+
+using AddUp = bool(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
+                   Sums *sums);
 
 struct Kernel {
     const char *name;
     // Turn the codes of 64 documents, rows of m bytes, into a tile of a group in the buffer. On the way, fetch m / 4
     // cache lines from `ahead` on.
     void (*transpose)(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile);
-    // Add up the table entries of a group's documents; false, and `sums` not written, where none reaches the threshold.
-    // On the way, fetch `fetched(stride)` m cache lines from `ahead` on, unless that is null.
+    // Add up table entries. With the last rows, tell whether a document reaches the threshold, and if none does leave
+    // `sums` alone; before, write the sums' values and return false. On the way, fetch some of what lies from `ahead` on,
+    // unless that is null.
     AddUp *add_up_in_buffer, *add_up_in_file;
 };
 
-// Fetch cache lines into the second-level cache. The processor does not see that rows which are read 16 bytes at a time
-// are a stream, and while sums are made it would read nothing at all; fetching is spread over both, since only so many
-// lines can be under way. How much goes where was found by measuring: 3 parts of 4 while sums are made. It sees that a
-// file of groups is one, but begins anew at each page: with every line fetched 16 KB ahead beside that, adding up took 20
-// to 25 % less than with none; 1 to 4 KB ahead is too late, into the first-level cache too much.
+// Fetch cache lines, one of so many, into the second-level cache. The processor does not see that rows which are read 16
+// bytes at a time are a stream, nor that columns are of which each is a line wide, and while sums are made it would read
+// nothing at all; fetching is spread over both, since only so many lines can be under way. How much goes where was found
+// by measuring: 3 parts of 4 while sums are made.
+//
+// It sees that whole rows of a file are a stream, but begins anew at each page. One line of four, 16 KB ahead, lets it
+// begin each page in time: adding up takes hardly longer than reading alone. With every line fetched it takes a quarter
+// more, since those wait where there is room for few.
+template <std::size_t one_of = 1>
 inline void fetch(const std::uint8_t *from, std::size_t lines) {
 #if defined(__GNUC__) || defined(__clang__)
-    for (std::size_t i = 0; i < lines; ++i) __builtin_prefetch(from + 64 * i, 0, 2);
+    for (std::size_t i = 0; i < lines; i += one_of) __builtin_prefetch(from + 64 * i, 0, 2);
 #else
     (void)from, (void)lines;
 #endif
@@ -60,8 +73,19 @@ inline void fetch_near(const std::uint8_t *from, std::size_t lines) {
 #endif
 }
 
-// Cache lines of what comes next that are fetched for each row of a group that is added up.
+// Lines of what comes next that belong to each row that is added up.
 constexpr std::size_t fetched(std::size_t stride) { return stride == kFileStride ? 8 : 6; }
+
+// Fetch the sums of the group that comes next into the first-level cache, a line with each of the last rows: codes that
+// pass through it have driven them out. All at once, before the first row, that took longer.
+inline void fetch_sums(const Rows &rows, std::size_t row) {
+#if defined(__GNUC__) || defined(__clang__)
+    const std::size_t line = rows.count - 1 - row;
+    if (rows.next && line < 2 * kTilesInGroup) __builtin_prefetch(rows.next->values[line], 1, 3);
+#else
+    (void)rows, (void)row;
+#endif
+}
 
 // The kernels that this machine can run, the fastest first; the last is plain C++.
 const std::vector<Kernel> &kernels();

@@ -36,16 +36,20 @@ void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahe
 }
 
 template <std::size_t stride>
-bool add_up(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
-            std::uint16_t threshold, Sums *sums) {
+bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
+            Sums *sums) {
     const uint16x8_t limit = vdupq_n_u16(threshold);
     uint16x8_t reached = vdupq_n_u16(0);
+    const std::size_t share = fetched(stride) * rows.count / kTilesInGroup;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-        const std::uint8_t *tile = group + t * kTile;
-        if (ahead) fetch(ahead + 8 * fetched(stride) * m * t, fetched(stride) * m / 8);
+        const std::uint8_t *tile = rows.codes + t * kTile;
+        if (ahead) fetch(ahead + 64 * share * t, share);
         uint16x8_t all[4], odd[4];
-        for (int v = 0; v < 4; ++v) all[v] = odd[v] = vdupq_n_u16(0);
-        for (std::size_t j = 0; j < m; ++j) {
+        for (int v = 0; v < 4; ++v) {
+            odd[v] = rows.first ? vdupq_n_u16(0) : vld1q_u16(sums->values[2 * t + 1] + 8 * v);
+            all[v] = rows.first ? odd[v] : vaddq_u16(vld1q_u16(sums->values[2 * t] + 8 * v), vshlq_n_u16(odd[v], 8));
+        }
+        for (std::size_t j = 0; j < rows.count; ++j) {
             const std::uint8_t *table = tables + j * kTable;
             uint8x16_t codes[4], entries[4];
             for (int v = 0; v < 4; ++v) {
@@ -73,7 +77,7 @@ bool add_up(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables
             reached = vorrq_u16(reached, vorrq_u16(vcgeq_u16(even, limit), vcgeq_u16(odd[v], limit)));
         }
     }
-    if (vmaxvq_u16(reached) == 0) return false;
+    if (!rows.last || vmaxvq_u16(reached) == 0) return false;
     for (std::size_t half = 0; half < 2 * kTilesInGroup; ++half) {
         std::uint32_t hits = 0;
         for (std::size_t i = 0; i < kTile / 2; ++i)

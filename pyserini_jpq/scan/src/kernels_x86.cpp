@@ -79,16 +79,22 @@ AVX2 inline std::uint32_t at_least(const std::uint16_t *values, __m256i limit) {
 }
 
 template <std::size_t stride>
-AVX2 bool add_up_avx2(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
-                      std::uint16_t threshold, Sums *sums) {
+AVX2 bool add_up_avx2(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
+                      Sums *sums) {
     const __m256i limit = _mm256_set1_epi16(static_cast<short>(threshold));
+    const std::size_t share = fetched(stride) * rows.count / kTilesInGroup;
     std::uint32_t any = 0;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-        const std::uint8_t *tile = group + t * kTile;
-        if (ahead) fetch(ahead + 8 * fetched(stride) * m * t, fetched(stride) * m / 8);
-        __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        for (std::size_t j = 0; j < m; ++j)
+        const std::uint8_t *tile = rows.codes + t * kTile;
+        if (ahead) fetch(ahead + 64 * share * t, share);
+        __m256i all[2], odd[2];
+        for (int v = 0; v < 2; ++v) {
+            const __m256i *even = reinterpret_cast<const __m256i *>(sums->values[2 * t]) + v;
+            const __m256i *of_odd = reinterpret_cast<const __m256i *>(sums->values[2 * t + 1]) + v;
+            odd[v] = rows.first ? _mm256_setzero_si256() : _mm256_load_si256(of_odd);
+            all[v] = rows.first ? odd[v] : _mm256_add_epi16(_mm256_load_si256(even), _mm256_slli_epi16(odd[v], 8));
+        }
+        for (std::size_t j = 0; j < rows.count; ++j)
             for (int v = 0; v < 2; ++v) {
                 const __m256i *codes = reinterpret_cast<const __m256i *>(tile + j * stride) + v;
                 const __m256i entries = look_up(tables + j * kTable, _mm256_loadu_si256(codes));
@@ -103,7 +109,7 @@ AVX2 bool add_up_avx2(const std::uint8_t *group, std::size_t m, const std::uint8
         for (std::size_t half = 2 * t; half < 2 * t + 2; ++half)
             any |= sums->hits[half] = at_least(sums->values[half], limit);
     }
-    return any != 0;
+    return rows.last && any != 0;
 }
 
 // ---- AVX-512: what both kinds share
@@ -159,8 +165,19 @@ AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, const std::u
     }
 }
 
-// Take the sums of even and odd documents apart and compare them; write them only where one reaches the threshold.
-AVX512 inline bool finish(const __m512i *all, const __m512i *odd, std::uint16_t threshold, Sums *sums) {
+// Start the sums of a group's documents: of even and odd ones as words, and of odd ones alone.
+AVX512 inline void start(const Rows &rows, const Sums *sums, __m512i *all, __m512i *odd) {
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
+        odd[t] = rows.first ? _mm512_setzero_si512() : _mm512_load_si512(sums->values[2 * t + 1]);
+        all[t] = rows.first ? odd[t]
+                            : _mm512_add_epi16(_mm512_load_si512(sums->values[2 * t]), _mm512_slli_epi16(odd[t], 8));
+    }
+}
+
+// Take the sums of even and odd documents apart and compare them, after the last rows; write them where they are needed.
+AVX512 inline bool finish(const Rows &rows, const __m512i *all, const __m512i *odd, std::uint16_t threshold,
+                          Sums *sums) {
     const __m512i limit = _mm512_set1_epi16(static_cast<short>(threshold));
     __m512i even[kTilesInGroup];
     std::uint32_t hits[2 * kTilesInGroup], any = 0;
@@ -170,14 +187,14 @@ AVX512 inline bool finish(const __m512i *all, const __m512i *odd, std::uint16_t 
         any |= hits[2 * t] = _mm512_cmpge_epu16_mask(even[t], limit);
         any |= hits[2 * t + 1] = _mm512_cmpge_epu16_mask(odd[t], limit);
     }
-    if (any == 0) return false;
+    if (rows.last && any == 0) return false;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         _mm512_store_si512(sums->values[2 * t], even[t]);
         _mm512_store_si512(sums->values[2 * t + 1], odd[t]);
         sums->hits[2 * t] = hits[2 * t];
         sums->hits[2 * t + 1] = hits[2 * t + 1];
     }
-    return true;
+    return rows.last;
 }
 
 // ---- AVX-512 without VBMI: 16-bit permutations fetch pairs of entries, of which the code's lowest bit chooses one
@@ -193,53 +210,55 @@ AVX512 inline __m512i look_up_words(const __m512i *table, __m512i codes) {
 }
 
 template <std::size_t stride>
-AVX512 bool add_up_avx512(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables,
-                          const std::uint8_t *ahead, std::uint16_t threshold, Sums *sums) {
+AVX512 bool add_up_avx512(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead,
+                          std::uint16_t threshold, Sums *sums) {
     const __m512i low_byte = _mm512_set1_epi16(255);
-    __m512i even[kTilesInGroup], odd[kTilesInGroup];
-#pragma GCC unroll 8
-    for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = odd[t] = _mm512_setzero_si512();
-    for (std::size_t j = 0; j < m; ++j) {
+    __m512i all[kTilesInGroup], odd[kTilesInGroup];
+    start(rows, sums, all, odd);
+    std::size_t j = 0;
+    do {  // a loop that may run no time at all keeps two copies of the sums, more than there are registers
         __m512i table[4];
-        if (ahead) fetch(ahead + 64 * fetched(stride) * j, fetched(stride));
+        if (ahead) fetch<stride == kFileStride ? 4 : 1>(ahead + 64 * fetched(stride) * j, fetched(stride));
+        fetch_sums(rows, j);
 #pragma GCC unroll 4
         for (int part = 0; part < 4; ++part) table[part] = _mm512_loadu_si512(tables + j * kTable + 64 * part);
 #pragma GCC unroll 8
         for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-            const __m512i codes = _mm512_loadu_si512(group + j * stride + t * kTile);
-            even[t] = _mm512_add_epi16(even[t], look_up_words(table, _mm512_and_si512(codes, low_byte)));
-            odd[t] = _mm512_add_epi16(odd[t], look_up_words(table, _mm512_srli_epi16(codes, 8)));
+            const __m512i codes = _mm512_loadu_si512(rows.codes + j * stride + t * kTile);
+            const __m512i of_odd = look_up_words(table, _mm512_srli_epi16(codes, 8));
+            const __m512i of_even = look_up_words(table, _mm512_and_si512(codes, low_byte));
+            odd[t] = _mm512_add_epi16(odd[t], of_odd);
+            all[t] = _mm512_add_epi16(all[t], _mm512_add_epi16(of_even, _mm512_slli_epi16(of_odd, 8)));
         }
-    }
-    // finish() takes even documents from sums of whole words.
-    for (std::size_t t = 0; t < kTilesInGroup; ++t) even[t] = _mm512_add_epi16(even[t], _mm512_slli_epi16(odd[t], 8));
-    return finish(even, odd, threshold, sums);
+    } while (++j < rows.count);
+    return finish(rows, all, odd, threshold, sums);
 }
 
 // ---- AVX-512 VBMI: two permutations of bytes hold the whole table in four registers
 
 template <std::size_t stride>
-VBMI bool add_up_vbmi(const std::uint8_t *group, std::size_t m, const std::uint8_t *tables, const std::uint8_t *ahead,
-                      std::uint16_t threshold, Sums *sums) {
+VBMI bool add_up_vbmi(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
+                      Sums *sums) {
     __m512i all[kTilesInGroup], odd[kTilesInGroup];
-#pragma GCC unroll 8
-    for (std::size_t t = 0; t < kTilesInGroup; ++t) all[t] = odd[t] = _mm512_setzero_si512();
-    for (std::size_t j = 0; j < m; ++j) {
+    start(rows, sums, all, odd);
+    std::size_t j = 0;
+    do {  // as above
         const std::uint8_t *table = tables + j * kTable;
-        if (ahead) fetch(ahead + 64 * fetched(stride) * j, fetched(stride));
+        if (ahead) fetch<stride == kFileStride ? 4 : 1>(ahead + 64 * fetched(stride) * j, fetched(stride));
+        fetch_sums(rows, j);
         const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 64),
                       third = _mm512_loadu_si512(table + 128), fourth = _mm512_loadu_si512(table + 192);
 #pragma GCC unroll 8
         for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-            const __m512i codes = _mm512_loadu_si512(group + j * stride + t * kTile);
+            const __m512i codes = _mm512_loadu_si512(rows.codes + j * stride + t * kTile);
             const __m512i low = _mm512_permutex2var_epi8(first, codes, second);
             const __m512i high = _mm512_permutex2var_epi8(third, codes, fourth);
             const __m512i entries = _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
             all[t] = _mm512_add_epi16(all[t], entries);
             odd[t] = _mm512_add_epi16(odd[t], _mm512_srli_epi16(entries, 8));
         }
-    }
-    return finish(all, odd, threshold, sums);
+    } while (++j < rows.count);
+    return finish(rows, all, odd, threshold, sums);
 }
 
 }  // namespace

@@ -29,19 +29,16 @@ py::list kernel_names() {
     return names;
 }
 
-// Codes of documents, [N, M], or groups of so many documents, [ceil(N / 512), M, 512].
-py::tuple search(const CodeArray &codes, std::size_t documents, const TableArray &tables, std::size_t k,
+// Codes of documents, [N, M], or their blocks as one row of bytes.
+py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, const TableArray &tables, std::size_t k,
                  std::size_t threads, const std::string &kernel_name) {
-    const bool grouped = codes.ndim() == 3;
-    if ((!grouped && codes.ndim() != 2) || tables.ndim() != 3 || codes.shape(1) != tables.shape(1) ||
-        tables.shape(2) < 1 || tables.shape(2) > static_cast<py::ssize_t>(jpq::kTable))
-        throw py::value_error("expected codes [N, M] or [G, M, 512] and tables [B, M, K] with K up to 256");
-    if (codes.shape(1) < 1 || codes.shape(1) > kMostSubspaces)
-        throw py::value_error("M must be from 1 to " + std::to_string(kMostSubspaces));
+    if (tables.ndim() != 3 || tables.shape(2) < 1 || tables.shape(2) > static_cast<py::ssize_t>(jpq::kTable))
+        throw py::value_error("expected tables [B, M, K] with K up to 256");
+    const py::ssize_t m = tables.shape(1);
+    if (m < 1 || m > kMostSubspaces) throw py::value_error("M must be from 1 to " + std::to_string(kMostSubspaces));
     if (documents > std::numeric_limits<std::uint32_t>::max()) throw py::value_error("more than 2^32 - 1 documents");
-    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(codes.shape(1)), grouped};
-    if (static_cast<std::size_t>(codes.shape(0)) != (grouped ? all.groups() : documents) ||
-        (grouped && codes.shape(2) != static_cast<py::ssize_t>(jpq::kGroup)))
+    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(m), in_blocks};
+    if (static_cast<std::size_t>(codes.size()) != (in_blocks ? all.groups() * jpq::kGroup : documents) * all.m)
         throw py::value_error("codes are not those of " + std::to_string(documents) + " documents");
     const jpq::Kernel &kernel = kernel_named(kernel_name);
     const std::size_t queries = static_cast<std::size_t>(tables.shape(0));
@@ -68,6 +65,6 @@ py::tuple search(const CodeArray &codes, std::size_t documents, const TableArray
 
 PYBIND11_MODULE(_native, module) {
     module.def("kernel_names", &kernel_names);
-    module.def("search", &search, py::arg("codes").noconvert(), py::arg("documents"),
-               py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"), py::arg("kernel") = "");
+    module.def("search", &search, py::arg("codes").noconvert(), py::arg("documents"), py::arg("in_blocks"),
+               py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"), py::arg("kernel"));
 }
