@@ -45,7 +45,7 @@ def define_flags() -> cli.OneLineParser:
     group.add_argument(
         "--blocks",
         choices=("yes", "no"),
-        help=f"keep codes of 8 bits once more, for a faster search ({BLOCKS})",
+        help=f"keep codes of 8 bits once more, for a faster search ({BLOCKS}); also with --index alone",
         **keep,
     )
     group.add_argument("--overwrite", action="store_true", help="replace what --output holds")
@@ -74,7 +74,11 @@ def main(argv: Sequence[str]) -> None:
             parser.error("--ivf goes with --index alone, the index whose documents are sorted into lists")
         sort_into_lists(args)
         return
-    if args.append or args.delete or args.delete_file:
+    changes = args.append or args.delete or args.delete_file
+    if args.index and new == ["blocks"] and not (changes or args.replace or args.embeddings):
+        keep(args)
+        return
+    if changes:
         if new:
             parser.error(
                 f"{flags} belongs to a new index; --append, --delete and --delete-file change the one at --index"
@@ -86,7 +90,9 @@ def main(argv: Sequence[str]) -> None:
         change(args)
         return
     if args.index or args.replace:
-        parser.error("--index and --replace go with --append, --delete or --delete-file; --index also with --ivf")
+        parser.error(
+            "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf or --blocks"
+        )
     if not args.embeddings or not args.output:
         parser.error("a new index needs --embeddings and --output")
     if args.source and (trained := [n for n in ("m", "bits", "sample", "seed") if n in vars(args)]):
@@ -141,6 +147,16 @@ def sort_into_lists(args: argparse.Namespace) -> None:
     index = IndexFolder(find_index(args.index))
     file = write_ivf(index, args.ivf)
     cli.say(f"{index.manifest.documents} documents in {args.ivf} lists: {file}")
+
+
+def keep(args: argparse.Namespace) -> None:
+    """Write or remove the file of blocks of the index that the flags name."""
+    from pyserini_jpq.index.blocks import keep_blocks
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+
+    index = IndexFolder(find_index(args.index))
+    keep_blocks(index, args.blocks == "yes")
+    cli.say(f"{index.manifest.documents} documents {'with' if index.blocks else 'without'} blocks: {index.path}")
 
 
 def _use_threads(threads: int | None) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import writing
-from pyserini_jpq.index.folder import WITHOUT_BLOCKS
+from pyserini_jpq.files import move_into_place, remove, writing
+from pyserini_jpq.index.faiss import stored_codes
+from pyserini_jpq.index.folder import BLOCKS, IndexFolder, without_blocks
 from pyserini_jpq.quantizer import Codes
 from pyserini_jpq.scan.layout import GROUP, GROUPS, STRIP, Blocks, bytes_of, in_blocks
 
@@ -34,6 +35,39 @@ def write_blocks(path: Path, codes: Codes) -> None:
         file.write(_header(codes))
         for start in range(0, len(codes), _AT_ONCE):
             file.write(in_blocks(codes[start : start + _AT_ONCE]).data.data)
+
+
+def keep_blocks(index: IndexFolder, keep: bool) -> None:
+    """Write the file of blocks of an index that is there, in place of one that it has; or remove it.
+
+    At no moment does the manifest list a file that is not whole.
+
+    Parameters
+    ----------
+    index
+        The index; its other files stay as they are.
+    keep
+        Whether it shall have blocks.
+
+    Raises
+    ------
+    IndexFolderError
+        If its codes are of 4 bits, which the scan reads as they lie in `index`.
+    """
+    if keep and index.manifest.bits != 8:
+        raise IndexFolderError(f"{index.path} has codes of {index.manifest.bits} bits; only those of 8 have blocks")
+    path, beside = index.path / BLOCKS, index.path / f".{BLOCKS}.partial"
+    try:
+        if keep:
+            whole = index.read(mapped=True)
+            write_blocks(beside, stored_codes(whole, index.path))
+        remove(path)
+        index.note_blocks()
+        if keep:
+            move_into_place(beside, path)
+            index.note_blocks()
+    finally:
+        remove(beside)
 
 
 def open_blocks(path: Path, codes: Codes) -> Blocks:
@@ -78,4 +112,4 @@ def _header(codes: Codes) -> bytes:
 
 
 def _refused(path: Path, reason: str) -> IndexFolderError:
-    return IndexFolderError(f"{path} {reason}; {WITHOUT_BLOCKS}")
+    return IndexFolderError(f"{path} {reason}; {without_blocks(path.parent)}")

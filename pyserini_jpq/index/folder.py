@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ INITIAL_CENTROIDS = "initial_centroids.npy"
 FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
 BLOCKS = "blocks"
 """Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
-WITHOUT_BLOCKS = "delete it (search works without, slower) or make the index again"
-"""What to do about one that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,12 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+def without_blocks(index: Path) -> str:
+    """Return what to do about a file of blocks that is damaged."""
+    again = f"`python -m pyserini_jpq.index --index {index} --blocks yes`"
+    return f"delete it (search works without, slower); {again} makes another"
+
+
 def seen_from(index: Path, folder: Path) -> str:
     """Return the path of a folder relative to an index folder, as `jpq.json` notes it; neither has to exist."""
     return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
@@ -77,8 +81,15 @@ def seen_from(index: Path, folder: Path) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
     names = [*FILES, BLOCKS] if (folder / BLOCKS).is_file() else FILES
-    files = {n: {"bytes": (folder / n).stat().st_size, "sha256": sha256_of(folder / n)} for n in names}
-    write_json_atomically(folder / MANIFEST, {**asdict(manifest), "files": files})
+    _write(folder, replace(manifest, files={name: _described(folder / name) for name in names}))
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def _write(folder: Path, manifest: Manifest) -> None:
+    write_json_atomically(folder / MANIFEST, asdict(manifest))
 
 
 def _wrong_fields(manifest: Manifest) -> list[str]:
@@ -121,7 +132,7 @@ class IndexFolder:
         """The file of codes laid out for the scan, where there is one."""
         if BLOCKS in self.manifest.files and (self.path / BLOCKS).is_file():
             self.blocks = self.path / BLOCKS
-            self._check_file(BLOCKS, verify, WITHOUT_BLOCKS)
+            self._check_file(BLOCKS, verify, without_blocks(self.path))
 
     def read(self, mapped: bool = False) -> Any:
         """Return the faiss index, compared with what the manifest says of it.
@@ -152,6 +163,16 @@ class IndexFolder:
                 "make the index again"
             )
         return whole
+
+    def note_blocks(self) -> None:
+        """Write into the manifest whether there is a file of blocks now; what it says of other files stays."""
+        path = self.path / BLOCKS
+        files = {name: file for name, file in self.manifest.files.items() if name != BLOCKS}
+        self.blocks = path if path.is_file() else None
+        if self.blocks:
+            files[BLOCKS] = _described(path)
+        self.manifest = replace(self.manifest, files=files)
+        _write(self.path, self.manifest)
 
     def docids(self) -> list[str]:
         """Return the docids in row order."""

@@ -150,7 +150,7 @@ class ScanEngine:
         return scores, rows, decoded.reshape(*rows.shape, -1)
 
     def _rotated(self, queries: Floats) -> Floats:
-        """Return queries rotated by faiss, which keeps to its threads; NumPy's BLAS would wake all cores for a vector."""
+        """Return queries rotated by faiss, which keeps to its threads; NumPy would wake all cores for a vector."""
         import faiss
 
         if len(queries) > 1:
@@ -159,7 +159,8 @@ class ScanEngine:
         # Inner products with rows: half the time of faiss's product of matrices, since the rotation is read once.
         rotated = np.empty_like(queries)
         arrays = (rotated, queries, self._rotation_rows)
-        faiss.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), *self._rotation_rows.shape)
+        functions: Any = faiss  # of which stubs know this one not
+        functions.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), *self._rotation_rows.shape)
         return rotated
 
     def _tables(self, queries: Floats) -> Floats:

@@ -110,6 +110,34 @@ def test_the_flag_of_a_new_index(built, tmp_path, capsys):
 
 
 @pytest.mark.integration
+def test_an_index_that_is_there_gets_them_or_loses_them(built, tmp_path, capsys, monkeypatch):
+    shutil.copytree(built / "x.opq-m4", tmp_path / "x")
+    before = IndexFolder(tmp_path / "x").manifest.files
+    flags = ("index", "--index", tmp_path / "x", "--blocks")
+    assert run(*flags, "no") == 0 and "300 documents without blocks" in capsys.readouterr().err
+    assert not (tmp_path / "x" / "blocks").exists()
+    assert "blocks" not in IndexFolder(tmp_path / "x", verify=True).manifest.files
+    for _ in range(2):  # where there are none, and in place of others
+        assert run(*flags, "yes") == 0 and holds_its_codes(tmp_path / "x")
+        assert IndexFolder(tmp_path / "x").manifest.files == before
+        (tmp_path / "x" / "blocks").write_bytes((tmp_path / "x" / "blocks").read_bytes()[:-1] + b"\1")
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "move_into_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*flags, "yes") == 130
+    assert IndexFolder(tmp_path / "x", verify=True).blocks is None
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "write_blocks", lambda path, _: path.write_bytes(b"x") and 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            blocks.keep_blocks(IndexFolder(tmp_path / "x"), True)
+    assert not list((tmp_path / "x").glob(".*"))
+    assert run("index", "--embeddings", built / "embeddings", "--m", 4, "--bits", 4, "--output", tmp_path / "4") == 0
+    capsys.readouterr()
+    assert run("index", "--index", tmp_path / "4", "--blocks", "yes") == 2
+    assert "codes of 4 bits; only those of 8 have blocks" in capsys.readouterr().err
+    assert run(*flags, "yes", "--ivf", 3) == 2 and run(*flags, "yes", "--replace") == 2
+
+
+@pytest.mark.integration
 def test_what_an_interrupted_run_wrote_goes_where_it_is_not_wanted(built, tmp_path, monkeypatch):
     new = ("index", "--embeddings", built / "embeddings", "--m", 4, "--output", tmp_path / "x")
     with monkeypatch.context() as patch:
