@@ -7,6 +7,8 @@ from benchmarks.data import queries_for, vectors_of
 from benchmarks.engine import Engine
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+from pyserini_jpq.scan import available
+from pyserini_jpq.search.lists_engine import speed_up_lists
 
 _LINKS = 32
 _ROW_BYTES = 8
@@ -14,7 +16,7 @@ _BLOCK = 1 << 14
 
 
 def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int]) -> list[Engine]:
-    """Return engines over the same inverted lists, as `JPQFaissSearcher` has them, for each number of them searched.
+    """Return engines over the same inverted lists, ours and faiss's, for each number of them searched.
 
     Parameters
     ----------
@@ -28,17 +30,20 @@ def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int])
         Lists that a query looks at.
     """
     whole = build_ivf(index, "the index", lists)
+    by_faiss = whole.search
+    ours = speed_up_lists(whole, index, "the index").search  # as JPQFaissSearcher has them
 
-    def engine(nprobe: int) -> Engine:
-        def search(queries: Floats, k: int) -> tuple[Any, Any]:
+    def engine(nprobe: int, search: Any, name: str) -> Engine:
+        def with_so_many(queries: Floats, k: int) -> tuple[Any, Any]:
             set_nprobe(whole, nprobe)
-            scores, rows = whole.search(queries, k)
+            scores, rows = search(queries, k)
             return scores, rows
 
         check_nprobe(nprobe, lists)
-        return Engine(f"IVF {lists}/{nprobe}", search, bytes_per_document + _ROW_BYTES)
+        return Engine(f"{name} {lists}/{nprobe}", with_so_many, bytes_per_document + _ROW_BYTES)
 
-    return [engine(nprobe) for nprobe in nprobes]
+    searches = {"IVF by faiss": by_faiss, **({"IVF": ours} if available() else {})}
+    return [engine(nprobe, search, name) for nprobe in nprobes for name, search in searches.items()]
 
 
 def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:

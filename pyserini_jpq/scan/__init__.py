@@ -5,6 +5,6 @@ a C++ extension that pip builds where it finds a compiler; `available()` says wh
 """
 
 from pyserini_jpq.scan.layout import Blocks, in_blocks
-from pyserini_jpq.scan.scanner import PQScanner, available, turned_off
+from pyserini_jpq.scan.scanner import ListScanner, PQScanner, available, turned_off
 
-__all__ = ["Blocks", "PQScanner", "available", "in_blocks", "turned_off"]
+__all__ = ["Blocks", "ListScanner", "PQScanner", "available", "in_blocks", "turned_off"]

@@ -2,6 +2,8 @@
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +15,7 @@ from pyserini_jpq.scan.layout import Blocks, bytes_of
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
+Addresses = NDArray[np.uint64]
 
 KERNEL_VARIABLE = "PYSERINI_JPQ_KERNEL"
 """Environment variable that names the kernel to use in place of the fastest; `off` does without the extension."""
@@ -57,13 +60,7 @@ class PQScanner:
     """
 
     def __init__(self, codes: Any) -> None:
-        native = _native()
-        if native is None:
-            raise InstallationError(
-                "the compiled scan is not installed; install a C++ compiler and run "
-                "`pip install --force-reinstall --no-deps pyserini_jpq`"
-            )
-        self._native = native
+        self._native = _required()
         self.in_blocks = isinstance(codes, Blocks)
         self.codes: NDArray[np.uint8] = np.asarray(codes.data if isinstance(codes, Blocks) else codes)
         shape: tuple[int, ...] = self.codes.shape
@@ -107,22 +104,102 @@ class PQScanner:
             If shapes do not fit, k or threads is below 1, or the entries of a table are not finite or so large that
             scores could overflow float32.
         """
-        tables = np.ascontiguousarray(tables, dtype=np.float32)
-        if tables.ndim != 3 or tables.shape[1] != self.m or not 1 <= tables.shape[2] <= 256:
-            raise QuantizerError(
-                f"tables of shape {tables.shape} do not fit documents of {self.m} codes; expected [B, M, K]"
-            )
-        if k < 1 or threads < 1:
-            raise QuantizerError(f"k is {k} and threads {threads}; both must be at least 1")
-        try:
+        tables = _checked(tables, self.m, k, threads)
+        with _explained():
             scores, rows = self._native.search(
                 self.codes, self.documents, self.in_blocks, tables, k, threads, os.environ.get(KERNEL_VARIABLE, "")
             )
-        except OverflowError as problem:
-            raise QuantizerError(f"{problem}; is the query finite, and of ordinary length?") from None
-        except ValueError as problem:  # more documents or subspaces than it can count, or an unknown kernel
-            raise QuantizerError(f"{problem} (kernels here: {', '.join(kernels())})") from None
         return scores, rows
+
+
+class ListScanner:
+    """Finds the documents with the largest sums of table entries in some of many lists, exactly.
+
+    Parameters
+    ----------
+    codes
+        [L] uint64, the addresses of the codes of L lists, n rows of M bytes each; they must stay there.
+    rows
+        [L] uint64, the addresses of their documents' rows in the whole, n int64 each, below 2³² - 1.
+    sizes
+        [L] int64, the numbers n of their documents.
+    m
+        Bytes of a document, M.
+
+    Raises
+    ------
+    InstallationError
+        If the extension was not built.
+    """
+
+    def __init__(self, codes: Addresses, rows: Addresses, sizes: Rows, m: int) -> None:
+        self._native = _required()
+        self._codes, self._rows, self._sizes, self.m = codes, rows, sizes, m
+
+    def search(self, probed: Rows, tables: Any, k: int, threads: int = 1) -> tuple[Scores, Rows]:
+        """Return the k best documents of the lists that each query looks at; else as `PQScanner.search`.
+
+        Parameters
+        ----------
+        probed
+            [B, P] int64, the lists; below 0 for none.
+        tables
+            [B, M, K] float32, as in `PQScanner.search`.
+        k
+            Hits wanted.
+        threads
+            Most threads to use; they share the queries.
+
+        Returns
+        -------
+        scores : numpy.ndarray
+            [B, k] float32, falling; the lowest float32 where there are no more documents.
+        rows : numpy.ndarray
+            [B, k] int64, and there -1.
+
+        Raises
+        ------
+        QuantizerError
+            As `PQScanner.search`.
+        """
+        tables = _checked(tables, self.m, k, threads)
+        sizes = np.where(probed < 0, 0, self._sizes[probed])
+        with _explained():
+            scores, rows = self._native.search_lists(
+                self._codes[probed], self._rows[probed], sizes, tables, k, threads, os.environ.get(KERNEL_VARIABLE, "")
+            )
+        return scores, rows
+
+
+def _checked(tables: Any, m: int, k: int, threads: int) -> Scores:
+    """Return lookup tables as the extension wants them; raise QuantizerError where something does not fit."""
+    checked: Scores = np.ascontiguousarray(tables, dtype=np.float32)
+    if checked.ndim != 3 or checked.shape[1] != m or not 1 <= checked.shape[2] <= 256:
+        raise QuantizerError(f"tables of shape {checked.shape} do not fit documents of {m} codes; expected [B, M, K]")
+    if k < 1 or threads < 1:
+        raise QuantizerError(f"k is {k} and threads {threads}; both must be at least 1")
+    return checked
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the extension raises into errors of ours."""
+    try:
+        yield
+    except OverflowError as problem:
+        raise QuantizerError(f"{problem}; is the query finite, and of ordinary length?") from None
+    except ValueError as problem:  # more documents or subspaces than it can count, or an unknown kernel
+        raise QuantizerError(f"{problem} (kernels here: {', '.join(kernels())})") from None
+
+
+def _required() -> ModuleType:
+    native = _native()
+    if native is None:
+        raise InstallationError(
+            "the compiled scan is not installed; install a C++ compiler and run "
+            "`pip install --force-reinstall --no-deps pyserini_jpq`"
+        )
+    return native
 
 
 def _native() -> ModuleType | None:

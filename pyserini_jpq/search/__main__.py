@@ -40,7 +40,7 @@ def define_flags() -> cli.OneLineParser:
     )
     parser.add_argument("--faiss-device", default="cpu", help="of the search: cpu, cuda:0")
     parser.add_argument("--ivf", type=cli.positive_int, metavar="LISTS", help="search inverted lists, so many")
-    parser.add_argument("--nprobe", type=cli.positive_int, metavar="P", help="lists of a query (default: a sixteenth)")
+    parser.add_argument("--nprobe", type=cli.positive_int, metavar="P", help="lists of a query (default: an eighth)")
     parser.add_argument("--max-passage", action="store_true", help="the best passage of each document only")
     parser.add_argument("--max-passage-hits", type=cli.positive_int, default=100, help="documents then written")
     parser.add_argument("--max-passage-delimiter", default="#", help="between docid and passage id")

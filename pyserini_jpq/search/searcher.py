@@ -17,6 +17,7 @@ from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder, encode_queries
 from pyserini_jpq.search.engine import exhaustive
+from pyserini_jpq.search.lists_engine import speed_up_lists
 from pyserini_jpq.search.torch_engine import search_on
 
 _FaissSearcher: Any = _pyserini.faiss_searcher_base()
@@ -48,7 +49,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         Search inverted lists, so many: those that `python -m pyserini_jpq.index --ivf` left beside the index, else they
         are made in memory now. By default all documents are searched.
     nprobe
-        How many of the lists a query looks at; a sixteenth by default. Without `ivf`, of the lists beside the index.
+        How many of the lists a query looks at; an eighth by default. Without `ivf`, of the lists beside the index.
 
     Raises
     ------
@@ -115,7 +116,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
             kept = build_ivf(index, self.folder.path, lists)
         set_nprobe(kept, nprobe)
-        return kept
+        return speed_up_lists(kept, index, str(self.folder.path))
 
     def search(self, query: Any, k: int = 10, threads: int = 1, **options: Any) -> Any:
         """Search for a query text or vector; Pyserini's parameters and result.

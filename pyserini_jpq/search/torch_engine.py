@@ -10,7 +10,7 @@ from pyserini_jpq.index.faiss import quantizer_of, stored_codes, unpack
 from pyserini_jpq.index.ivf import paired
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan.blocks import best_by_table
-from pyserini_jpq.search.engine import NO_SCORE, finite, searched_by
+from pyserini_jpq.search.table_engine import NO_SCORE, finite, searched_by
 
 _QUERIES = 32
 """Queries at once: with the scores of a block of documents they take 32 MB."""

@@ -90,8 +90,11 @@ void Candidates::score(std::size_t start, float kth) {
         for (std::size_t j = 0; j < strip.count; ++j, table += kTable)
             for (std::size_t i = 0; i < count; ++i) totals[i] += table[codes[i][j * step]];
     }
-    for (std::size_t i = 0; i < count; ++i)
-        if (totals[i] >= kth) best_.push_back({totals[i], rows_[start + i]});
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint32_t row = rows_[start + i];
+        if (totals[i] >= kth)
+            best_.push_back({totals[i], rows_in_whole_ ? static_cast<std::uint32_t>(rows_in_whole_[row]) : row});
+    }
 }
 
 void Candidates::keep_best() {

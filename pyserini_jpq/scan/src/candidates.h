@@ -39,6 +39,12 @@ class Candidates {
 public:
     Candidates(const Codes &codes, Query *query, std::size_t hits) : codes_(codes), query_(query), hits_(hits) {}
 
+    // Go on with other documents, whose rows in the whole are `rows`; nothing may be taken that is not settled.
+    void go_on(const Codes &codes, const std::int64_t *rows) {
+        codes_ = codes;
+        rows_in_whole_ = rows;
+    }
+
     // The least sum with which a document can be among the best.
     std::uint16_t threshold();
 
@@ -61,6 +67,7 @@ private:
     void keep_best();
 
     Codes codes_;
+    const std::int64_t *rows_in_whole_ = nullptr;
     Query *query_;
     std::size_t hits_;
     float used_kth_ = -std::numeric_limits<float>::infinity();

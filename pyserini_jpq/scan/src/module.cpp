@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "search.h"
 
@@ -14,6 +15,8 @@ namespace {
 
 using CodeArray = py::array_t<std::uint8_t, py::array::c_style>;
 using TableArray = py::array_t<float, py::array::c_style>;
+using RowArray = py::array_t<std::int64_t, py::array::c_style>;
+using AddressArray = py::array_t<std::uint64_t, py::array::c_style>;
 
 constexpr py::ssize_t kMostSubspaces = 16384;  // sums of bytes are kept in 16 bits, with room for rounding
 
@@ -29,29 +32,27 @@ py::list kernel_names() {
     return names;
 }
 
-// Codes of documents, [N, M], or their blocks as one row of bytes.
-py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, const TableArray &tables, std::size_t k,
-                 std::size_t threads, const std::string &kernel_name) {
+py::ssize_t subspaces(const TableArray &tables) {
     if (tables.ndim() != 3 || tables.shape(2) < 1 || tables.shape(2) > static_cast<py::ssize_t>(jpq::kTable))
         throw py::value_error("expected tables [B, M, K] with K up to 256");
     const py::ssize_t m = tables.shape(1);
     if (m < 1 || m > kMostSubspaces) throw py::value_error("M must be from 1 to " + std::to_string(kMostSubspaces));
-    if (documents > std::numeric_limits<std::uint32_t>::max()) throw py::value_error("more than 2^32 - 1 documents");
-    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(m), in_blocks};
-    if (static_cast<std::size_t>(codes.size()) != (in_blocks ? all.groups() * jpq::kGroup : documents) * all.m)
-        throw py::value_error("codes are not those of " + std::to_string(documents) + " documents");
-    const jpq::Kernel &kernel = kernel_named(kernel_name);
-    const std::size_t queries = static_cast<std::size_t>(tables.shape(0));
-    const std::size_t hits = std::min(k, documents);
-    py::array_t<float> scores({queries, hits});
-    py::array_t<std::int64_t> rows({queries, hits});
-    if (queries == 0 || hits == 0) return py::make_tuple(scores, rows);
-    const jpq::Tables lookup{tables.data(), queries, static_cast<std::size_t>(tables.shape(2))};
+    return m;
+}
+
+// Make the arrays of scores and rows, and let `search` fill them.
+template <typename Search>
+py::tuple found(const TableArray &tables, std::size_t hits, const Search &search) {
+    const jpq::Tables lookup{tables.data(), static_cast<std::size_t>(tables.shape(0)),
+                             static_cast<std::size_t>(tables.shape(2))};
+    py::array_t<float> scores({lookup.queries, hits});
+    py::array_t<std::int64_t> rows({lookup.queries, hits});
+    if (lookup.queries == 0 || hits == 0) return py::make_tuple(scores, rows);
     float *score_data = scores.mutable_data();
     std::int64_t *row_data = rows.mutable_data();
     try {
         const py::gil_scoped_release release;
-        jpq::search(kernel, all, lookup, hits, threads, score_data, row_data);
+        search(lookup, hits, score_data, row_data);
     } catch (const jpq::TablesNotFinite &problem) {
         const std::string message = "the lookup tables of query " + std::to_string(problem.query) +
                                     " are not finite, or so large that scores overflow float32";
@@ -61,10 +62,46 @@ py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, 
     return py::make_tuple(scores, rows);
 }
 
+// Codes of documents, [N, M], or their blocks as one row of bytes.
+py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, const TableArray &tables, std::size_t k,
+                 std::size_t threads, const std::string &kernel_name) {
+    const py::ssize_t m = subspaces(tables);
+    if (documents > std::numeric_limits<std::uint32_t>::max()) throw py::value_error("more than 2^32 - 1 documents");
+    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(m), in_blocks};
+    if (static_cast<std::size_t>(codes.size()) != (in_blocks ? all.groups() * jpq::kGroup : documents) * all.m)
+        throw py::value_error("codes are not those of " + std::to_string(documents) + " documents");
+    const jpq::Kernel &kernel = kernel_named(kernel_name);
+    return found(tables, std::min(k, documents), [&](const jpq::Tables &lookup, std::size_t hits, float *scores,
+                                                     std::int64_t *rows) {
+        jpq::search(kernel, all, lookup, hits, threads, scores, rows);
+    });
+}
+
+// The lists that each query looks at, [B, P]: addresses of codes and of their documents' rows, and how many these are.
+py::tuple search_lists(const AddressArray &codes, const AddressArray &rows, const RowArray &sizes,
+                       const TableArray &tables, std::size_t k, std::size_t threads, const std::string &kernel_name) {
+    const std::size_t m = static_cast<std::size_t>(subspaces(tables));
+    if (codes.ndim() != 2 || codes.shape(0) != tables.shape(0) || codes.size() != rows.size() ||
+        codes.size() != sizes.size())
+        throw py::value_error("expected addresses and sizes of lists, [B, P]");
+    std::vector<jpq::List> lists;
+    for (py::ssize_t i = 0; i < codes.size(); ++i)
+        lists.push_back({reinterpret_cast<const std::uint8_t *>(codes.data()[i]),
+                         reinterpret_cast<const std::int64_t *>(rows.data()[i]),
+                         static_cast<std::size_t>(sizes.data()[i])});
+    const jpq::Kernel &kernel = kernel_named(kernel_name);
+    return found(tables, k, [&](const jpq::Tables &lookup, std::size_t hits, float *scores, std::int64_t *best) {
+        jpq::search_lists(kernel, lists, m, lookup, hits, threads, scores, best);
+    });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
     module.def("kernel_names", &kernel_names);
     module.def("search", &search, py::arg("codes").noconvert(), py::arg("documents"), py::arg("in_blocks"),
                py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"), py::arg("kernel"));
+    module.def("search_lists", &search_lists, py::arg("codes").noconvert(), py::arg("rows").noconvert(),
+               py::arg("sizes").noconvert(), py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"),
+               py::arg("kernel"));
 }

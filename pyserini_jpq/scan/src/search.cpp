@@ -62,6 +62,13 @@ public:
         return std::max<std::size_t>(1, kStreamBytes / (kGroupsInBlock * group)) * kGroupsInBlock;
     }
 
+    // Go on with other rows of bytes, after which those at `after` come; see Candidates.
+    void go_on(const Codes &codes, const std::int64_t *rows, const std::uint8_t *after) {
+        codes_ = codes;
+        after_ = after;
+        for (Candidates &of_query : candidates) of_query.go_on(codes, rows);
+    }
+
     void run(std::atomic<std::size_t> *next_start) {
         const std::size_t size = groups_ * kGroup;
         const auto take = [&] { return next_start->fetch_add(1, std::memory_order_relaxed) * size; };
@@ -71,7 +78,7 @@ public:
             if (codes_.in_blocks)
                 for (std::size_t row = start; row < end; row += kBlock) filter(row, std::min(end, row + kBlock));
             else
-                turn_and_filter(start, end, next < codes_.documents ? next : start);
+                turn_and_filter(start, end, next < codes_.documents ? codes_.of(next, codes_.strip(0)) : after_);
         }
     }
 
@@ -99,9 +106,8 @@ private:
     }
 
     // Turn a block round and filter it, and meanwhile fetch the one that comes next.
-    void turn_and_filter(std::size_t start, std::size_t end, std::size_t next) {
+    void turn_and_filter(std::size_t start, std::size_t end, const std::uint8_t *ahead) {
         const std::size_t groups = (end - start + kGroup - 1) / kGroup;
-        const std::uint8_t *ahead = codes_.of(next, codes_.strip(0));
         const std::size_t quarter = kGroup * codes_.m / 4;  // turning round fetches one, adding up the other three
         for (std::size_t group = 0; group < groups; ++group)
             turn(start + group * kGroup, end, ahead + 4 * group * quarter, turned(group));
@@ -134,6 +140,7 @@ private:
 
     const Kernel &kernel_;
     Codes codes_;
+    const std::uint8_t *after_ = codes_.bytes;
     std::size_t groups_;  // at once
     std::vector<Sums> waiting_;  // for the next strip; groups of a block by query
     Bytes turned_;
@@ -141,23 +148,69 @@ private:
     std::vector<const std::uint8_t *> bytes_;
 };
 
-void run_all(std::vector<std::unique_ptr<Worker>> *workers) {
-    std::atomic<std::size_t> next_start{0};
+// Run work(0) to work(threads - 1) at once.
+template <typename Work>
+void run_all(std::size_t threads, const Work &work) {
     std::exception_ptr failure;
     std::mutex guard;
-    auto work = [&](Worker *worker) {
+    const auto guarded = [&](std::size_t i) {
         try {
-            worker->run(&next_start);
+            work(i);
         } catch (...) {
             const std::lock_guard<std::mutex> lock(guard);
             failure = std::current_exception();
         }
     };
-    std::vector<std::thread> threads;
-    for (std::size_t i = 1; i < workers->size(); ++i) threads.emplace_back(work, (*workers)[i].get());
-    work(workers->front().get());
-    for (std::thread &thread : threads) thread.join();
+    std::vector<std::thread> others;
+    for (std::size_t i = 1; i < threads; ++i) others.emplace_back(guarded, i);
+    guarded(0);
+    for (std::thread &thread : others) thread.join();
     if (failure) std::rethrow_exception(failure);
+}
+
+// Tables of some queries, rounded and exact, as the scan wants them.
+class Prepared {
+public:
+    Prepared(const Tables &tables, std::size_t m, std::size_t most)
+        : tables_(tables), m_(m), bytes_(zeros(most * m * kTable)), padded_(tables.k == kTable ? 0 : most * m * kTable) {}
+
+    // Those of queries from `start` on; they are there until the next call.
+    std::vector<Query> queries(std::size_t start, std::size_t count) {
+        const std::size_t size = m_ * kTable;
+        std::vector<Query> found(count);
+        for (std::size_t q = 0; q < count; ++q) {
+            const float *values = tables_.values + (start + q) * m_ * tables_.k;
+            std::uint8_t *rounded = bytes_.get() + q * size;
+            if (!found[q].rounding.round_up(values, m_, tables_.k, rounded)) throw TablesNotFinite(start + q);
+            found[q].bytes = rounded;
+            found[q].exact = values;
+            if (tables_.k == kTable) continue;
+            float *wide = padded_.data() + q * size;  // so that no code reads beyond its table
+            for (std::size_t j = 0; j < m_; ++j) std::copy_n(values + j * tables_.k, tables_.k, wide + j * kTable);
+            found[q].exact = wide;
+        }
+        return found;
+    }
+
+private:
+    const Tables &tables_;
+    std::size_t m_;
+    Bytes bytes_;
+    std::vector<float> padded_;
+};
+
+// Write the best of all hits, best first, and fill up where there are fewer.
+void write_best(std::vector<Hit> *all, std::size_t hits, float *scores, std::int64_t *rows) {
+    const std::size_t found = std::min(hits, all->size());
+    const auto end = all->begin() + static_cast<std::ptrdiff_t>(found);
+    if (end != all->end()) std::nth_element(all->begin(), end, all->end(), better);
+    std::sort(all->begin(), end, better);
+    for (std::size_t i = 0; i < found; ++i) {
+        scores[i] = (*all)[i].score;
+        rows[i] = (*all)[i].row;
+    }
+    std::fill(scores + found, scores + hits, std::numeric_limits<float>::lowest());
+    std::fill(rows + found, rows + hits, -1);
 }
 
 void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries, std::size_t hits,
@@ -167,7 +220,8 @@ void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *q
     threads = std::clamp<std::size_t>(worth, 1, std::max<std::size_t>(1, threads));
     for (std::size_t i = 0; i < threads; ++i)
         workers.push_back(std::make_unique<Worker>(kernel, codes, queries, hits));
-    run_all(&workers);
+    std::atomic<std::size_t> next_start{0};
+    run_all(threads, [&](std::size_t i) { workers[i]->run(&next_start); });
     std::vector<Hit> all;
     for (std::size_t q = 0; q < queries->size(); ++q) {
         all.clear();
@@ -175,41 +229,48 @@ void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *q
             const std::vector<Hit> &best = worker->candidates[q].best();
             all.insert(all.end(), best.begin(), best.end());
         }
-        const auto end = all.begin() + static_cast<std::ptrdiff_t>(hits);
-        if (end != all.end()) std::nth_element(all.begin(), end, all.end(), better);
-        std::sort(all.begin(), end, better);
-        for (std::size_t i = 0; i < hits; ++i) {
-            scores[q * hits + i] = all[i].score;
-            rows[q * hits + i] = all[i].row;
-        }
+        write_best(&all, hits, scores + q * hits, rows + q * hits);
     }
+}
+
+// Search the lists of one query.
+void search_lists_of(const Kernel &kernel, const List *lists, std::size_t count, std::size_t m,
+                     std::vector<Query> *query, std::size_t hits, float *scores, std::int64_t *rows) {
+    Worker worker(kernel, {nullptr, 0, m, false}, query, hits);
+    for (std::size_t i = 0; i < count; ++i) {
+        const List &list = lists[i], &next = lists[std::min(i + 1, count - 1)];
+        worker.go_on({list.codes, list.documents, m, false}, list.rows, next.codes);
+        std::atomic<std::size_t> next_start{0};
+        worker.run(&next_start);
+    }
+    std::vector<Hit> all = worker.candidates.front().best();
+    write_best(&all, hits, scores, rows);
 }
 
 }  // namespace
 
 void search(const Kernel &kernel, const Codes &codes, const Tables &tables, std::size_t hits, std::size_t threads,
             float *scores, std::int64_t *rows) {
-    const std::size_t table_size = codes.m * kTable;
     const std::size_t pool = std::max<std::size_t>(1, threads) * Candidates::most(hits) * sizeof(Hit);
     const std::size_t at_once = std::clamp<std::size_t>(kPoolBytes / pool, 1, std::min(kMostQueries, tables.queries));
-    const Bytes bytes = zeros(at_once * table_size);
-    std::vector<float> padded(tables.k == kTable ? 0 : at_once * table_size);
+    Prepared prepared(tables, codes.m, at_once);
     for (std::size_t start = 0; start < tables.queries; start += at_once) {
-        std::vector<Query> queries(std::min(at_once, tables.queries - start));
-        for (std::size_t q = 0; q < queries.size(); ++q) {
-            const float *values = tables.values + (start + q) * codes.m * tables.k;
-            std::uint8_t *rounded = bytes.get() + q * table_size;
-            if (!queries[q].rounding.round_up(values, codes.m, tables.k, rounded)) throw TablesNotFinite(start + q);
-            queries[q].bytes = rounded;
-            queries[q].exact = values;
-            if (tables.k == kTable) continue;
-            float *wide = padded.data() + q * table_size;  // so that no code reads beyond its table
-            for (std::size_t j = 0; j < codes.m; ++j)
-                std::copy_n(values + j * tables.k, tables.k, wide + j * kTable);
-            queries[q].exact = wide;
-        }
+        std::vector<Query> queries = prepared.queries(start, std::min(at_once, tables.queries - start));
         search_some(kernel, codes, &queries, hits, threads, scores + start * hits, rows + start * hits);
     }
+}
+
+void search_lists(const Kernel &kernel, const std::vector<List> &lists, std::size_t m, const Tables &tables,
+                  std::size_t hits, std::size_t threads, float *scores, std::int64_t *rows) {
+    const std::size_t each = lists.size() / tables.queries;
+    std::atomic<std::size_t> next_query{0};
+    run_all(std::clamp<std::size_t>(threads, 1, tables.queries), [&](std::size_t) {
+        Prepared prepared(tables, m, 1);
+        for (std::size_t q = next_query++; q < tables.queries; q = next_query++) {
+            std::vector<Query> query = prepared.queries(q, 1);
+            search_lists_of(kernel, lists.data() + q * each, each, m, &query, hits, scores + q * hits, rows + q * hits);
+        }
+    });
 }
 
 }  // namespace jpq

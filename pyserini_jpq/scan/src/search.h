@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+#include <vector>
 
 #include "codes.h"
 #include "kernels.h"
@@ -24,5 +25,17 @@ struct TablesNotFinite : std::runtime_error {
 // number of documents. Scores are added from the first subspace to the last in float32.
 void search(const Kernel &kernel, const Codes &codes, const Tables &tables, std::size_t hits, std::size_t threads,
             float *scores, std::int64_t *rows);
+
+// Documents that lie together, rows of m bytes, and their rows in the whole.
+struct List {
+    const std::uint8_t *codes;
+    const std::int64_t *rows;
+    std::size_t documents;
+};
+
+// Write the `hits` best documents of the lists that each query looks at, so many of them, one query's after the other's.
+// Where there are fewer documents rows are -1 and scores the lowest of float32.
+void search_lists(const Kernel &kernel, const std::vector<List> &lists, std::size_t m, const Tables &tables,
+                  std::size_t hits, std::size_t threads, float *scores, std::int64_t *rows);
 
 }  // namespace jpq

@@ -1,0 +1,69 @@
+"""The compiled scan in place of faiss's search of inverted lists, on the faiss index that holds them."""
+
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.index.faiss import spread
+from pyserini_jpq.index.ivf import in_lists
+from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.scan import ListScanner, available
+from pyserini_jpq.search.table_engine import Rows, TableEngine, searched_by
+
+
+def speed_up_lists(lists: Any, index: Any, where: str) -> Any:
+    """Let inverted lists be searched by the compiled scan, where that is there; scores are those of exhaustive search.
+
+    Parameters
+    ----------
+    lists
+        What `build_ivf` made of the index.
+    index
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
+    where
+        Named in an error.
+
+    Returns
+    -------
+    Any
+        The same lists, whose `search` and `search_and_reconstruct` are replaced; they hold on to the index.
+    """
+    return searched_by(lists, ListsEngine(lists, index, where)) if available() else lists
+
+
+class ListsEngine(TableEngine):
+    """Searches the lists whose directions are nearest to a query; `set_nprobe` says how many of them.
+
+    Parameters
+    ----------
+    lists
+        What `build_ivf` made of the index; the engine must not outlive it.
+    index
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
+    where
+        Named in an error.
+    """
+
+    def __init__(self, lists: Any, index: Any, where: str) -> None:
+        import faiss
+
+        super().__init__(index, where)
+        self._index = index  # whose codes are mapped, not copied
+        self._spread_as = in_lists(self.quantizer)
+        inner: Any = faiss.downcast_index(lists.index)
+        self._inner = inner
+        kept, numbers = inner.invlists, range(inner.nlist)
+        sizes = np.array([kept.list_size(number) for number in numbers], dtype=np.int64)
+        codes = np.array([_address(kept.get_codes(number)) for number in numbers], dtype=np.uint64)
+        rows = np.array([_address(kept.get_ids(number)) for number in numbers], dtype=np.uint64)
+        self._scanner = ListScanner(codes, rows, sizes, self.quantizer.bytes_per_document)
+
+    def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
+        # Directions are 0 where a query is 1.
+        _, probed = self._inner.quantizer.search(spread(self._spread_as, rotated, 1.0), self._inner.nprobe)
+        return self._scanner.search(probed, tables, k, threads)
+
+
+def _address(pointer: Any) -> int:
+    """Return where a pointer of faiss's points to; 0 for that of an empty list, which is None."""
+    return int(pointer) if pointer else 0
