@@ -12,7 +12,7 @@ from benchmarks.engine import Engine
 from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.faiss import parts_of, read_faiss, stored_codes, to_faiss
+from pyserini_jpq.index.faiss import read_faiss, stored_codes, to_faiss
 from pyserini_jpq.index.folder import BLOCKS, INDEX
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan import available
@@ -100,7 +100,7 @@ def _lucene() -> Any:
     return lucene
 
 
-def ours(index: Any, bytes_per_document: int) -> Engine:
+def ours(index: Any, bytes_per_document: int, name: str = OURS, exact: str = "IndexPQ") -> Engine:
     """Return the scan over the index as `JPQFaissSearcher` has it: in files, mapped into memory."""
     import faiss
 
@@ -108,10 +108,9 @@ def ours(index: Any, bytes_per_document: int) -> Engine:
         path, blocks = Path(folder) / INDEX, Path(folder) / BLOCKS
         faiss.write_index(index, str(path))
         mapped = read_faiss(path, mapped=True)  # what is mapped stays when the file's name is gone
-        if parts_of(index, path)[1].pq.nbits == 8:
-            write_blocks(blocks, stored_codes(index, path))
-        engine = ScanEngine(mapped, "the index", blocks if blocks.is_file() else None)
-    return Engine(OURS, engine.search, bytes_per_document, keep=(mapped,))
+        write_blocks(blocks, stored_codes(index, path))
+        engine = ScanEngine(mapped, "the index", blocks)
+    return Engine(name, engine.search, bytes_per_document, exact, keep=(mapped,))
 
 
 def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Engine]:
@@ -131,7 +130,7 @@ def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Genera
         Engine("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * size, EXACT_4, keep=(refined,)),
     ]
     # faiss's own exact search of 4 bits takes a second for each million documents: the scan stands for it.
-    return [*found, Engine(EXACT_4, ScanEngine(whole, "the index").search, size, EXACT_4)]
+    return [*found, ours(whole, size, EXACT_4, EXACT_4)]
 
 
 def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:

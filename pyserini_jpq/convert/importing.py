@@ -71,7 +71,7 @@ def import_jpq(
     overwrite
         Replace what is there.
     blocks
-        Keep codes of 8 bits once more, as the scan reads them fastest.
+        Keep codes once more, as the scan reads them fastest.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def import_faiss(
     overwrite
         Replace what is there.
     blocks
-        Keep codes of 8 bits once more, as the scan reads them fastest.
+        Keep codes once more, as the scan reads them fastest.
 
     Returns
     -------

@@ -45,7 +45,7 @@ def define_flags() -> cli.OneLineParser:
     group.add_argument(
         "--blocks",
         choices=("yes", "no"),
-        help=f"keep codes of 8 bits once more, for a faster search ({BLOCKS}); also with --index alone",
+        help=f"keep codes once more, for a faster search ({BLOCKS}); also with --index alone",
         **keep,
     )
     group.add_argument("--overwrite", action="store_true", help="replace what --output holds")

@@ -29,7 +29,7 @@ def write_blocks(path: Path, codes: Codes) -> None:
     path
         The file.
     codes
-        [N, M] uint8.
+        [N, M] uint8, as faiss keeps them: those of 4 bits packed, and M is the bytes of a document.
     """
     with writing(path), open(path, "wb") as file:
         file.write(_header(codes))
@@ -48,14 +48,7 @@ def keep_blocks(index: IndexFolder, keep: bool) -> None:
         The index; its other files stay as they are.
     keep
         Whether it shall have blocks.
-
-    Raises
-    ------
-    IndexFolderError
-        If its codes are of 4 bits, which the scan reads as they lie in `index`.
     """
-    if keep and index.manifest.bits != 8:
-        raise IndexFolderError(f"{index.path} has codes of {index.manifest.bits} bits; only those of 8 have blocks")
     path, beside = index.path / BLOCKS, index.path / f".{BLOCKS}.partial"
     try:
         if keep:
@@ -78,7 +71,7 @@ def open_blocks(path: Path, codes: Codes) -> Blocks:
     path
         What `write_blocks` wrote.
     codes
-        [N, M] uint8: the codes of the index that it lies beside. Some documents are compared.
+        [N, M] uint8: the codes of the index that it lies beside, as faiss keeps them. Some documents are compared.
 
     Returns
     -------

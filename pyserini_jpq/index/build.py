@@ -50,7 +50,7 @@ def build_index(
     overwrite
         Replace what is there.
     blocks
-        Keep codes of 8 bits once more, as the scan reads them fastest.
+        Keep codes once more, as the scan reads them fastest.
 
     Raises
     ------

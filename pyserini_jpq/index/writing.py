@@ -129,7 +129,7 @@ def write_docids(folder: Path, docids: Iterable[str]) -> None:
 def finish(folder: Path, manifest: Manifest, output: Path, blocks: bool) -> None:
     """Write the manifest, and before it the codes once more for the scan if `blocks`; bring the folder to its place."""
     remove(folder / BLOCKS)  # of a run that was interrupted, and wanted them
-    if blocks and manifest.bits == 8:
+    if blocks:
         index = read_faiss(folder / INDEX, mapped=True)
         write_blocks(folder / BLOCKS, stored_codes(index, folder))
     write_manifest(folder, manifest)

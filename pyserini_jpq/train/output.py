@@ -9,7 +9,7 @@ from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.files import new_folder, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss import from_faiss, to_faiss
+from pyserini_jpq.index.faiss import from_faiss, pack, to_faiss
 from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
 from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
@@ -59,5 +59,5 @@ def write_index(
         if log and log.is_file():
             shutil.copyfile(log, folder / log.name)
         if source.blocks:
-            write_blocks(folder / BLOCKS, codes)
+            write_blocks(folder / BLOCKS, pack(codes, source.manifest.bits))
         write_manifest(folder, manifest)

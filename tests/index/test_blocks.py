@@ -13,7 +13,7 @@ from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index import blocks, writing
 from pyserini_jpq.index.blocks import HEADER, open_blocks, write_blocks
 from pyserini_jpq.index.change import change_index
-from pyserini_jpq.index.faiss import from_faiss
+from pyserini_jpq.index.faiss import stored_codes
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.scan import in_blocks
 from tests.conftest import make_embeddings, run
@@ -31,7 +31,7 @@ def same(blocks, codes):
 
 def holds_its_codes(folder):
     index = IndexFolder(folder, verify=True)
-    codes = from_faiss(whole := index.read(), "x")[1]
+    codes = stored_codes(whole := index.read(), "x")
     assert whole.ntotal == index.manifest.documents
     return index.blocks is not None and same(open_blocks(index.blocks, codes), codes)
 
@@ -99,7 +99,7 @@ def test_the_flag_of_a_new_index(built, tmp_path, capsys):
     assert run(*new, "--output", tmp_path / "with") == run(*new, "--output", tmp_path / "no", "--blocks", "no") == 0
     assert holds_its_codes(tmp_path / "with") and not (tmp_path / "no" / "blocks").exists()
     assert "blocks" not in IndexFolder(tmp_path / "no", verify=True).manifest.files
-    assert run(*new, "--output", tmp_path / "4", "--bits", 4) == 0 and IndexFolder(tmp_path / "4").blocks is None
+    assert run(*new, "--output", tmp_path / "4", "--bits", 4) == 0 and holds_its_codes(tmp_path / "4")
     like = ("index", "--from", tmp_path / "no", "--embeddings", built / "embeddings")
     assert run(*like, "--output", tmp_path / "y") == 0 and holds_its_codes(tmp_path / "y")
     assert run(*like, "--output", tmp_path / "z", "--blocks", "no") == 0 and not IndexFolder(tmp_path / "z").blocks
@@ -130,10 +130,6 @@ def test_an_index_that_is_there_gets_them_or_loses_them(built, tmp_path, capsys,
         with pytest.raises(ZeroDivisionError):
             blocks.keep_blocks(IndexFolder(tmp_path / "x"), True)
     assert not list((tmp_path / "x").glob(".*"))
-    assert run("index", "--embeddings", built / "embeddings", "--m", 4, "--bits", 4, "--output", tmp_path / "4") == 0
-    capsys.readouterr()
-    assert run("index", "--index", tmp_path / "4", "--blocks", "yes") == 2
-    assert "codes of 4 bits; only those of 8 have blocks" in capsys.readouterr().err
     assert run(*flags, "yes", "--ivf", 3) == 2 and run(*flags, "yes", "--replace") == 2
 
 
@@ -162,9 +158,10 @@ def test_changed_indexes_have_them_if_they_had(built, tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("there", [True, False])
-def test_trained_indexes_have_them_if_they_had(built, tiny_collection, tmp_path, there):
-    shutil.copytree(built / "x.opq-m4", tmp_path / "x")
+@pytest.mark.parametrize(("bits", "there"), [(8, True), (8, False), (4, True)])
+def test_trained_indexes_have_them_if_they_had(built, tiny_collection, tmp_path, bits, there):
+    new = ("index", "--embeddings", built / "embeddings", "--m", 4, "--bits", bits)
+    assert run(*new, "--output", tmp_path / "x") == 0
     before = (tmp_path / "x" / "blocks").read_bytes()
     if not there:
         (tmp_path / "x" / "blocks").unlink()

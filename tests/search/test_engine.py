@@ -8,7 +8,7 @@ import pytest
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.faiss import from_faiss, read_faiss, to_faiss
+from pyserini_jpq.index.faiss import from_faiss, read_faiss, stored_codes, to_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import available
@@ -54,11 +54,11 @@ def test_results_are_the_references(tmp_path, threads, m, bits, biased):
 
 @needs_extension
 @pytest.mark.unit
-@pytest.mark.parametrize("threads", [1, 2])
-def test_blocks_give_the_same_bit_for_bit(tmp_path, threads):
-    quantizer, codes, queries = make_index()
+@pytest.mark.parametrize(("threads", "m", "bits"), [(1, 8, 8), (2, 8, 8), (1, 16, 4), (1, 5, 4)])
+def test_blocks_give_the_same_bit_for_bit(tmp_path, threads, m, bits):
+    quantizer, codes, queries = make_index(m=m, bits=bits, dimension=80)
     index = to_faiss(quantizer, codes)
-    write_blocks(tmp_path / "blocks", codes)
+    write_blocks(tmp_path / "blocks", stored_codes(index, "x"))
     faiss.omp_set_num_threads(threads)
     by_rows, by_blocks = ScanEngine(index, "x"), ScanEngine(index, "x", tmp_path / "blocks")
     for k in (1, 20, 4000):
@@ -66,7 +66,7 @@ def test_blocks_give_the_same_bit_for_bit(tmp_path, threads):
         for one, other in zip(found, by_rows.search_and_reconstruct(queries, k), strict=True):
             assert np.array_equal(one, other, equal_nan=True)
         assert np.array_equal(np.isnan(found[2]).all(2), found[1] < 0) and (found[1] < 0).any() == (k == 4000)
-    write_blocks(tmp_path / "blocks", codes[::-1])
+    write_blocks(tmp_path / "blocks", stored_codes(index, "x")[::-1])
     with pytest.raises(IndexFolderError, match="holds other codes than the index; delete it"):
         speed_up(index, "x", tmp_path / "blocks")
 
