@@ -10,6 +10,9 @@ from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan import ListScanner, available
 from pyserini_jpq.search.table_engine import Rows, TableEngine, searched_by
 
+GRAPH_FROM = 64
+"""Times as many lists as are searched, from which on a graph finds these faster than a comparison with all does."""
+
 
 def speed_up_lists(lists: Any, index: Any, where: str) -> Any:
     """Let inverted lists be searched by the compiled scan, where that is there; scores are those of exhaustive search.
@@ -52,6 +55,9 @@ class ListsEngine(TableEngine):
         self._spread_as = in_lists(self.quantizer)
         inner: Any = faiss.downcast_index(lists.index)
         self._inner = inner
+        coarse: Any = faiss.downcast_index(inner.quantizer)
+        self._graph: Any = coarse if isinstance(coarse, faiss.IndexHNSW) else None
+        self._directions: Any = faiss.downcast_index(coarse.storage) if self._graph else coarse
         kept, numbers = inner.invlists, range(inner.nlist)
         sizes = np.array([kept.list_size(number) for number in numbers], dtype=np.int64)
         codes = np.array([_address(kept.get_codes(number)) for number in numbers], dtype=np.uint64)
@@ -59,8 +65,11 @@ class ListsEngine(TableEngine):
         self._scanner = ListScanner(codes, rows, sizes, self.quantizer.bytes_per_document)
 
     def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
+        inner = self._inner
+        by_graph = self._graph is not None and inner.nprobe * GRAPH_FROM <= inner.nlist
+        coarse = self._graph if by_graph else self._directions
         # Directions are 0 where a query is 1.
-        _, probed = self._inner.quantizer.search(spread(self._spread_as, rotated, 1.0), self._inner.nprobe)
+        _, probed = coarse.search(spread(self._spread_as, rotated, 1.0), inner.nprobe)
         return self._scanner.search(probed, tables, k, threads)
 
 

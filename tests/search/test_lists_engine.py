@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyserini_jpq.errors import InstallationError, QuantizerError
+from pyserini_jpq.index import ivf
 from pyserini_jpq.index.faiss import to_faiss
 from pyserini_jpq.index.ivf import build_ivf, set_nprobe
 from pyserini_jpq.scan import ListScanner, available
 from pyserini_jpq.scan.scanner import KERNEL_VARIABLE, kernels
+from pyserini_jpq.search import lists_engine
 from pyserini_jpq.search.engine import ScanEngine
 from pyserini_jpq.search.lists_engine import ListsEngine, speed_up_lists
 from tests.search.test_engine import make_index
@@ -69,6 +71,25 @@ def test_some_lists_give_the_best_of_their_documents(documents, lists, nprobe, k
         assert np.array_equal(rows[q], np.pad(right, (0, k - len(right)), constant_values=-1))
         assert np.array_equal(scores[q, : len(right)], every[q, right])
         assert (scores[q, len(right) :] == np.finfo(np.float32).min).all()
+
+
+@needs_extension
+@pytest.mark.unit
+def test_a_graph_finds_few_of_many_lists(monkeypatch):
+    _, compared, lists, queries = engines(40)
+    set_nprobe(lists, 8)
+    right = compared.search(queries, 10)[1]
+    monkeypatch.setattr(ivf, "HNSW_FROM", 40)
+    _, by_lists, with_graph, _ = engines(40)
+    set_nprobe(with_graph, 8)
+    assert np.array_equal(by_lists.search(queries, 10)[1], right)  # too many of them
+    graph = by_lists._graph
+    assert isinstance(graph, faiss.IndexHNSW)
+    asked = []
+    monkeypatch.setattr(graph, "search", lambda *args: asked.append(args) or faiss.IndexHNSW.search(graph, *args))
+    monkeypatch.setattr(lists_engine, "GRAPH_FROM", 5)
+    found = by_lists.search(queries, 10)[1]
+    assert len(asked) == 1 and np.mean([np.isin(a, b).mean() for a, b in zip(right, found, strict=True)]) > 0.9
 
 
 @needs_extension
