@@ -66,9 +66,9 @@ def test_an_index_its_topics_and_lucene(built, tiny_collection, tmp_path, capsys
     assert {(row["threads"], row["queries"]) for row in rows} == {(1, 1), (1, 3), (2, 1), (2, 3)}
     exact = next(row["ndcg"] for row in rows if row["engine"] == "IndexPQ")
     names = {row["engine"] for row in rows}
-    assert {"BM25", "HNSW flat", "IVF 10/10"} <= names and (tmp_path / "x.png").is_file()
+    assert {"BM25", "HNSW flat", "IVF by faiss 10/10"} <= names and (tmp_path / "x.png").is_file()
     for row in rows:
-        if row["engine"] in ("IVF 10/10", "ours", "flat", "HNSW flat"):
+        if row["engine"] in ("IVF 10/10", "IVF by faiss 10/10", "ours", "flat", "HNSW flat"):
             assert row["recall"] > 0.99 and row["ndcg"] == pytest.approx(exact, abs=0.02)
         if row["engine"] == "Lucene HNSW int8":
             assert row["recall"] > 0.4  # vectors of the tiny encoder all but tie, and are rounded to 8 bits
