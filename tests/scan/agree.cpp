@@ -48,18 +48,35 @@ int main() {
                         std::stable_sort(first, first + static_cast<std::ptrdiff_t>(n),
                                          [&](std::int64_t a, std::int64_t b) { return of_query[a] > of_query[b]; });
                     }
+                    // The same documents in three lists and an empty one, out of order.
+                    std::vector<std::uint8_t> codes_of_list[4];
+                    std::vector<std::int64_t> rows_of_list[4];
+                    for (std::size_t d = n; d-- > 0;) {
+                        const std::size_t list = random() % 3;
+                        rows_of_list[list].push_back(static_cast<std::int64_t>(d));
+                        codes_of_list[list].insert(codes_of_list[list].end(), &codes[d * m], &codes[d * m] + m);
+                    }
+                    std::vector<jpq::List> lists;
+                    for (std::size_t q = 0; q < queries; ++q)
+                        for (std::size_t list : {3, 1, 0, 2})
+                            lists.push_back(
+                                {codes_of_list[list].data(), rows_of_list[list].data(), rows_of_list[list].size()});
+                    const jpq::Tables lookup{tables.data(), queries, k};
+                    const std::size_t threads = 1 + cases % 2;
                     for (const jpq::Kernel &kernel : jpq::kernels())
-                        for (const bool in_blocks : {false, true}) {
+                        for (const char *layout : {"rows", "blocks", "lists"}) {
                             std::vector<float> scores(queries * hits);
                             std::vector<std::int64_t> rows(queries * hits);
-                            jpq::search(kernel, in_blocks ? blocks : jpq::Codes{codes.data(), n, m, false},
-                                        {tables.data(), queries, k}, hits, 1 + cases % 2, scores.data(), rows.data());
+                            if (*layout == 'l')
+                                jpq::search_lists(kernel, lists, m, lookup, hits, threads, scores.data(), rows.data());
+                            else
+                                jpq::search(kernel, *layout == 'b' ? blocks : jpq::Codes{codes.data(), n, m, false},
+                                            lookup, hits, threads, scores.data(), rows.data());
                             for (std::size_t i = 0; i < queries * hits; ++i) {
                                 const std::size_t q = i / hits;
                                 const std::int64_t row = order[q * n + i % hits];
                                 if (rows[i] != row || scores[i] != right[q * n + static_cast<std::size_t>(row)]) {
-                                    std::printf("%s differs: n=%zu m=%zu k=%zu blocks=%d\n", kernel.name, n, m, k,
-                                                in_blocks);
+                                    std::printf("%s differs: n=%zu m=%zu k=%zu %s\n", kernel.name, n, m, k, layout);
                                     return 1;
                                 }
                             }
