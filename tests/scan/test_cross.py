@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "pyserini_jpq" / "scan" / "src"
-FILES = [Path(__file__).with_name("agree.cpp"), *(SOURCE / f"{n}.cpp" for n in ("candidates", "search", "tables"))]
+FILES = [Path(__file__).with_name("agree.cpp"), *(SOURCE / f"{n}.cpp" for n in ("candidates", "search", "tables", "worker"))]
 FILES += sorted(SOURCE.glob("kernels*.cpp"))
 
 
