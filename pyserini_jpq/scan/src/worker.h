@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "bytes.h"
 #include "candidates.h"
 #include "codes.h"
 #include "kernels.h"
-#include "bytes.h"
 
 namespace jpq {
 
