@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _READ_BYTES = 1 << 20
+_STALE = 3600
 # Of Linux's renameat2(2): paths are relative to the working folder; swap the two names.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -72,6 +74,25 @@ def save_array(path: Path, array: "np.ndarray") -> None:
 def partial_folder(final: Path) -> Path:
     """Return the folder in which an output is prepared: beside its final place, so that a rename suffices."""
     return final.with_name(f".{final.name}.partial")
+
+
+@contextlib.contextmanager
+def beside(final: Path) -> Iterator[Path]:
+    """Give the name of a file beside another, for this process alone; what is left of it in the end is removed.
+
+    So are files that a killed process left there an hour ago or earlier.
+    """
+    for old in final.parent.glob(f".{final.name}.*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _STALE:
+                old.unlink()
+    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    with writing(final):
+        try:
+            yield partial
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
 
 def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) -> None:

@@ -89,6 +89,8 @@ def main(argv: Sequence[str]) -> None:
             parser.error("--append and --embeddings go together where an index is changed")
         change(args)
         return
+    if args.index and new:
+        parser.error(f"{flags} belongs to a new index; with --index, --ivf or --blocks stands alone")
     if args.index or args.replace:
         parser.error(
             "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf or --blocks"
@@ -154,7 +156,7 @@ def keep(args: argparse.Namespace) -> None:
     from pyserini_jpq.index.blocks import keep_blocks
     from pyserini_jpq.index.folder import IndexFolder, find_index
 
-    index = IndexFolder(find_index(args.index))
+    index = IndexFolder(find_index(args.index), whole=False)
     keep_blocks(index, args.blocks == "yes")
     cli.say(f"{index.manifest.documents} documents {'with' if index.blocks else 'without'} blocks: {index.path}")
 

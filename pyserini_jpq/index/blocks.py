@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import move_into_place, remove, writing
+from pyserini_jpq.files import beside, move_into_place, writing
 from pyserini_jpq.index.faiss import stored_codes
-from pyserini_jpq.index.folder import BLOCKS, IndexFolder, without_blocks
+from pyserini_jpq.index.folder import BLOCKS, IndexFolder, described, without_blocks
 from pyserini_jpq.quantizer import Codes
 from pyserini_jpq.scan.layout import GROUP, GROUPS, STRIP, Blocks, bytes_of, in_blocks
 
@@ -40,27 +40,30 @@ def write_blocks(path: Path, codes: Codes) -> None:
 def keep_blocks(index: IndexFolder, keep: bool) -> None:
     """Write the file of blocks of an index that is there, in place of one that it has; or remove it.
 
-    At no moment does the manifest list a file that is not whole.
-
     Parameters
     ----------
     index
         The index; its other files stay as they are.
     keep
         Whether it shall have blocks.
+
+    Raises
+    ------
+    IndexFolderError
+        If another command has changed the index meanwhile.
     """
-    path, beside = index.path / BLOCKS, index.path / f".{BLOCKS}.partial"
-    try:
-        if keep:
-            whole = index.read(mapped=True)
-            write_blocks(beside, stored_codes(whole, index.path))
-        remove(path)
-        index.note_blocks()
-        if keep:
-            move_into_place(beside, path)
-            index.note_blocks()
-    finally:
-        remove(beside)
+    path = index.path / BLOCKS
+    if not keep:
+        index.note(BLOCKS, None)
+        path.unlink(missing_ok=True)
+        return
+    whole = index.read(mapped=True)
+    with beside(path) as partial:
+        write_blocks(partial, stored_codes(whole, index.path))
+        index.check_unchanged()  # else the folder is another by now, without what was written
+        entry = described(partial)
+        move_into_place(partial, path)
+    index.note(BLOCKS, entry)
 
 
 def open_blocks(path: Path, codes: Codes) -> Blocks:

@@ -22,6 +22,8 @@ INITIAL_CENTROIDS = "initial_centroids.npy"
 FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
 BLOCKS = "blocks"
 """Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
+IVF = "ivf"
+"""Nor need this: inverted lists, beside the index for a search that asks for them."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ def seen_from(index: Path, folder: Path) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
     names = [*FILES, BLOCKS] if (folder / BLOCKS).is_file() else FILES
-    _write(folder, replace(manifest, files={name: _described(folder / name) for name in names}))
+    _write(folder, replace(manifest, files={name: described(folder / name) for name in names}))
 
 
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
+    """Return the size and the SHA-256 of a file, as the manifest lists them."""
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
@@ -115,6 +118,8 @@ class IndexFolder:
         The folder.
     verify
         Also compare the SHA-256 of every file; reads them whole.
+    whole
+        False to leave aside the file of blocks, which is about to be replaced or removed.
 
     Raises
     ------
@@ -122,17 +127,19 @@ class IndexFolder:
         If it is no index folder, of another version, or a file of it is missing, cut short or changed.
     """
 
-    def __init__(self, path: str | Path, verify: bool = False) -> None:
+    def __init__(self, path: str | Path, verify: bool = False, whole: bool = True) -> None:
         self.path = Path(path)
+        self.verify = verify
         put_back(self.path)
         self.manifest = self._read_manifest()
         for name in FILES:
-            self._check_file(name, verify)
+            self.check_file(name)
         self.blocks: Path | None = None
         """The file of codes laid out for the scan, where there is one."""
         if BLOCKS in self.manifest.files and (self.path / BLOCKS).is_file():
             self.blocks = self.path / BLOCKS
-            self._check_file(BLOCKS, verify, without_blocks(self.path))
+            if whole:
+                self.check_file(BLOCKS, without_blocks(self.path))
 
     def read(self, mapped: bool = False) -> Any:
         """Return the faiss index, compared with what the manifest says of it.
@@ -164,15 +171,33 @@ class IndexFolder:
             )
         return whole
 
-    def note_blocks(self) -> None:
-        """Write into the manifest whether there is a file of blocks now; what it says of other files stays."""
-        path = self.path / BLOCKS
-        files = {name: file for name, file in self.manifest.files.items() if name != BLOCKS}
-        self.blocks = path if path.is_file() else None
-        if self.blocks:
-            files[BLOCKS] = _described(path)
-        self.manifest = replace(self.manifest, files=files)
+    def check_unchanged(self) -> None:
+        """Raise IndexFolderError if another command has changed the index since it was opened."""
+        now = self._read_manifest().files
+        if any(now.get(name) != self.manifest.files.get(name) for name in FILES):
+            raise IndexFolderError(f"{self.path} was changed meanwhile; run the same command again")
+
+    def note(self, name: str, entry: dict[str, Any] | None) -> None:
+        """Write into the manifest what a file is that need not be there; what it says of other files stays.
+
+        Parameters
+        ----------
+        name
+            `blocks` or `ivf`.
+        entry
+            What `described` says of it; None if it is to be there no more.
+
+        Raises
+        ------
+        IndexFolderError
+            As `check_unchanged`.
+        """
+        self.check_unchanged()
+        now = self._read_manifest()
+        files = {other: file for other, file in now.files.items() if other != name}
+        self.manifest = replace(now, files=files if entry is None else {**files, name: entry})
         _write(self.path, self.manifest)
+        self.blocks = self.path / BLOCKS if BLOCKS in self.manifest.files else None
 
     def docids(self) -> list[str]:
         """Return the docids in row order."""
@@ -218,7 +243,21 @@ class IndexFolder:
             raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
         return manifest
 
-    def _check_file(self, name: str, verify: bool, remedy: str = "make the index again") -> None:
+    def check_file(self, name: str, remedy: str = "make the index again") -> None:
+        """Compare a file with the manifest: its size, and its hash where the folder was opened to verify it.
+
+        Parameters
+        ----------
+        name
+            The file.
+        remedy
+            What to do where it is another.
+
+        Raises
+        ------
+        IndexFolderError
+            If it is missing, cut short or changed.
+        """
         path = self.path / name
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -230,7 +269,7 @@ class IndexFolder:
             raise IndexFolderError(
                 f"{path} has {size} bytes, {MANIFEST} says {expected['bytes']}; it was cut short or changed: {remedy}"
             )
-        if verify and (found := sha256_of(path)) != expected["sha256"]:
+        if self.verify and (found := sha256_of(path)) != expected["sha256"]:
             raise IndexFolderError(
                 f"{path} has SHA-256 {found}, {MANIFEST} says {expected['sha256']}; it was changed: {remedy}"
             )

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import move_into_place, remove
-from pyserini_jpq.index.faiss import quantizer_of, read_faiss, rotation_before, widened
-from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.files import beside, move_into_place
+from pyserini_jpq.index.faiss import quantizer_of, read_faiss, rotation_before, stored_codes, widened
+from pyserini_jpq.index.folder import IVF, IndexFolder, described
 from pyserini_jpq.index.ivf import build_ivf, paired
+from pyserini_jpq.quantizer import Codes
 
-IVF = "ivf"
+_SAMPLE = 32
 
 
 def write_ivf(index: IndexFolder, lists: int) -> Path:
@@ -32,19 +33,18 @@ def write_ivf(index: IndexFolder, lists: int) -> Path:
     Raises
     ------
     IndexFolderError
-        If there are more lists than documents.
+        If there are more lists than documents, or another command has changed the index meanwhile.
     """
     import faiss
 
     path = index.path / IVF
-    beside = path.with_name(f".{IVF}.partial")
     built = build_ivf(index.read(mapped=True), index.path, lists)
-    try:
-        faiss.write_index(built, str(beside))
-        move_into_place(beside, path)
-    except BaseException:
-        remove(beside)
-        raise
+    with beside(path) as partial:
+        faiss.write_index(built, str(partial))
+        index.check_unchanged()  # else the folder is another by now, without what was written
+        entry = described(partial)
+        move_into_place(partial, path)
+    index.note(IVF, entry)
     return path
 
 
@@ -73,7 +73,9 @@ def read_ivf(index: IndexFolder, whole: Any) -> Any:
     path = index.path / IVF
     if not path.is_file():
         return None
-    again = "make them again with `python -m pyserini_jpq.index --ivf`"
+    again = f"make them again with `python -m pyserini_jpq.index --index {index.path} --ivf LISTS`"
+    if IVF in index.manifest.files:
+        index.check_file(IVF, again)
     try:
         found = read_faiss(path, mapped=True)
         inner: Any = faiss.downcast_index(found.index)
@@ -89,4 +91,21 @@ def read_ivf(index: IndexFolder, whole: Any) -> Any:
         quantizer = paired(quantizer)
     if not alike or not np.array_equal(centroids, widened(quantizer).ravel()):
         raise IndexFolderError(f"the lists in {path} were made of another index; {again}")
+    if not _hold(inner, stored_codes(whole, index.path)):
+        raise IndexFolderError(f"the lists in {path} hold other codes than the index; {again}")
     return found
+
+
+def _hold(inner: Any, codes: Codes) -> bool:
+    """Tell whether the first documents of some lists have their codes in the index."""
+    import faiss
+
+    kept = inner.invlists
+    for number in np.unique(np.linspace(0, inner.nlist - 1, _SAMPLE).astype(np.int64)).tolist():
+        if kept.list_size(number) == 0:
+            continue
+        row = int(faiss.rev_swig_ptr(kept.get_ids(number), 1)[0])
+        listed = faiss.rev_swig_ptr(kept.get_codes(number), codes.shape[1])
+        if not 0 <= row < len(codes) or not np.array_equal(listed, codes[row]):
+            return False
+    return True

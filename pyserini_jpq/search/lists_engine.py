@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index.faiss import spread
 from pyserini_jpq.index.ivf import in_lists
 from pyserini_jpq.quantizer import Floats
@@ -51,7 +52,7 @@ class ListsEngine(TableEngine):
         import faiss
 
         super().__init__(index, where)
-        self._index = index  # whose codes are mapped, not copied
+        self._index, self._where = index, where  # the codes of the index are mapped, not copied
         self._spread_as = in_lists(self.quantizer)
         inner: Any = faiss.downcast_index(lists.index)
         self._inner = inner
@@ -70,7 +71,13 @@ class ListsEngine(TableEngine):
         coarse = self._graph if by_graph else self._directions
         # Directions are 0 where a query is 1.
         _, probed = coarse.search(spread(self._spread_as, rotated, 1.0), inner.nprobe)
-        return self._scanner.search(probed, tables, k, threads)
+        scores, rows = self._scanner.search(probed, tables, k, threads)
+        if rows.max(initial=-1) >= len(self._codes):
+            raise IndexFolderError(
+                f"the lists in {self._where} are damaged: they hold a document that the index has not; make them again "
+                "with `python -m pyserini_jpq.index --index INDEX --ivf LISTS`"
+            )
+        return scores, rows
 
 
 def _address(pointer: Any) -> int:

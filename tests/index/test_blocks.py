@@ -1,6 +1,7 @@
 """The codes laid out for the scan: what is written is what is opened, and which indexes have them."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -124,13 +125,33 @@ def test_an_index_that_is_there_gets_them_or_loses_them(built, tmp_path, capsys,
     with monkeypatch.context() as patch:
         patch.setattr(blocks, "move_into_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(*flags, "yes") == 130
-    assert IndexFolder(tmp_path / "x", verify=True).blocks is None
+    assert run(*flags, "no") == run(*flags, "no") == run(*flags, "yes") == 0 and holds_its_codes(tmp_path / "x")
     with monkeypatch.context() as patch:
         patch.setattr(blocks, "write_blocks", lambda path, _: path.write_bytes(b"x") and 1 / 0)
         with pytest.raises(ZeroDivisionError):
             blocks.keep_blocks(IndexFolder(tmp_path / "x"), True)
+    (tmp_path / "x" / ".blocks.7.partial").write_bytes(b"of a process that was killed")
+    os.utime(tmp_path / "x" / ".blocks.7.partial", (0, 0))
+    (tmp_path / "x" / "blocks").write_bytes(b"cut short")
+    assert run(*flags, "yes") == 0 and holds_its_codes(tmp_path / "x")
     assert not list((tmp_path / "x").glob(".*"))
     assert run(*flags, "yes", "--ivf", 3) == 2 and run(*flags, "yes", "--replace") == 2
+
+
+@pytest.mark.unit
+def test_they_do_not_go_into_an_index_that_was_changed_meanwhile(built, tmp_path, monkeypatch):
+    shutil.copytree(built / "x.opq-m4", tmp_path / "x")
+    indexes = [IndexFolder(tmp_path / "x") for _ in range(2)]
+
+    def slowly(path, codes):
+        write_blocks(path, codes)
+        change_index(IndexFolder(tmp_path / "x"), delete=["d7"])
+
+    monkeypatch.setattr(blocks, "write_blocks", slowly)
+    for index, keep in zip(indexes, (True, False), strict=True):
+        with pytest.raises(IndexFolderError, match="was changed meanwhile; run the same command again"):
+            blocks.keep_blocks(index, keep)
+    assert IndexFolder(tmp_path / "x").manifest.documents == 299 and holds_its_codes(tmp_path / "x")
 
 
 @pytest.mark.integration

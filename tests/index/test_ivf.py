@@ -6,7 +6,7 @@ import pytest
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index import ivf
-from pyserini_jpq.index.faiss import pack, to_faiss
+from pyserini_jpq.index.faiss import from_faiss, pack, to_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, default_nprobe, paired, set_nprobe
 from pyserini_jpq.index.ivf_file import IVF, read_ivf, write_ivf
@@ -113,7 +113,20 @@ def test_lists_on_disk(tmp_path):
     (tmp_path / "y" / IVF).write_bytes(path.read_bytes())
     with pytest.raises(IndexFolderError, match="of another index"):
         read_ivf(other := IndexFolder(tmp_path / "y"), other.read())
-    for damaged in (path.read_bytes()[:5000], b"", (tmp_path / "x" / "index").read_bytes()):
+    whole_file = path.read_bytes()
+    path.write_bytes(whole_file[:5000])
+    with pytest.raises(IndexFolderError, match=r"cut short or changed: make them again with .* --ivf LISTS"):
+        read_ivf(IndexFolder(tmp_path / "x"), whole)
+    path.write_bytes(whole_file[:-1] + bytes([whole_file[-1] ^ 1]))
+    assert read_ivf(IndexFolder(tmp_path / "x"), whole) is not None
+    with pytest.raises(IndexFolderError, match="SHA-256"):
+        read_ivf(IndexFolder(tmp_path / "x", verify=True), whole)
+    folder.note(IVF, None)  # as older folders have it
+    quantizer, codes = from_faiss(whole, "x")
+    faiss.write_index(build_ivf(to_faiss(quantizer, np.ascontiguousarray(codes[::-1])), "x", 12), str(path))
+    with pytest.raises(IndexFolderError, match="hold other codes than the index; make them again"):
+        read_ivf(folder, whole)
+    for damaged in (whole_file[:5000], b"", (tmp_path / "x" / "index").read_bytes()):
         path.write_bytes(damaged)
         with pytest.raises(IndexFolderError, match=r"damaged|no inverted lists"):
             read_ivf(folder, whole)

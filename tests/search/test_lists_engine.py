@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyserini_jpq.errors import InstallationError, QuantizerError
+from pyserini_jpq.errors import IndexFolderError, InstallationError, QuantizerError
 from pyserini_jpq.index import ivf
 from pyserini_jpq.index.faiss import to_faiss
 from pyserini_jpq.index.ivf import build_ivf, set_nprobe
@@ -121,6 +121,20 @@ def test_what_cannot_be_is_refused():
             by_lists.search(wrong, 5)
     with pytest.raises(QuantizerError, match="at least 1"):
         by_lists.search(queries, 0)
+
+
+@needs_extension
+@pytest.mark.unit
+def test_a_document_that_the_index_has_not_is_refused():
+    _, by_lists, lists, queries = engines(30)
+    set_nprobe(lists, 30)
+    best = by_lists.search(queries, 1)[1][0, 0]
+    kept = faiss.downcast_index(lists.index).invlists
+    for number in range(30):
+        rows = faiss.rev_swig_ptr(kept.get_ids(number), kept.list_size(number))
+        rows[rows == best] = 3000
+    with pytest.raises(IndexFolderError, match="a document that the index has not; make them again"):
+        by_lists.search_and_reconstruct(queries, 1)
 
 
 @pytest.mark.integration
