@@ -58,8 +58,7 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     import faiss
 
     quantizer, stored = in_lists(quantizer_of(index, where)), stored_codes(index, where)
-    if lists > len(stored):
-        raise IndexFolderError(f"{where} holds {len(stored)} documents, too few for {lists} lists; ask for fewer lists")
+    check_lists(lists, len(stored), where)
     # Biases have no part in the choice of lists: directions are 0 where a query is 1.
     coarse = _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
     inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
@@ -96,6 +95,12 @@ def lists_in(index: Any) -> int:
 
     inner: Any = faiss.downcast_index(index.index)
     return int(inner.nlist)
+
+
+def check_lists(lists: int, documents: int, where: str | Path) -> None:
+    """Raise IndexFolderError if there are fewer documents than lists to sort them into."""
+    if lists > documents:
+        raise IndexFolderError(f"{where} holds {documents} documents, too few for {lists} lists; ask for fewer lists")
 
 
 def check_nprobe(nprobe: int, lists: int) -> None:

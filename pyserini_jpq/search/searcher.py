@@ -12,7 +12,7 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.folder import DOCID, IndexFolder, find_index
-from pyserini_jpq.index.ivf import build_ivf, check_nprobe, default_nprobe, lists_in, set_nprobe
+from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder, encode_queries
@@ -113,6 +113,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         if nprobe == lists:  # faster than all lists; nor would a graph be sure to find them all
             return exhaustive(index, str(self.folder.path), self.folder.blocks)
         if kept is None or lists_in(kept) != lists:
+            check_lists(lists, index.ntotal, self.folder.path)
             cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
             kept = build_ivf(index, self.folder.path, lists)
         set_nprobe(kept, nprobe)
