@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import beside, move_into_place, writing
+from pyserini_jpq.files import writing
 from pyserini_jpq.index.faiss import stored_codes
-from pyserini_jpq.index.folder import BLOCKS, IndexFolder, described, without_blocks
+from pyserini_jpq.index.folder import BLOCKS, IndexFolder, without_blocks
 from pyserini_jpq.quantizer import Codes
 from pyserini_jpq.scan.layout import GROUP, GROUPS, STRIP, Blocks, bytes_of, in_blocks
 
@@ -52,18 +52,12 @@ def keep_blocks(index: IndexFolder, keep: bool) -> None:
     IndexFolderError
         If another command has changed the index meanwhile.
     """
-    path = index.path / BLOCKS
     if not keep:
-        index.note(BLOCKS, None)
-        path.unlink(missing_ok=True)
+        index.drop(BLOCKS)
         return
     whole = index.read(mapped=True)
-    with beside(path) as partial:
+    with index.adding(BLOCKS) as partial:
         write_blocks(partial, stored_codes(whole, index.path))
-        index.check_unchanged()  # else the folder is another by now, without what was written
-        entry = described(partial)
-        move_into_place(partial, path)
-    index.note(BLOCKS, entry)
 
 
 def open_blocks(path: Path, codes: Codes) -> Blocks:

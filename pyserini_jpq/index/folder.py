@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 
 from pyserini_jpq.catalog import has_card, index_card
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import put_back, sha256_of, write_json_atomically
+from pyserini_jpq.files import beside, move_into_place, put_back, sha256_of, write_json_atomically
 from pyserini_jpq.index.faiss import parts_of, read_faiss
 from pyserini_jpq.quantizer import Floats
 
@@ -171,29 +173,48 @@ class IndexFolder:
             )
         return whole
 
-    def check_unchanged(self) -> None:
-        """Raise IndexFolderError if another command has changed the index since it was opened."""
-        now = self._read_manifest().files
-        if any(now.get(name) != self.manifest.files.get(name) for name in FILES):
-            raise IndexFolderError(f"{self.path} was changed meanwhile; run the same command again")
-
-    def note(self, name: str, entry: dict[str, Any] | None) -> None:
-        """Write into the manifest what a file is that need not be there; what it says of other files stays.
+    @contextmanager
+    def adding(self, name: str) -> Iterator[Path]:
+        """Write a file that need not be there, in place of one that is: whole, and listed in the manifest.
 
         Parameters
         ----------
         name
             `blocks` or `ivf`.
-        entry
-            What `described` says of it; None if it is to be there no more.
+
+        Yields
+        ------
+        pathlib.Path
+            What to write.
 
         Raises
         ------
         IndexFolderError
-            As `check_unchanged`.
+            If another command has changed the index meanwhile.
         """
-        self.check_unchanged()
+        path = self.path / name
+        with beside(path) as partial:
+            yield partial
+            self._unchanged()  # else the folder is another by now, without what was written
+            entry = described(partial)
+            move_into_place(partial, path)
+        self._note(name, entry)
+
+    def drop(self, name: str) -> None:
+        """Remove a file that need not be there, and what the manifest says of it; raises as `adding`."""
+        self._note(name, None)
+        (self.path / name).unlink(missing_ok=True)
+
+    def _unchanged(self) -> Manifest:
+        """Return what the manifest says now; raise if another command has changed the index since it was opened."""
         now = self._read_manifest()
+        if any(now.files.get(name) != self.manifest.files.get(name) for name in FILES):
+            raise IndexFolderError(f"{self.path} was changed meanwhile; run the same command again")
+        return now
+
+    def _note(self, name: str, entry: dict[str, Any] | None) -> None:
+        """Write into the manifest what a file is, or that it is there no more; what it says of other files stays."""
+        now = self._unchanged()
         files = {other: file for other, file in now.files.items() if other != name}
         self.manifest = replace(now, files=files if entry is None else {**files, name: entry})
         _write(self.path, self.manifest)

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import beside, move_into_place
 from pyserini_jpq.index.faiss import quantizer_of, read_faiss, rotation_before, stored_codes, widened
-from pyserini_jpq.index.folder import IVF, IndexFolder, described
+from pyserini_jpq.index.folder import IVF, IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, paired
 from pyserini_jpq.quantizer import Codes
 
@@ -37,15 +36,10 @@ def write_ivf(index: IndexFolder, lists: int) -> Path:
     """
     import faiss
 
-    path = index.path / IVF
     built = build_ivf(index.read(mapped=True), index.path, lists)
-    with beside(path) as partial:
+    with index.adding(IVF) as partial:
         faiss.write_index(built, str(partial))
-        index.check_unchanged()  # else the folder is another by now, without what was written
-        entry = described(partial)
-        move_into_place(partial, path)
-    index.note(IVF, entry)
-    return path
+    return index.path / IVF
 
 
 def read_ivf(index: IndexFolder, whole: Any) -> Any:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index import blocks, writing
+from pyserini_jpq.index import folder as index_folder
 from pyserini_jpq.index.blocks import HEADER, open_blocks, write_blocks
 from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.faiss import stored_codes
@@ -123,7 +124,7 @@ def test_an_index_that_is_there_gets_them_or_loses_them(built, tmp_path, capsys,
         assert IndexFolder(tmp_path / "x").manifest.files == before
         (tmp_path / "x" / "blocks").write_bytes((tmp_path / "x" / "blocks").read_bytes()[:-1] + b"\1")
     with monkeypatch.context() as patch:
-        patch.setattr(blocks, "move_into_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(index_folder, "move_into_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(*flags, "yes") == 130
     assert run(*flags, "no") == run(*flags, "no") == run(*flags, "yes") == 0 and holds_its_codes(tmp_path / "x")
     with monkeypatch.context() as patch:

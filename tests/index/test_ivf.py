@@ -121,7 +121,7 @@ def test_lists_on_disk(tmp_path):
     assert read_ivf(IndexFolder(tmp_path / "x"), whole) is not None
     with pytest.raises(IndexFolderError, match="SHA-256"):
         read_ivf(IndexFolder(tmp_path / "x", verify=True), whole)
-    folder.note(IVF, None)  # as older folders have it
+    folder.drop(IVF)  # then none is listed, as in older folders
     quantizer, codes = from_faiss(whole, "x")
     faiss.write_index(build_ivf(to_faiss(quantizer, np.ascontiguousarray(codes[::-1])), "x", 12), str(path))
     with pytest.raises(IndexFolderError, match="hold other codes than the index; make them again"):
