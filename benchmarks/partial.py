@@ -30,8 +30,9 @@ def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int])
         Lists that a query looks at.
     """
     whole = build_ivf(index, "the index", lists)
-    by_faiss = whole.search
-    ours = speed_up_lists(whole, index, "the index").search  # as JPQFaissSearcher has them
+    searches = {"IVF by faiss": whole.search}
+    if available():
+        searches["IVF"] = speed_up_lists(whole, index, "the index").search  # as JPQFaissSearcher has them
 
     def engine(nprobe: int, search: Any, name: str) -> Engine:
         def with_so_many(queries: Floats, k: int) -> tuple[Any, Any]:
@@ -42,7 +43,6 @@ def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int])
         check_nprobe(nprobe, lists)
         return Engine(f"{name} {lists}/{nprobe}", with_so_many, bytes_per_document + _ROW_BYTES)
 
-    searches = {"IVF by faiss": by_faiss, **({"IVF": ours} if available() else {})}
     return [engine(nprobe, search, name) for nprobe in nprobes for name, search in searches.items()]
 
 

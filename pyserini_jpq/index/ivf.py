@@ -57,7 +57,7 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     """
     import faiss
 
-    quantizer, stored = in_lists(quantizer_of(index, where)), stored_codes(index, where)
+    quantizer, stored = by_bytes(quantizer_of(index, where)), stored_codes(index, where)
     check_lists(lists, len(stored), where)
     # Biases have no part in the choice of lists: directions are 0 where a query is 1.
     coarse = _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
@@ -109,8 +109,8 @@ def check_nprobe(nprobe: int, lists: int) -> None:
         raise JPQError(f"--nprobe {nprobe} of {lists} lists; give a number from 1 to {lists}")
 
 
-def in_lists(quantizer: ProductQuantizer) -> ProductQuantizer:
-    """Return the quantizer that the lists of an index have: its own, of 4 bits `paired` where M is even."""
+def by_bytes(quantizer: ProductQuantizer) -> ProductQuantizer:
+    """Return the quantizer whose codes are bytes: the same, or of 4 bits `paired` where M is even."""
     return paired(quantizer) if quantizer.bits == 4 and quantizer.m % 2 == 0 else quantizer
 
 

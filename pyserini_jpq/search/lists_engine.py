@@ -6,7 +6,7 @@ import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index.faiss import spread
-from pyserini_jpq.index.ivf import in_lists
+from pyserini_jpq.index.ivf import by_bytes
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan import ListScanner, available
 from pyserini_jpq.search.table_engine import Rows, TableEngine, searched_by
@@ -53,7 +53,7 @@ class ListsEngine(TableEngine):
 
         super().__init__(index, where)
         self._index, self._where = index, where  # the codes of the index are mapped, not copied
-        self._spread_as = in_lists(self.quantizer)
+        self._spread_as = by_bytes(self.quantizer)
         inner: Any = faiss.downcast_index(lists.index)
         self._inner = inner
         coarse: Any = faiss.downcast_index(inner.quantizer)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyserini_jpq.index.faiss import quantizer_of, stored_codes, unpack
-from pyserini_jpq.index.ivf import paired
+from pyserini_jpq.index.ivf import by_bytes
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan.blocks import best_by_table
 from pyserini_jpq.search.table_engine import NO_SCORE, finite, searched_by
@@ -30,11 +30,8 @@ class TorchEngine:
     """
 
     def __init__(self, index: Any, where: str, device: torch.device) -> None:
-        quantizer, codes = quantizer_of(index, where), stored_codes(index, where)
-        if quantizer.bits == 4 and quantizer.m % 2 == 0:
-            quantizer = paired(quantizer)  # half the bytes, half the lookups
-        else:
-            codes = unpack(codes, quantizer.m, quantizer.bits)
+        quantizer = by_bytes(quantizer_of(index, where))  # of 4 bits half the bytes, half the lookups
+        codes = unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
         self._codes = torch.tensor(codes, device=device)
         self._rotation = torch.tensor(quantizer.rotation, device=device)
         self._centroids = torch.tensor(quantizer.centroids, device=device)
