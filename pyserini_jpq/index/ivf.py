@@ -25,6 +25,11 @@ _BLOCK = 1 << 14
 _SHARE = 8  # takes less than half the time of all documents, a million of them: docs/search.md
 
 
+def make_again(index: str | Path) -> str:
+    """Return what to do about lists of an index that are damaged or of another."""
+    return f"make them again with `python -m pyserini_jpq.index --index {index} --ivf LISTS`"
+
+
 def default_nprobe(lists: int) -> int:
     """Return how many lists are searched if nobody says: an eighth."""
     return max(1, lists // _SHARE)

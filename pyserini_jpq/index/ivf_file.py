@@ -8,7 +8,7 @@ import numpy as np
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index.faiss import quantizer_of, read_faiss, rotation_before, stored_codes, widened
 from pyserini_jpq.index.folder import IVF, IndexFolder
-from pyserini_jpq.index.ivf import build_ivf, paired
+from pyserini_jpq.index.ivf import build_ivf, make_again, paired
 from pyserini_jpq.quantizer import Codes
 
 _SAMPLE = 32
@@ -67,7 +67,7 @@ def read_ivf(index: IndexFolder, whole: Any) -> Any:
     path = index.path / IVF
     if not path.is_file():
         return None
-    again = f"make them again with `python -m pyserini_jpq.index --index {index.path} --ivf LISTS`"
+    again = make_again(index.path)
     if IVF in index.manifest.files:
         index.check_file(IVF, again)
     try:

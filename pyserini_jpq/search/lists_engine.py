@@ -6,7 +6,7 @@ import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index.faiss import spread
-from pyserini_jpq.index.ivf import by_bytes
+from pyserini_jpq.index.ivf import by_bytes, make_again
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan import ListScanner, available
 from pyserini_jpq.search.table_engine import Rows, TableEngine, searched_by
@@ -74,8 +74,8 @@ class ListsEngine(TableEngine):
         scores, rows = self._scanner.search(probed, tables, k, threads)
         if rows.max(initial=-1) >= len(self._codes):
             raise IndexFolderError(
-                f"the lists in {self._where} are damaged: they hold a document that the index has not; make them again "
-                "with `python -m pyserini_jpq.index --index INDEX --ivf LISTS`"
+                f"the lists in {self._where} are damaged: they hold a document that the index has not; "
+                f"{make_again(self._where)}"
             )
         return scores, rows
 
