@@ -20,7 +20,7 @@ class PyseriniJPQ:
     def find_spec(name, path=None, target=None):
         if name == 'pyserini':
             try:
-                from pyserini_jpq._import_hook import install_import_hook
+                from pyserini_jpq.compat.hook import install_import_hook
                 install_import_hook()
             except ImportError:
                 pass

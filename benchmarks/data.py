@@ -124,11 +124,12 @@ def index_data(args: argparse.Namespace) -> Data:
     JPQError
         If the index is not of 8 bits, or a file is missing or wrong.
     """
+    from pyserini_jpq.data.qrels import read_qrels
+    from pyserini_jpq.data.topics import read_topics
     from pyserini_jpq.index.encoders import query_encoder_source
-    from pyserini_jpq.index.faiss import from_faiss
+    from pyserini_jpq.index.faiss_format import from_faiss
     from pyserini_jpq.index.folder import IndexFolder, find_index
     from pyserini_jpq.search.encoder import JPQQueryEncoder
-    from pyserini_jpq.topics import read_qrels, read_topics
 
     folder = IndexFolder(find_index(args.index))
     if folder.manifest.bits != 8:

@@ -10,7 +10,7 @@ from benchmarks.data import index_data
 from benchmarks.measure import CLOCKS, ndcg
 from pyserini_jpq import cli
 from pyserini_jpq.encode.backend import BACKENDS, query_backend
-from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.index.encoders import query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
 
@@ -38,10 +38,10 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(args.threads)
     data = index_data(args)
     source = query_encoder_source(IndexFolder(find_index(args.index)))
-    tower = Tower.load(source.card, source.folder)
+    encoder = Encoder.load(source.card, source.folder)
     print(f"{'backend':10} {'ms/query':>8} {'least cosine':>12}{' nDCG@10' if data.qrels else ''}", flush=True)
     for backend in args.backends:
-        encode = query_backend(tower, backend)
+        encode = query_backend(encoder, backend)
         encode(data.queries.texts[:1])
         vectors, took = [], []
         for text in data.queries.texts:

@@ -12,11 +12,11 @@ from benchmarks.engine import Engine
 from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.faiss import read_faiss, stored_codes, to_faiss
+from pyserini_jpq.index.faiss_format import read_faiss, stored_codes, to_faiss
 from pyserini_jpq.index.folder import BLOCKS, INDEX
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan import available
-from pyserini_jpq.search.engine import ScanEngine
+from pyserini_jpq.search.engines.scan import ScanEngine
 
 OURS = "ours"
 EXACT_4 = "ours, 4 bits"

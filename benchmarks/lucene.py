@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.data import queries_for, vectors_of
 from benchmarks.engine import Engine
-from pyserini_jpq import _pyserini
-from pyserini_jpq.encode.collection import Collection
+from pyserini_jpq.compat import pyserini
+from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
@@ -28,12 +28,12 @@ def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
         for start in range(0, len(codes), _BLOCK):
             for row, vector in enumerate(vectors_of(quantizer, codes[start : start + _BLOCK]), start):
                 file.write(json.dumps({"docid": str(row), "vector": _rounded(vector)}) + "\n")
-    _pyserini.index_dense_vectors(vectors, folder, links=_LINKS)
+    pyserini.index_dense_vectors(vectors, folder, links=_LINKS)
     searchers: dict[int, Any] = {}
 
     def search(queries: Floats, k: int) -> tuple[Any, Any]:
         if k not in searchers:  # how far it looks is set on opening
-            searchers[k] = _pyserini.lucene_hnsw_searcher()(str(folder), ef_search=max(k, 100))
+            searchers[k] = pyserini.lucene_hnsw_searcher()(str(folder), ef_search=max(k, 100))
         texts = [json.dumps(_rounded(vector)) for vector in queries_for(quantizer, queries)]
         return _results(searchers[k], texts, k)
 
@@ -58,7 +58,7 @@ def bm25(corpus: Path, docids: Sequence[str]) -> Engine:
     """
     keep = tempfile.TemporaryDirectory()
     rows = {docid: str(row) for row, docid in enumerate(docids)}
-    indexer = _pyserini.lucene_indexer()(keep.name, threads=1)
+    indexer = pyserini.lucene_indexer()(keep.name, threads=1)
     count = 0
     for document in Collection(corpus):
         if document.docid in rows:
@@ -67,7 +67,7 @@ def bm25(corpus: Path, docids: Sequence[str]) -> Engine:
     indexer.close()
     if not count:
         raise JPQError(f"{corpus} holds none of the documents of the index; give its own collection")
-    searcher = _pyserini.lucene_searcher()(keep.name)
+    searcher = pyserini.lucene_searcher()(keep.name)
     size = sum(file.stat().st_size for file in Path(keep.name).iterdir()) / count
     return Engine("BM25", lambda texts, k: _results(searcher, texts, k), size, of_text=True, keep=(keep,))
 

@@ -15,7 +15,7 @@ from benchmarks.data import random_data
 from benchmarks.measure import CLOCKS, timed
 from benchmarks.searchers import make_folder
 from pyserini_jpq import cli
-from pyserini_jpq.report.timing import resident_bytes
+from pyserini_jpq.compare.timing import resident_bytes
 from pyserini_jpq.search.latency import summary
 
 SEARCHERS = ("JPQFaissSearcher", "FaissSearcher")
@@ -66,18 +66,19 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Open the folder and search it by texts in this process, with one thread."""
     import torch
 
-    from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder, _pyserini
+    from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder
+    from pyserini_jpq.compat import pyserini
+    from pyserini_jpq.data.topics import read_topics
     from pyserini_jpq.index.encoders import query_encoder_source
     from pyserini_jpq.index.folder import IndexFolder
-    from pyserini_jpq.topics import read_topics
 
     torch.set_num_threads(1)
     texts = list(read_topics(args.topics).values())[: args.queries]
     encoder = JPQQueryEncoder(query_encoder_source(IndexFolder(args.folder)))
-    encoder.tower.weights_sha256()  # the searcher reads all weights for it, and their memory is not the index's
+    encoder.encoder.weights_sha256()  # the searcher reads all weights for it, and their memory is not the index's
     encoding = [timed(lambda text=text: encoder.encode(text), args.clock) for text in texts]
     before = resident_bytes()
-    kind = JPQFaissSearcher if args.searcher == SEARCHERS[0] else _pyserini.faiss_searcher_base()
+    kind = JPQFaissSearcher if args.searcher == SEARCHERS[0] else pyserini.faiss_searcher_base()
     opened: list[Any] = []
     opening = timed(lambda: opened.append(kind(str(args.folder), encoder)), args.clock)
     (searcher,) = opened

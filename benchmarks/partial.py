@@ -8,7 +8,7 @@ from benchmarks.engine import Engine
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.scan import available
-from pyserini_jpq.search.lists_engine import speed_up_lists
+from pyserini_jpq.search.engines.ivf import speed_up_lists
 
 _LINKS = 32
 _ROW_BYTES = 8

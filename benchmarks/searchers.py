@@ -59,11 +59,12 @@ def data_of(args: argparse.Namespace, source: Any, rng: np.random.Generator) -> 
 
 def compare(data: Data, args: argparse.Namespace) -> None:
     """Print a row for each number of queries and hits."""
-    from pyserini_jpq import JPQFaissSearcher, _pyserini
+    from pyserini_jpq import JPQFaissSearcher
+    from pyserini_jpq.compat import pyserini
 
     with tempfile.TemporaryDirectory() as place:
         folder = make_folder(data, Path(place))
-        stock = _pyserini.faiss_searcher_base()(str(folder), None)
+        stock = pyserini.faiss_searcher_base()(str(folder), None)
         ours = JPQFaissSearcher(folder, query_encoder=False)
         mapped = np.memmap(folder / BLOCKS, dtype=np.uint8, mode="r")[: data.codes.size]
         for size in args.queries:
@@ -77,7 +78,7 @@ def make_folder(data: Data, place: Path, encoder: str | None = None) -> Path:
     import faiss
 
     from pyserini_jpq.convert.__main__ import main as convert
-    from pyserini_jpq.index.faiss import to_faiss
+    from pyserini_jpq.index.faiss_format import to_faiss
 
     faiss.write_index(to_faiss(data.quantizer, data.codes), str(place / "plain"))
     docids = "".join(f"{row}\n" for row in range(len(data.codes)))

@@ -19,18 +19,18 @@ import torch
 from transformers import BertConfig, BertModel
 
 from pyserini_jpq import cli
-from pyserini_jpq.catalog import EncoderCard
-from pyserini_jpq.encode.tower import Tower
-from pyserini_jpq.index.faiss import to_faiss
+from pyserini_jpq.cards import EncoderCard
+from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.index.faiss_format import to_faiss
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.candidates import make_candidates
-from pyserini_jpq.train.clock import PHASES, Clock
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.losses import LABEL_LOSSES
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.optimizer import make_optimizer
 from pyserini_jpq.train.recipe import Recipe
 from pyserini_jpq.train.search import ScanSearch
+from pyserini_jpq.train.timer import PHASES, Clock
 
 Search = Callable[[torch.Tensor, int], torch.Tensor]
 
@@ -61,7 +61,7 @@ def make_model(documents: int, m: int, dimension: int, length: int) -> JPQModel:
         num_attention_heads=heads,
         intermediate_size=4 * dimension,
     )
-    tower = Tower(
+    encoder = Encoder(
         EncoderCard("random", pooling="mean", normalize=True),
         BertModel(config, add_pooling_layer=False),
         RandomTokens(config.vocab_size, length),
@@ -69,7 +69,7 @@ def make_model(documents: int, m: int, dimension: int, length: int) -> JPQModel:
     rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
     centroids = rng.normal(scale=dimension**-0.5, size=(m, 256, dimension // m)).astype(np.float32)
     codes = rng.integers(0, 256, (documents, m), dtype=np.uint8)
-    return JPQModel(tower, ProductQuantizer(rotation, centroids), codes)
+    return JPQModel(encoder, ProductQuantizer(rotation, centroids), codes)
 
 
 def rebuilt_index(model: JPQModel) -> Search:

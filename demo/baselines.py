@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from pyserini_jpq import _pyserini
-from pyserini_jpq.topics import read_topics
+from pyserini_jpq.compat import pyserini
+from pyserini_jpq.data.topics import read_topics
 
 HITS = 1000
 
@@ -14,14 +14,14 @@ def bm25_run(documents: Path, topics: Path, output: Path) -> None:
     import json
 
     with tempfile.TemporaryDirectory() as folder:
-        indexer = _pyserini.lucene_indexer()(folder, threads=2)
+        indexer = pyserini.lucene_indexer()(folder, threads=2)
         with open(documents, encoding="utf-8") as lines:
             for line in lines:
                 fields = json.loads(line)
                 contents = f"{fields['title']}\n{fields['text']}"
                 indexer.add_doc_dict({"id": fields["id"], "contents": contents})
         indexer.close()
-        searcher = _pyserini.lucene_searcher()(folder)
-        with _pyserini.output_writer(output, hits=HITS, tag="bm25") as writer:
+        searcher = pyserini.lucene_searcher()(folder)
+        with pyserini.output_writer(output, hits=HITS, tag="bm25") as writer:
             for qid, text in read_topics(str(topics)).items():
                 writer.write(qid, searcher.search(text, HITS))

@@ -5,7 +5,7 @@ Importing this package starts no JVM and imports no torch; the two classes below
 
 from typing import TYPE_CHECKING, Any
 
-from pyserini_jpq._import_hook import install_import_hook
+from pyserini_jpq.compat.hook import install_import_hook
 
 if TYPE_CHECKING:
     from pyserini_jpq.search.encoder import JPQQueryEncoder

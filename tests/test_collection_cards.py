@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pyserini_jpq import catalog
-from pyserini_jpq.fetch.checksums import is_checksum
-from pyserini_jpq.fetch.download import name_of
+from pyserini_jpq import cards
+from pyserini_jpq.download.checksums import is_checksum
+from pyserini_jpq.download.download import name_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = [path.stem for path in sorted((ROOT / "collections").glob("*.yaml"))]
@@ -42,7 +42,7 @@ def test_collections_are_named_as_pyserini_names_them():
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_collection_cards(name):
-    card = catalog.collection_card(name)
+    card = cards.collection_card(name)
     assert card.documents and card.source.startswith("http") and card.notes and card.license
     assert bool(card.downloads) != bool(card.by_hand)
     for url in urls_of(card):
@@ -56,11 +56,11 @@ def test_collection_cards(name):
 
 @pytest.mark.parametrize("name", INDEXES)
 def test_index_cards(name):
-    card = catalog.index_card(name)
+    card = cards.index_card(name)
     collection, kind, m = re.fullmatch(r"(.+)\.(opq|jpq)-m(\d+)", name).groups()
     assert (card.collection, card.m, card.bits) == (collection, int(m), 8)
-    assert card.documents == catalog.collection_card(card.collection).documents
-    encoder = catalog.encoder_card(card.encoder)
+    assert card.documents == cards.collection_card(card.collection).documents
+    encoder = cards.encoder_card(card.encoder)
     assert encoder.dimension % card.m == 0
     assert bool(card.recipe) == (kind == "jpq") == bool(card.downloads)
     for url in urls_of(card):
@@ -76,14 +76,14 @@ def test_all_of_the_papers_tasks_have_their_recipe():
     rates = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
     for task in ("passage", "doc"):
         for m in SIZES:
-            recipe = Recipe(**catalog.index_card(f"msmarco-v1-{task}.jpq-m{m}").recipe)
+            recipe = Recipe(**cards.index_card(f"msmarco-v1-{task}.jpq-m{m}").recipe)
             assert (recipe.centroid_lr, recipe.lr, recipe.epochs, recipe.warmup) == (rates[m], 5e-6, 6, 2000)
             assert f"msmarco-v1-{task}.opq-m{m}" in INDEXES
-    published = [u for name in INDEXES for u in urls_of(catalog.index_card(name)) if "dropbox" in u]
+    published = [u for name in INDEXES for u in urls_of(cards.index_card(name)) if "dropbox" in u]
     assert len(published) == len(set(published)) == 24
 
 
 def test_expected_figures_of_the_paper():
-    expected = catalog.index_card("msmarco-v1-passage.jpq-m96").expected
+    expected = cards.index_card("msmarco-v1-passage.jpq-m96").expected
     assert expected == {"dev RR@10": 0.341, "dev R@100": 0.868, "dl19 nDCG@10": 0.677, "dl19 R@100": 0.466}
-    assert catalog.index_card("msmarco-v1-doc.jpq-m96").expected["dev RR@100"] == 0.401
+    assert cards.index_card("msmarco-v1-doc.jpq-m96").expected["dev RR@100"] == 0.401

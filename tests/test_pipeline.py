@@ -9,7 +9,7 @@ import pytest
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
-from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from tests.conftest import ENCODER_FLAGS, make_encoder, run
 
@@ -44,9 +44,10 @@ def test_training_moves_centroids_and_biases_only(built):
 
 @pytest.mark.parametrize("scans", [False, True])
 def test_stock_searcher_gives_the_same_ranking(built, tiny_collection, monkeypatch, scans):
-    from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder, _pyserini
-    from pyserini_jpq.search import engine
-    from pyserini_jpq.topics import read_topics
+    from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder
+    from pyserini_jpq.compat import pyserini
+    from pyserini_jpq.data.topics import read_topics
+    from pyserini_jpq.search.engines import scan as engine
 
     if scans:
         monkeypatch.setattr(engine, "SCAN_FROM", 0)
@@ -55,7 +56,7 @@ def test_stock_searcher_gives_the_same_ranking(built, tiny_collection, monkeypat
     encoder = JPQQueryEncoder(built / "enc" / "x.jpq-m4")
     ours, stock = (
         JPQFaissSearcher(built / "x.jpq-m4"),
-        _pyserini.faiss_searcher_base()(str(built / "x.jpq-m4"), encoder),
+        pyserini.faiss_searcher_base()(str(built / "x.jpq-m4"), encoder),
     )
     quantizer, codes = from_faiss(ours.index, "ours")
     topics = read_topics(str(tiny_collection / "topics.dev.tsv"))
@@ -112,9 +113,9 @@ def test_runs_are_written_and_evaluated(built, tiny_collection, tmp_path, capsys
 
 
 def test_resumed_encoding_equals_an_unbroken_one(built, tiny_encoder, tiny_collection, tmp_path, monkeypatch):
-    from pyserini_jpq.encode.tower import Tower
+    from pyserini_jpq.encode.encoder import Encoder
 
-    forward, calls = Tower.forward, []
+    forward, calls = Encoder.forward, []
 
     def interrupted(self, *tensors):
         calls.append(1)
@@ -123,7 +124,7 @@ def test_resumed_encoding_equals_an_unbroken_one(built, tiny_encoder, tiny_colle
         return forward(self, *tensors)
 
     corpus = tiny_collection / "documents.jsonl"
-    monkeypatch.setattr(Tower, "forward", interrupted)
+    monkeypatch.setattr(Encoder, "forward", interrupted)
     assert encode(corpus, tiny_encoder, tmp_path / "e") == 130
     assert run("index", "--embeddings", tmp_path / "e", "--output", tmp_path / "i", "--m", 4) == 2
     calls.clear()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.index.assign import Assigner
-from pyserini_jpq.index.faiss import file_frame, from_faiss, pack, parts_of, to_faiss, unpack
+from pyserini_jpq.index.faiss_format import file_frame, from_faiss, pack, parts_of, to_faiss, unpack
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.quantizer import ProductQuantizer
 

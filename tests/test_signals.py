@@ -8,10 +8,11 @@ import pytest
 
 CHILD = """
 import os, signal, sys, time
-from pyserini_jpq import _pyserini, cli
+from pyserini_jpq import cli
+from pyserini_jpq.compat import pyserini
 
 def main(argv):
-    _pyserini.lucene_searcher()
+    pyserini.lucene_searcher()
     os.kill(os.getpid(), int(argv[0]))
     time.sleep(30)
 

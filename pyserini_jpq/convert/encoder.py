@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyserini_jpq.catalog import EncoderCard, encoder_card
+from pyserini_jpq.cards import EncoderCard, encoder_card
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError, EncoderError
 from pyserini_jpq.files import new_folder, remove
@@ -78,7 +78,7 @@ def import_encoder(
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    from pyserini_jpq.encode.tower import Tower
+    from pyserini_jpq.encode.encoder import Encoder
 
     card = card or encoder_card(DEFAULT_CARD)
     if card.architecture != "ance":
@@ -94,7 +94,7 @@ def import_encoder(
         description = f"RobertaDot, imported from {folder.name}"
         final = dataclasses.replace(card, backbone=".", tokenizer=None, description=description)
         try:
-            Tower.load(loading).save(prepared, final)
+            Encoder.load(loading).save(prepared, final)
         except EncoderError as problem:
             hint = (
                 "name a tokenizer with --tokenizer, or put vocab.json and merges.txt of roberta-base beside the weights"
@@ -118,26 +118,26 @@ def export_encoder(source: EncoderSource, output: Path, overwrite: bool = False)
     """
     import torch
 
-    from pyserini_jpq.encode.tower import Tower
+    from pyserini_jpq.encode.encoder import Encoder
 
     if source.card.architecture != "ance":
         raise ConversionError(
             f"the encoder {source.name} is no RobertaDot (architecture {source.card.architecture}), and the authors' "
             "code knows no other; leave --encoder out to export the index alone"
         )
-    tower = Tower.load(source.card, source.folder)
-    config = tower.backbone.config
+    encoder = Encoder.load(source.card, source.folder)
+    config = encoder.backbone.config
     values = {name: getattr(config, name) for name in _KEPT} | {
         "architectures": ["RobertaDot"],
         "model_type": "roberta",
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in tower.backbone.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
     # A buffer that old versions save and expect.
     weights[_BESIDE[0]] = torch.arange(config.max_position_embeddings)[None]
     with new_folder(output, overwrite) as folder:
         (folder / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         torch.save(weights, folder / TORCH_WEIGHTS, _use_new_zipfile_serialization=False)
-        tower.tokenizer.save_pretrained(folder)
+        encoder.tokenizer.save_pretrained(folder)
 
 
 def _backbone(folder: Path) -> "AnceBackbone":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import ConversionError
-from pyserini_jpq.index.faiss import of_widened, read_faiss, rotation_before
+from pyserini_jpq.index.faiss_format import of_widened, read_faiss, rotation_before
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 Ids = NDArray[np.int64]

@@ -19,7 +19,7 @@ from pyserini_jpq.quantizer import Floats
 
 @dataclasses.dataclass(frozen=True)
 class KnownEncoder:
-    """An encoder of an imported index, and the SHA-256 of its weights (`Tower.weights_sha256`) if they are here."""
+    """An encoder of an imported index, and the SHA-256 of its weights (`Encoder.weights_sha256`) if they are here."""
 
     source: EncoderSource
     sha256: str | None
@@ -33,9 +33,9 @@ def know_encoder(source: EncoderSource) -> KnownEncoder:
     EncoderError
         If it cannot be loaded.
     """
-    from pyserini_jpq.encode.tower import Tower
+    from pyserini_jpq.encode.encoder import Encoder
 
-    return KnownEncoder(source, Tower.load(source.card, source.folder).weights_sha256())
+    return KnownEncoder(source, Encoder.load(source.card, source.folder).weights_sha256())
 
 
 def import_jpq(

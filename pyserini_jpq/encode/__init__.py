@@ -1,1 +1,1 @@
-"""From text to vectors: collections, the encoder tower, and the folder of embeddings."""
+"""From text to vectors: collections, the encoder encoder, and the folder of embeddings."""

@@ -52,24 +52,24 @@ def main(argv: Sequence[str]) -> None:
 
 def encode(args: argparse.Namespace) -> None:
     """Encode what the flags name."""
-    from pyserini_jpq.encode.collection import Collection
-    from pyserini_jpq.fetch.collection import find_corpus
+    from pyserini_jpq.data.collection import Collection
+    from pyserini_jpq.download.collection import find_corpus
 
     collection = Collection(find_corpus(args.corpus), args.skip_empty)
     source = find_encoder(args.encoder).with_changes(flag_changes(args))
     collection.scan()  # what is wrong with it is told before torch is imported, which takes seconds
 
     from pyserini_jpq.encode.document import Shard, encode_collection
+    from pyserini_jpq.encode.encoder import Encoder
     from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
-    from pyserini_jpq.encode.tower import Tower
 
     device = resolve_device(args.device)
-    tower = Tower.load(source.card, source.folder).to(device)
-    encoder = {"name": source.name, "card": source.card.as_dict(), "sha256": tower.weights_sha256()}
+    encoder = Encoder.load(source.card, source.folder).to(device)
+    entry = {"name": source.name, "card": source.card.as_dict(), "sha256": encoder.weights_sha256()}
     summary = encode_collection(
         collection,
-        tower,
         encoder,
+        entry,
         args.output,
         shard=Shard(args.shard_id, args.shard_num),
         batch_size=args.batch_size,
@@ -77,7 +77,7 @@ def encode(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
     )
     left_out = f", {summary.skipped} without text left out" if summary.skipped else ""
-    cli.say(f"{summary.documents} documents{left_out}, {tower.dimension} dimensions: {args.output}")
+    cli.say(f"{summary.documents} documents{left_out}, {encoder.dimension} dimensions: {args.output}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.onnx_model import onnx_encoder
-from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
@@ -16,15 +16,15 @@ BACKENDS = ("torch", "bfloat16", "onnx", "onnx-int8")
 Encode = Callable[[Sequence[str]], Floats]
 
 
-def query_backend(tower: Tower, backend: str) -> Encode:
+def query_backend(encoder: Encoder, backend: str) -> Encode:
     """Return what encodes queries.
 
     Parameters
     ----------
-    tower
+    encoder
         The encoder in float32, which stays as it is.
     backend
-        `torch`: the tower itself; `bfloat16`: a copy of it with weights of 16 bits; `onnx`: the same arithmetic by ONNX
+        `torch`: the encoder itself; `bfloat16`: a copy with weights of 16 bits; `onnx`: the same arithmetic by ONNX
         Runtime; `onnx-int8`: there with weights and activations of 8 bits.
 
     Returns
@@ -35,17 +35,17 @@ def query_backend(tower: Tower, backend: str) -> Encode:
     Raises
     ------
     JPQError
-        If there is no such backend, or it does not run on the tower's device.
+        If there is no such backend, or it does not run on the encoder's device.
     InstallationError
         If a package that it needs is missing.
     """
     if backend not in BACKENDS:
         raise JPQError(f"no encoder backend {backend!r}; there are {', '.join(BACKENDS)}")
     if backend.startswith("onnx"):
-        if tower.device.type != "cpu":
-            raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {tower.device}; leave one out")
-        return onnx_encoder(tower, int8=backend == "onnx-int8")
-    model = tower if backend == "torch" else copy.deepcopy(tower).to(torch.bfloat16)
+        if encoder.device.type != "cpu":
+            raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {encoder.device}; leave one out")
+        return onnx_encoder(encoder, int8=backend == "onnx-int8")
+    model = encoder if backend == "torch" else copy.deepcopy(encoder).to(torch.bfloat16)
 
     def encode(texts: Sequence[str]) -> Floats:
         with torch.inference_mode():

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pyserini_jpq.encode.collection import Collection, Document, Summary, check_template
+from pyserini_jpq.data.collection import Collection, Document, Summary, check_template
 from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, RowFile, read_manifest, row_file
-from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.errors import EmbeddingsError, OutputError
 from pyserini_jpq.files import (
     refuse_existing,
@@ -45,8 +45,8 @@ class Shard:
 
 def encode_collection(
     collection: Collection,
-    tower: Tower,
-    encoder: dict[str, Any],
+    encoder: Encoder,
+    entry: dict[str, Any],
     output: Path,
     *,
     shard: Shard | None = None,
@@ -62,9 +62,9 @@ def encode_collection(
     ----------
     collection
         The documents.
-    tower
-        The encoder, on the device to use.
     encoder
+        The encoder, on the device to use.
+    entry
         Name, card and weights hash, for the manifest.
     output
         The folder to write.
@@ -88,15 +88,15 @@ def encode_collection(
     EncoderError
         If the card's template cannot be used.
     """
-    check_template(tower.card.document.template)
+    check_template(encoder.card.document.template)
     shard = shard or Shard()
     summary = collection.scan()
     manifest = {
         "schema": SCHEMA,
         "documents": summary.documents,
-        "dimension": tower.dimension,
+        "dimension": encoder.dimension,
         "compute_dtype": str(dtype).removeprefix("torch."),
-        "encoder": encoder,
+        "encoder": entry,
         "collection_sha256": summary.sha256,
     }
     _prepare_folder(output, manifest, shard, overwrite)
@@ -104,13 +104,13 @@ def encode_collection(
     documents = islice(collection, rows.start, rows.stop)
     with (
         torch.inference_mode(),
-        torch.autocast(tower.device.type, dtype, enabled=dtype != torch.float32),
+        torch.autocast(encoder.device.type, dtype, enabled=dtype != torch.float32),
         tqdm(total=len(rows), desc="encoding", unit=" documents", smoothing=0.1) as progress,
     ):
         for start in range(rows.start, rows.stop, WINDOW):
             window = list(islice(documents, WINDOW))
             with writing(output):
-                _encode_window(row_file(output, start), window, tower, batch_size, progress)
+                _encode_window(row_file(output, start), window, encoder, batch_size, progress)
     return summary
 
 
@@ -165,7 +165,7 @@ def _is_done(output: Path, manifest: dict[str, Any], shard: Shard) -> bool:
 
 
 def _encode_window(
-    file: RowFile, window: Sequence[Document], tower: Tower, batch_size: int, progress: "tqdm[Any]"
+    file: RowFile, window: Sequence[Document], encoder: Encoder, batch_size: int, progress: "tqdm[Any]"
 ) -> None:
     """Encode consecutive documents into one file; only batches that are not in it yet."""
     if file.npy.is_file():
@@ -173,12 +173,12 @@ def _encode_window(
         progress.refresh()
         return
     partial = file.npy.with_suffix(".partial")
-    vectors = _open_partial(partial, len(window), tower.dimension)
-    tokens = _tokens_of(window, tower)
+    vectors = _open_partial(partial, len(window), encoder.dimension)
+    tokens = _tokens_of(window, encoder)
     for batch in _batches_by_length(tokens, batch_size):
         # NaN marks a row that no run has written yet; a batch cut off in the middle is encoded again whole.
         if np.isnan(vectors[batch]).any():
-            embeddings = tower(*tower.pad([tokens[i] for i in batch])).float().cpu().numpy()
+            embeddings = encoder(*encoder.pad([tokens[i] for i in batch])).float().cpu().numpy()
             _refuse_nonfinite(embeddings, [window[i].docid for i in batch])
             vectors[batch] = embeddings
         progress.update(len(batch))
@@ -188,13 +188,13 @@ def _encode_window(
     partial.rename(file.npy)
 
 
-def _tokens_of(window: Sequence[Document], tower: Tower) -> list[list[int]]:
+def _tokens_of(window: Sequence[Document], encoder: Encoder) -> list[list[int]]:
     """Tokenize documents a few at a time: a tokenizer holds far more of each than the ids that are kept."""
-    side = tower.card.document
+    side = encoder.card.document
     tokens: list[list[int]] = []
     for start in range(0, len(window), _TOKENIZED_AT_ONCE):
         part = window[start : start + _TOKENIZED_AT_ONCE]
-        tokens += tower.tokenize([document.render(side.template) for document in part], side)
+        tokens += encoder.tokenize([document.render(side.template) for document in part], side)
     return tokens
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyserini_jpq.catalog import EncoderCard
+from pyserini_jpq.cards import EncoderCard
 from pyserini_jpq.errors import EncoderError
 
 MOST_CHARACTERS = 10_000

@@ -1,4 +1,4 @@
-"""An encoder tower in ONNX Runtime: exported once, quantized if asked for, and kept for the next time."""
+"""An encoder encoder in ONNX Runtime: exported once, quantized if asked for, and kept for the next time."""
 
 import hashlib
 import json
@@ -15,23 +15,21 @@ import numpy as np
 import torch
 
 from pyserini_jpq import cli
-from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.errors import InstallationError
+from pyserini_jpq.paths import cache_folder
 from pyserini_jpq.quantizer import Floats
-
-CACHE_VARIABLE = "PYSERINI_JPQ_CACHE"
-"""Environment variable that names the folder for exported encoders in place of `~/.cache/pyserini_jpq`."""
 
 _INPUTS = ("input_ids", "attention_mask")
 _OPSET = 17
 
 
-def onnx_encoder(tower: Tower, int8: bool) -> Callable[[Sequence[str]], Floats]:
+def onnx_encoder(encoder: Encoder, int8: bool) -> Callable[[Sequence[str]], Floats]:
     """Return what encodes queries by ONNX Runtime, with as many threads as torch is set to.
 
     Parameters
     ----------
-    tower
+    encoder
         The encoder, on the CPU.
     int8
         Weights of 8 bits, and activations of 8 bits with a range found for each query.
@@ -47,47 +45,42 @@ def onnx_encoder(tower: Tower, int8: bool) -> Callable[[Sequence[str]], Floats]:
         If a package is missing.
     """
     runtime = _module("onnxruntime")
-    path = cache_folder() / f"{_key(tower)}{'.int8' if int8 else ''}.onnx"
+    path = cache_folder() / f"{_key(encoder)}{'.int8' if int8 else ''}.onnx"
     if not path.is_file():
         cli.say(f"exporting the query encoder to {path}, once")
-        _export(tower, path, int8)
+        _export(encoder, path, int8)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def encode(texts: Sequence[str]) -> Floats:
-        inputs = tower.pad(tower.tokenize(texts, tower.card.query))
+        inputs = encoder.pad(encoder.tokenize(texts, encoder.card.query))
         named = {name: tensor.numpy() for name, tensor in zip(_INPUTS, inputs, strict=True)}
         return np.asarray(session.run(None, named)[0], dtype=np.float32)
 
     return encode
 
 
-def cache_folder() -> Path:
-    """Return the folder in which exported encoders are kept."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "pyserini_jpq")
-
-
-def _key(tower: Tower) -> str:
+def _key(encoder: Encoder) -> str:
     """Return what tells an exported encoder from all others: weights, pooling, and what exports them."""
-    card = tower.card
+    card = encoder.card
     how = [card.architecture, card.pooling, card.normalize, card.skip_tokens, torch.__version__, _OPSET]
-    return hashlib.sha256(json.dumps([tower.weights_sha256(), *how]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([encoder.weights_sha256(), *how]).encode()).hexdigest()[:32]
 
 
-def _export(tower: Tower, path: Path, int8: bool) -> None:
+def _export(encoder: Encoder, path: Path, int8: bool) -> None:
     """Write the model, whole or not at all."""
     _module("onnx")  # torch's exporter needs it, and says so in words of its own
     # One of the two is padded: with a mask of ones alone, the mask would be left out of what is exported.
-    row = tower.tokenize(["a"], tower.card.query)[0]
-    ids, mask = tower.pad([row, [*row, *row]])
+    row = encoder.tokenize(["a"], encoder.card.query)[0]
+    ids, mask = encoder.pad([row, [*row, *row]])
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, about branches that do not depend on the input here
         model = os.path.join(folder, "model.onnx")
         axes = {name: {0: "batch", 1: "length"} for name in _INPUTS}
         torch.onnx.export(
-            tower,
+            encoder,
             (ids, mask),
             model,
             input_names=list(_INPUTS),

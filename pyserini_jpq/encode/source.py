@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyserini_jpq import catalog
-from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard
+from pyserini_jpq import cards
+from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard
 from pyserini_jpq.cli import positive_int
 from pyserini_jpq.errors import EncoderError
 
@@ -55,21 +55,21 @@ def find_encoder(name: str) -> EncoderSource:
     """
     for folder in (Path(name), Path("encoders") / name):
         if (folder / ENCODER_FOLDER_CARD).is_file():
-            return EncoderSource(folder.name, catalog.read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
+            return EncoderSource(folder.name, cards.read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise EncoderError(f"{name} is no encoder: it has neither {ENCODER_FOLDER_CARD} nor config.json")
         return EncoderSource(Path(name).resolve().name, EncoderCard(backbone=name))
-    if "/" in name and not catalog.has_card("encoders", name):
+    if "/" in name and not cards.has_card("encoders", name):
         return EncoderSource(name, EncoderCard(backbone=name))
-    return EncoderSource(name, catalog.encoder_card(name))
+    return EncoderSource(name, cards.encoder_card(name))
 
 
 def add_encoder_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that describe an encoder, or change what its card says; all are unset by default."""
     group = parser.add_argument_group("encoder", "in place of a card, or to change what the card says")
     keep: dict[str, Any] = {"default": argparse.SUPPRESS}
-    group.add_argument("--pooling", choices=catalog.POOLINGS, help="first token, mean of tokens, or last token", **keep)
+    group.add_argument("--pooling", choices=cards.POOLINGS, help="first token, mean of tokens, or last token", **keep)
     group.add_argument("--l2-norm", action=argparse.BooleanOptionalAction, help="embeddings of unit length", **keep)
     group.add_argument("--query-prefix", help="text put in front of every query", **keep)
     group.add_argument("--doc-prefix", help="text put in front of every document", **keep)

@@ -4,9 +4,9 @@ import importlib.util
 import logging
 from pathlib import Path
 
-from pyserini_jpq.catalog import EncoderCard
+from pyserini_jpq.cards import EncoderCard
+from pyserini_jpq.download.weights import fetch_weights
 from pyserini_jpq.errors import DownloadError, EncoderError
-from pyserini_jpq.fetch.weights import fetch_weights
 from pyserini_jpq.files import sha256_of
 
 

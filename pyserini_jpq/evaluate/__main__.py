@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     """Evaluate runs and print their table."""
     given = vars(_parser().parse_args(argv))
     if "report" in given:
-        from pyserini_jpq.report.command import report
+        from pyserini_jpq.compare.__main__ import report
 
         return report(given, list(argv))
     if stray := [name for name in REPORT_FLAGS if name.replace("-", "_") in given]:

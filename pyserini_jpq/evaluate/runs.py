@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyserini_jpq.data.qrels import read_qrels
+from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import JPQError, RunError
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, Metrics, PerQuery, Qrels, paired_t_test
-from pyserini_jpq.topics import read_qrels, read_run
 
 _RUN_ENDINGS = (".gz", ".txt", ".tsv")
 _SIDECAR_ENDING = ".json"

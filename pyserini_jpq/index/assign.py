@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss import set_centroids, unpack
+from pyserini_jpq.index.faiss_format import set_centroids, unpack
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 

@@ -12,7 +12,7 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import refuse_existing, remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
-from pyserini_jpq.index.faiss import quantizer_of
+from pyserini_jpq.index.faiss_format import quantizer_of
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, MANIFEST, IndexFolder, Manifest, seen_from
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.index.writing import assigned, begin, finish, identity, write_codes, write_docids

@@ -13,7 +13,7 @@ from pyserini_jpq.errors import EmbeddingsError, IndexFolderError, JPQError
 from pyserini_jpq.files import remove
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
-from pyserini_jpq.index.faiss import quantizer_of, stored_codes
+from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder
 from pyserini_jpq.index.writing import Block, assigned, begin, finish, identity, kept, write_codes, write_docids
 

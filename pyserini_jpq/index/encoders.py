@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyserini_jpq.catalog import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_card, read_encoder_card
+from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_card, read_encoder_card
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
 
 if TYPE_CHECKING:
-    from pyserini_jpq.encode.tower import Tower
+    from pyserini_jpq.encode.encoder import Encoder
 
 UNKNOWN: dict[str, Any] = {"name": None, "card": None, "sha256": None, "folder": None}
 """What `jpq.json` says of the encoder of an index that was imported without one."""
@@ -65,7 +65,7 @@ def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
     return {**entry, "folder": seen_from(place, index.path / entry["folder"])}
 
 
-def check_encoder(index: IndexFolder, tower: "Tower", name: str) -> None:
+def check_encoder(index: IndexFolder, encoder: "Encoder", name: str) -> None:
     """Refuse an encoder that the index was not built or trained with.
 
     Raises
@@ -77,12 +77,12 @@ def check_encoder(index: IndexFolder, tower: "Tower", name: str) -> None:
     if entry["card"] is None:
         return  # imported without an encoder: there is nothing to compare with
     hint = "leave --encoder out, or give --any-encoder to use it all the same"
-    if tower.weights_sha256() != entry["sha256"]:
+    if encoder.weights_sha256() != entry["sha256"]:
         raise EncoderError(
             f"{name} is not the query encoder of {index.path}: its weights are not those of {entry['name']}; {hint}"
         )
     expected = parse_encoder_card(entry["card"], str(index.path / MANIFEST))
-    if difference := _difference(tower.card, expected, "query"):
+    if difference := _difference(encoder.card, expected, "query"):
         raise EncoderError(f"{name} is used otherwise than the query encoder of {index.path}: {difference}; {hint}")
 
 

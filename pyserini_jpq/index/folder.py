@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.catalog import has_card, index_card
+from pyserini_jpq.cards import has_card, index_card
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import beside, move_into_place, put_back, sha256_of, write_json_atomically
-from pyserini_jpq.index.faiss import parts_of, read_faiss
+from pyserini_jpq.index.faiss_format import parts_of, read_faiss
 from pyserini_jpq.quantizer import Floats
 
 SCHEMA = 1

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
-from pyserini_jpq.index.faiss import quantizer_of, set_centroids, spread, stored_codes, transformed, unpack, widened
+from pyserini_jpq.index.faiss_format import (
+    quantizer_of,
+    set_centroids,
+    spread,
+    stored_codes,
+    transformed,
+    unpack,
+    widened,
+)
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 HNSW_FROM = 4096

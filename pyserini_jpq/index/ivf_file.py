@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss import quantizer_of, read_faiss, rotation_before, stored_codes, widened
+from pyserini_jpq.index.faiss_format import quantizer_of, read_faiss, rotation_before, stored_codes, widened
 from pyserini_jpq.index.folder import IVF, IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, make_again, paired
 from pyserini_jpq.quantizer import Codes

@@ -14,7 +14,7 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically, writing
 from pyserini_jpq.index.assign import Assigner
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.faiss import file_frame, pack, read_faiss, stored_codes, unpack
+from pyserini_jpq.index.faiss_format import file_frame, pack, read_faiss, stored_codes, unpack
 from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 

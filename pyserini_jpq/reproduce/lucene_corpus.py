@@ -8,8 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pyserini_jpq import cli
-from pyserini_jpq.encode.collection import Collection
-from pyserini_jpq.fetch.collection import find_corpus
+from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.download.collection import find_corpus
 from pyserini_jpq.files import new_folder
 
 

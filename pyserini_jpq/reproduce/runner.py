@@ -15,10 +15,10 @@ from typing import Any
 from pyserini_jpq import cli
 from pyserini_jpq.errors import ExperimentError
 from pyserini_jpq.files import move_into_place, remove, write_json_atomically
+from pyserini_jpq.paths import RUNS
 from pyserini_jpq.reproduce.experiment import Condition, Experiment, Step
 from pyserini_jpq.reproduce.scores import Score, score_run
 
-RUNS = Path("runs")
 _TIMES = "times.json"
 _RESULTS = "results.json"
 _PATIENCE = 60  # seconds that a command gets to finish its step and write a checkpoint

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyserini_jpq import _pyserini
+from pyserini_jpq.compat import pyserini
+from pyserini_jpq.data.qrels import read_qrels
+from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import RunError
 from pyserini_jpq.evaluate.metrics import Metrics
 from pyserini_jpq.evaluate.msmarco import reciprocal_rank
 from pyserini_jpq.reproduce.experiment import Condition, Topics
-from pyserini_jpq.topics import read_qrels, read_run
 
 OK, OKISH, FAIL, NEW = "OK", "OKish", "FAIL", "new"
 _DIGITS = 4
@@ -64,7 +65,7 @@ def evaluate(run: Path, topics: Topics) -> dict[str, float]:
     for name, options in topics.metrics.items():
         (per_query,) = Metrics([name]).per_query(qrels, hits).values()
         value = float(per_query.mean())
-        (by_trec_eval,) = _pyserini.trec_eval([*options.split(), topics.qrels, str(run)]).values()
+        (by_trec_eval,) = pyserini.trec_eval([*options.split(), topics.qrels, str(run)]).values()
         _agree(run, name, value, "trec_eval", by_trec_eval, _ROUNDING)
         scores[name] = round(by_trec_eval, _DIGITS)
     if topics.official:

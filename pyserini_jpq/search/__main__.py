@@ -76,10 +76,10 @@ def main(argv: Sequence[str]) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Search what the flags name."""
+    from pyserini_jpq.data.topics import read_topics
     from pyserini_jpq.files import refuse_existing_file, write_json_atomically
     from pyserini_jpq.prebuilt import obtain_index
     from pyserini_jpq.search.naming import default_run
-    from pyserini_jpq.topics import read_topics
 
     folder = obtain_index(args.index)
     name = folder.resolve().name
@@ -100,7 +100,7 @@ def search(args: argparse.Namespace) -> None:
 
 def _searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return the searcher of a folder, and what is noted beside the run: bytes of a document, and the encoder."""
-    from pyserini_jpq.search.flat import is_flat
+    from pyserini_jpq.search.engines.flat import is_flat
 
     return _flat_searcher(args, folder) if is_flat(folder) else _jpq_searcher(args, folder)
 
@@ -132,10 +132,10 @@ def _jpq_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str
 
 
 def _flat_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
-    from pyserini_jpq.catalog import parse_encoder_card
+    from pyserini_jpq.cards import parse_encoder_card
     from pyserini_jpq.encode.embeddings import Embeddings
     from pyserini_jpq.encode.source import EncoderSource
-    from pyserini_jpq.search.flat import FlatSearcher
+    from pyserini_jpq.search.engines.flat import FlatSearcher
 
     if args.prf_depth or args.normalize_distances or args.faiss_device != "cpu":
         raise JPQError(f"{folder} holds embeddings; feedback, normalized distances and faiss devices need an index")
@@ -150,11 +150,11 @@ def _flat_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[st
 
 def _encoder(args: argparse.Namespace, own: Callable[[], Any]) -> Any:
     """Return the query encoder that the flags name, else the index's own."""
-    from pyserini_jpq import _pyserini
+    from pyserini_jpq.compat import pyserini
     from pyserini_jpq.search.encoder import JPQQueryEncoder
 
     if args.encoded_queries:
-        return _pyserini.encoded_queries(args.encoded_queries)
+        return pyserini.encoded_queries(args.encoded_queries)
     return JPQQueryEncoder(args.encoder or own(), args.device, args.max_length, args.query_prefix, args.encoder_backend)
 
 
@@ -178,11 +178,11 @@ def _write(
 ) -> None:
     from tqdm import tqdm
 
-    from pyserini_jpq import _pyserini
+    from pyserini_jpq.compat import pyserini
     from pyserini_jpq.files import writing
     from pyserini_jpq.search.naming import in_trec_order
 
-    writer = _pyserini.output_writer(
+    writer = pyserini.output_writer(
         path,
         args.output_format,
         hits=args.hits,
@@ -233,15 +233,15 @@ def _search_batch(args: argparse.Namespace, searcher: Any, batch: dict[str, str]
 
 def _feedback(args: argparse.Namespace) -> Any:
     """Return pyserini's rule of pseudo-relevance feedback, or None."""
-    from pyserini_jpq import _pyserini
+    from pyserini_jpq.compat import pyserini
 
     if args.prf_depth < 0:
         raise JPQError(f"--prf-depth {args.prf_depth} is below 0")
     if args.prf_depth == 0:
         return None
     if args.prf_method == "avg":
-        return _pyserini.average_prf()()
-    return _pyserini.rocchio_prf()(
+        return pyserini.average_prf()()
+    return pyserini.rocchio_prf()(
         args.rocchio_alpha, args.rocchio_beta, args.rocchio_gamma, args.rocchio_topk, args.rocchio_bottomk
     )
 

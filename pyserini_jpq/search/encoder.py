@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq import _pyserini
+from pyserini_jpq.compat import pyserini
 from pyserini_jpq.encode.backend import query_backend
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
-from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
-_QueryEncoder: Any = _pyserini.query_encoder_base()
+_QueryEncoder: Any = pyserini.query_encoder_base()
 _BATCH = 64
 
 
@@ -56,8 +56,8 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         changes = {"max_length": max_length, "prefix": prefix}
         source = source.with_changes({"query": {k: v for k, v in changes.items() if v is not None}})
         self.name = source.name
-        self.tower = Tower.load(source.card, source.folder).to(resolve_device(device))
-        self._encode = query_backend(self.tower, backend)
+        self.encoder = Encoder.load(source.card, source.folder).to(resolve_device(device))
+        self._encode = query_backend(self.encoder, backend)
         self.has_model = True
 
     def encode(self, query: str, **_: Any) -> Floats:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-RUNS = Path("runs")
+from pyserini_jpq.paths import RUNS
+
 _TASKS = ("-passage", "-doc")
 
 

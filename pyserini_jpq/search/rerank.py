@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyserini_jpq import _pyserini
-from pyserini_jpq.encode.collection import Collection
+from pyserini_jpq.compat import pyserini
+from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.errors import CollectionError, EncoderError
 from pyserini_jpq.search.latency import summary
 
@@ -118,7 +118,7 @@ class Reranker:
         started = time.perf_counter()
         scores = self.scores(query, [self._texts[hit.docid] for hit in best])
         self.milliseconds.append(1e3 * (time.perf_counter() - started))
-        make = _pyserini.dense_search_result()
+        make = pyserini.dense_search_result()
         ordered = sorted(zip(scores, best, strict=True), key=lambda pair: -pair[0])
         found = [make(hit.docid, score) for score, hit in ordered]
         below = min(scores) - 1 - rest[0].score if rest else 0

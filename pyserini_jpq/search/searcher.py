@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq import _pyserini, cli
+from pyserini_jpq import cli
+from pyserini_jpq.compat import pyserini
 from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
@@ -16,11 +17,11 @@ from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.encoder import JPQQueryEncoder, encode_queries
-from pyserini_jpq.search.engine import exhaustive
-from pyserini_jpq.search.lists_engine import speed_up_lists
-from pyserini_jpq.search.torch_engine import search_on
+from pyserini_jpq.search.engines.ivf import speed_up_lists
+from pyserini_jpq.search.engines.scan import exhaustive
+from pyserini_jpq.search.engines.torch import search_on
 
-_FaissSearcher: Any = _pyserini.faiss_searcher_base()
+_FaissSearcher: Any = pyserini.faiss_searcher_base()
 
 
 class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
@@ -85,9 +86,9 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         elif isinstance(query_encoder, str | Path):
             query_encoder = JPQQueryEncoder(query_encoder, device)
         if isinstance(query_encoder, JPQQueryEncoder) and not any_encoder:
-            check_encoder(self.folder, query_encoder.tower, query_encoder.name)
+            check_encoder(self.folder, query_encoder.encoder, query_encoder.name)
         self.ssearcher = None
-        self._hit = _pyserini.dense_search_result()
+        self._hit = pyserini.dense_search_result()
         # Pyserini's own way to a GPU is a copy of the index by faiss, which has it for few M only; see load_index.
         super().__init__(str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyserini_jpq import cli
-from pyserini_jpq.train.naming import jpq_name
+from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.train.recipe import Recipe, add_recipe_flags, recipe_of
 
 
@@ -109,7 +109,7 @@ def _check_metric(name: str) -> None:
 
 def _card_of_output(args: argparse.Namespace) -> str | None:
     """Return the card of the index that is trained here, if there is one: its recipe is what is meant."""
-    from pyserini_jpq.catalog import has_card
+    from pyserini_jpq.cards import has_card
 
     name = args.output.name if args.output else jpq_name(Path(args.index).name)
     return name if has_card("indexes", name) else None

@@ -52,7 +52,7 @@ def fitted_weight(
         0 or above: minus the slope of the score's error over the squared norm of the reconstruction.
     """
     sample = np.random.default_rng(seed).permutation(len(queries))[:QUERIES]
-    vectors = encode_all(model.tower, [queries[i].text for i in sample]).to(model.codes.device)
+    vectors = encode_all(model.encoder, [queries[i].text for i in sample]).to(model.codes.device)
     rotated = vectors @ model.rotation.T
     rows = search.search(rotated, HITS)
     exact = torch.einsum("bd,bcd->bc", vectors, document_vectors(embeddings, rows))

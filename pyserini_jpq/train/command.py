@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cli
-from pyserini_jpq.catalog import ENCODER_FOLDER_CARD
+from pyserini_jpq.cards import ENCODER_FOLDER_CARD
+from pyserini_jpq.data.qrels import read_qrels
+from pyserini_jpq.data.runs import read_scores
+from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, OutputError, TrainingError
 from pyserini_jpq.files import refuse_existing, remove, write_json_atomically
 from pyserini_jpq.index.folder import MANIFEST, IndexFolder
+from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.prebuilt import obtain_index
-from pyserini_jpq.topics import read_qrels, read_scores, read_topics
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
-from pyserini_jpq.train.naming import jpq_name
 from pyserini_jpq.train.output import write_encoder, write_index
 from pyserini_jpq.train.recipe import Recipe
 from pyserini_jpq.train.setup import Materials, make_trainer

@@ -1,15 +1,15 @@
 """Low-rank updates (Hu et al., ICLR 2022) for encoders that are too large to train whole; `peft` does the work."""
 
-from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.errors import InstallationError
 
 
-def add_lora(tower: Tower, rank: int) -> None:
+def add_lora(encoder: Encoder, rank: int) -> None:
     """Freeze the backbone and train low-rank updates of all its linear layers.
 
     Parameters
     ----------
-    tower
+    encoder
         Its backbone is wrapped in place.
     rank
         Of the updates; they are scaled by 2.
@@ -26,10 +26,10 @@ def add_lora(tower: Tower, rank: int) -> None:
             "--lora-rank needs peft; run `pip install 'pyserini_jpq[lora]'`, or leave the flag out"
         ) from None
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-    tower.backbone = get_peft_model(tower.backbone, config)
+    encoder.backbone = get_peft_model(encoder.backbone, config)
 
 
-def merge_lora(tower: Tower) -> None:
+def merge_lora(encoder: Encoder) -> None:
     """Add low-rank updates to the weights, so that the encoder is an ordinary one again; nothing without them."""
-    if hasattr(tower.backbone, "merge_and_unload"):
-        tower.backbone = tower.backbone.merge_and_unload()
+    if hasattr(encoder.backbone, "merge_and_unload"):
+        encoder.backbone = encoder.backbone.merge_and_unload()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 
@@ -15,7 +15,7 @@ class JPQModel(nn.Module):
 
     Parameters
     ----------
-    tower
+    encoder
         The query encoder.
     quantizer
         Rotation and centroids, as OPQ made them. Biases start from nothing where it has none.
@@ -26,9 +26,9 @@ class JPQModel(nn.Module):
     rotation: torch.Tensor
     codes: torch.Tensor
 
-    def __init__(self, tower: Tower, quantizer: ProductQuantizer, codes: Codes) -> None:
+    def __init__(self, encoder: Encoder, quantizer: ProductQuantizer, codes: Codes) -> None:
         super().__init__()
-        self.tower = tower
+        self.encoder = encoder
         self.centroids = nn.Parameter(torch.from_numpy(quantizer.centroids.copy()))
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
         biases = np.zeros(quantizer.centroids.shape[:2], np.float32) if quantizer.biases is None else quantizer.biases
@@ -38,7 +38,7 @@ class JPQModel(nn.Module):
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""
-        return self.tower.encode_queries(texts) @ self.rotation.T
+        return self.encoder.encode_queries(texts) @ self.rotation.T
 
     def score(self, rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
         """Return the scores of the index by lookup table, with gradients to queries, centroids and biases.

@@ -14,8 +14,8 @@ def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
     model.centroids.requires_grad_(recipe.train_centroids)
     model.biases.requires_grad_(recipe.learns_biases)
     if not recipe.train_encoder:
-        model.tower.requires_grad_(False)
-    encoder = [p for p in model.tower.parameters() if p.requires_grad]
+        model.encoder.requires_grad_(False)
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
     centroids = [p for p in (model.centroids,) if p.requires_grad]
     biases = [p for p in (model.biases,) if p.requires_grad]
     return torch.optim.AdamW(

@@ -9,7 +9,7 @@ from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.files import new_folder, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss import from_faiss, pack, to_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, pack, to_faiss
 from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
 from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
@@ -17,17 +17,17 @@ from pyserini_jpq.train.model import JPQModel
 
 def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
     """Write the query encoder as a folder that transformers, and `JPQQueryEncoder`, open."""
-    merge_lora(model.tower)
+    merge_lora(model.encoder)
     card = dataclasses.replace(
-        model.tower.card,
+        model.encoder.card,
         backbone=".",
         tokenizer=None,
         package=None,
         sha256={},
-        description=f"JPQ query encoder; trained from {model.tower.card.backbone}",
+        description=f"JPQ query encoder; trained from {model.encoder.card.backbone}",
     )
     with new_folder(output, overwrite) as folder:
-        model.tower.save(folder, card)
+        model.encoder.save(folder, card)
     return EncoderSource(output.name, card, output)
 
 
@@ -48,7 +48,7 @@ def write_index(
     embeddings = source.embeddings()
     manifest = dataclasses.replace(
         source.manifest,
-        query_encoder=entry_for(encoder, model.tower.weights_sha256(), output),
+        query_encoder=entry_for(encoder, model.encoder.weights_sha256(), output),
         training=training,
         embeddings=seen_from(output, embeddings) if embeddings else None,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyserini_jpq import cli
-from pyserini_jpq.catalog import index_card
+from pyserini_jpq.cards import index_card
 from pyserini_jpq.errors import TrainingError
 
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")

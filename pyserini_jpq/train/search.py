@@ -38,7 +38,7 @@ class FaissSearch:
     """Search on the CPU without the compiled scan: a faiss index of the codes, its centroids updated in place."""
 
     def __init__(self, model: JPQModel) -> None:
-        from pyserini_jpq.index.faiss import parts_of, to_faiss
+        from pyserini_jpq.index.faiss_format import parts_of, to_faiss
 
         self._model = model
         self._whole = to_faiss(self._quantizer(), model.codes.numpy())
@@ -46,7 +46,7 @@ class FaissSearch:
 
     def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        from pyserini_jpq.index.faiss import set_centroids, spread, widened
+        from pyserini_jpq.index.faiss_format import set_centroids, spread, widened
 
         quantizer = self._quantizer()
         set_centroids(self._index, widened(quantizer))

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
-from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
-from pyserini_jpq.index.faiss import from_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train.averaging import Averaging, best, hold_out, preferred
 from pyserini_jpq.train.biases import fitted_weight, start_biases
@@ -97,22 +97,22 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     ranks = Ranks.join(device)
     torch.manual_seed(recipe.seed + ranks.rank)
     source = query_encoder_source(materials.index)
-    tower = Tower.load(source.card, source.folder)
-    check_encoder(materials.index, tower, source.name)
+    encoder = Encoder.load(source.card, source.folder)
+    check_encoder(materials.index, encoder, source.name)
     recipe = decided(recipe, materials.queries, materials.embeddings is not None, materials.dev is not None)
     held_out: Sequence[TrainingQuery] = ()
     if recipe.trained_share is None and materials.dev is None:
         queries, held_out = hold_out(materials.queries, recipe.seed)
         materials = dataclasses.replace(materials, queries=queries)
-    _fit_to_machine(tower, args, device)
+    _fit_to_machine(encoder, args, device)
     whole = materials.index.read()
-    model = JPQModel(tower, *from_faiss(whole, materials.index.path)).to(device)
+    model = JPQModel(encoder, *from_faiss(whole, materials.index.path)).to(device)
     search = index_search(model)
     if recipe.learns_biases and not model.biases.any():
         weight = _norm_bias(materials, recipe, model, search)
         start_biases(model, weight)
         recipe = dataclasses.replace(recipe, norm_bias=weight)
-    scale = recipe.score_scale or tower.card.training_scale
+    scale = recipe.score_scale or encoder.card.training_scale
     batches = Batches(materials.queries, recipe.batch_size, recipe.seed)
     # What a teacher or static negatives need of the encoder as it is now comes before anything changes it.
     scores = _score_file(materials) if recipe.loss == "margin-mse" else None
@@ -175,15 +175,15 @@ def training_dtype(name: str, device: torch.device) -> torch.dtype:
     return resolve_dtype(name, device)
 
 
-def _fit_to_machine(tower: Tower, args: argparse.Namespace, device: torch.device) -> None:
+def _fit_to_machine(encoder: Encoder, args: argparse.Namespace, device: torch.device) -> None:
     """Change how the encoder is computed, as the flags say: less memory, or less time."""
     if args.gradient_checkpointing:
-        tower.backbone.gradient_checkpointing_enable()
+        encoder.backbone.gradient_checkpointing_enable()
     if args.lora_rank:
-        add_lora(tower, args.lora_rank)
+        add_lora(encoder, args.lora_rank)
     if args.compile:
         check_compiler(device)
-        tower.backbone.compile(dynamic=True)
+        encoder.backbone.compile(dynamic=True)
 
 
 def check_compiler(device: torch.device) -> None:
@@ -217,7 +217,7 @@ def _negatives(
     upcoming: Callable[[int], Sequence[TrainingQuery]],
 ) -> Negatives:
     def rotated(queries: Sequence[TrainingQuery]) -> torch.Tensor:
-        vectors = encode_all(model.tower, [q.text for q in queries])
+        vectors = encode_all(model.encoder, [q.text for q in queries])
         return vectors.to(model.codes.device) @ model.rotation.T
 
     if scores:
@@ -244,7 +244,7 @@ def _objective(
     if not weight and recipe.false_negatives is None:
         return Objective(label_loss)
     embeddings = _needed(materials, "a dense teacher")
-    teacher = DenseTeacher(model.tower, materials.queries, embeddings, scale)
+    teacher = DenseTeacher(model.encoder, materials.queries, embeddings, scale)
     distillation = partial(TEACHER_LOSSES["distill"], temperature=recipe.distill_temperature) if weight else None
     return Objective(label_loss, distillation, teacher, weight, recipe.false_negatives)
 

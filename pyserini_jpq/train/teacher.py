@@ -8,8 +8,8 @@ import torch
 from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_dtype
-from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.train.data import TrainingQuery
 
@@ -28,7 +28,7 @@ class DenseTeacher:
 
     Parameters
     ----------
-    tower
+    encoder
         The query encoder before training; used once, here.
     queries
         All training queries.
@@ -38,8 +38,10 @@ class DenseTeacher:
         What scores are multiplied by, as those of the index are.
     """
 
-    def __init__(self, tower: Tower, queries: Sequence[TrainingQuery], embeddings: Embeddings, scale: float) -> None:
-        self._vectors = encode_all(tower, [q.text for q in queries]) * scale
+    def __init__(
+        self, encoder: Encoder, queries: Sequence[TrainingQuery], embeddings: Embeddings, scale: float
+    ) -> None:
+        self._vectors = encode_all(encoder, [q.text for q in queries]) * scale
         self._rows = {q.qid: row for row, q in enumerate(queries)}
         self._embeddings = embeddings
 
@@ -99,19 +101,19 @@ def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Ten
 
 
 @torch.no_grad()
-def encode_all(tower: Tower, texts: Sequence[str]) -> torch.Tensor:
+def encode_all(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
     """Encode queries without gradients, to [N, D] float32 on the CPU; texts of one length together.
 
     The encoder computes in the fastest type of its device that leaves rankings as they are.
     """
-    dtype = resolve_dtype("auto", tower.device)
-    was_training = tower.training
-    tower.eval()
+    dtype = resolve_dtype("auto", encoder.device)
+    was_training = encoder.training
+    encoder.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    vectors = torch.empty(len(texts), tower.dimension)
+    vectors = torch.empty(len(texts), encoder.dimension)
     for start in tqdm(range(0, len(order), _BATCH), desc="encoding queries", unit=" batches", delay=2, leave=False):
         part = order[start : start + _BATCH]
-        with torch.autocast(tower.device.type, dtype, enabled=dtype != torch.float32):
-            vectors[part] = tower.encode_queries([texts[i] for i in part]).float().cpu()
-    tower.train(was_training)
+        with torch.autocast(encoder.device.type, dtype, enabled=dtype != torch.float32):
+            vectors[part] = encoder.encode_queries([texts[i] for i in part]).float().cpu()
+    encoder.train(was_training)
     return vectors

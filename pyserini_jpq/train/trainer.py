@@ -11,7 +11,6 @@ from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.train.averaging import Averaging
 from pyserini_jpq.train.candidates import make_candidates
 from pyserini_jpq.train.checkpoint import Checkpoints, random_state, set_random_state
-from pyserini_jpq.train.clock import Clock
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.log import Log
@@ -21,6 +20,7 @@ from pyserini_jpq.train.objective import Objective
 from pyserini_jpq.train.optimizer import make_optimizer, make_schedule
 from pyserini_jpq.train.recipe import Recipe
 from pyserini_jpq.train.stop import StopRequest
+from pyserini_jpq.train.timer import Clock
 
 Scorer = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

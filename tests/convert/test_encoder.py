@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.catalog import EncoderCard, encoder_card
+from pyserini_jpq.cards import EncoderCard, encoder_card
 from pyserini_jpq.convert.encoder import export_encoder, import_encoder, is_checkpoint
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
-from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import ConversionError, EncoderError, OutputError
 from tests.convert.authors import reference_embedding, robertadot_weights, write_checkpoint, write_tokenizer
 
@@ -23,7 +23,7 @@ def checkpoint(tmp_path):
 
 def embeddings_of(source):
     with torch.inference_mode():
-        return Tower.load(source.card, source.folder).encode_queries(QUERIES)
+        return Encoder.load(source.card, source.folder).encode_queries(QUERIES)
 
 
 def test_old_checkpoints_give_the_embeddings_of_their_definition(checkpoint, tmp_path):
@@ -33,8 +33,8 @@ def test_old_checkpoints_give_the_embeddings_of_their_definition(checkpoint, tmp
     assert found.folder == source.folder and found.card == source.card
     star = encoder_card("star")
     assert (found.card.query, found.card.tokenizer_options) == (star.query, star.tokenizer_options)
-    tower = Tower.load(found.card, found.folder)
-    tokens = tower.tokenize(QUERIES, found.card.query)
+    encoder = Encoder.load(found.card, found.folder)
+    tokens = encoder.tokenize(QUERIES, found.card.query)
     assert [len(row) for row in tokens] == [14, 4, 32] and tokens[1][0] == 0 and tokens[1][-1] == 2
     with torch.inference_mode():
         expected = torch.stack([reference_embedding(robertadot_weights(), row) for row in tokens])

@@ -14,8 +14,9 @@ from demo.docstrings import parse
 from demo.phrasing import questions, reworded, uninflected
 from demo.python_docs import DOCUMENTS, write_collection
 from demo.training_queries import STYLES, content_words, split_name, tidy, training_topics, write_training_queries
+from pyserini_jpq.data.qrels import read_qrels
+from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.errors import CollectionError, TopicsError
-from pyserini_jpq.topics import read_qrels, read_topics
 
 
 def chance():

@@ -6,10 +6,10 @@ import torch
 
 from pyserini_jpq.encode import onnx_model
 from pyserini_jpq.encode.backend import query_backend
-from pyserini_jpq.encode.onnx_model import CACHE_VARIABLE
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.source import find_encoder
-from pyserini_jpq.encode.tower import Tower
 from pyserini_jpq.errors import InstallationError, JPQError
+from pyserini_jpq.paths import CACHE_VARIABLE
 from tests.conftest import run
 
 pytestmark = pytest.mark.integration
@@ -17,9 +17,9 @@ QUERIES = ["alpha beta", "gamma", "one two three four five six seven", "beta gam
 
 
 @pytest.fixture(scope="module")
-def tower(tiny_encoder):
+def encoder(tiny_encoder):
     source = find_encoder(str(tiny_encoder)).with_changes({"pooling": "mean", "normalize": True})
-    return Tower.load(source.card, source.folder)
+    return Encoder.load(source.card, source.folder)
 
 
 @pytest.fixture
@@ -29,33 +29,33 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("backend", "least"), [("bfloat16", 0.999), ("onnx", 0.999999), ("onnx-int8", 0.99)])
-def test_vectors_are_those_of_the_tower(tower, cache, backend, least):
+def test_vectors_are_those_of_the_tower(encoder, cache, backend, least):
     if backend.startswith("onnx"):
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnx")
-    weights = tower.weights_sha256()
-    encode, exact = query_backend(tower, backend), query_backend(tower, "torch")
+    weights = encoder.weights_sha256()
+    encode, exact = query_backend(encoder, backend), query_backend(encoder, "torch")
     for queries in (QUERIES, QUERIES[:1], QUERIES[2:3]):
         vectors = encode(queries)
         assert vectors.shape == (len(queries), 32) and vectors.dtype == np.float32
         assert ((vectors * exact(queries)).sum(1) / np.linalg.norm(vectors, axis=1)).min() > least
-    assert tower.weights_sha256() == weights
+    assert encoder.weights_sha256() == weights
     # Of different texts the vectors differ by more than the backends do.
     assert (vectors @ exact(QUERIES[:1]).T).max() < 0.99999
 
 
-def test_an_encoder_is_exported_once(tower, cache, capsys):
+def test_an_encoder_is_exported_once(encoder, cache, capsys):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    first = query_backend(tower, "onnx")(QUERIES)
+    first = query_backend(encoder, "onnx")(QUERIES)
     assert "once" in capsys.readouterr().err and len(list(cache.iterdir())) == 1
-    assert np.array_equal(query_backend(tower, "onnx")(QUERIES), first)
+    assert np.array_equal(query_backend(encoder, "onnx")(QUERIES), first)
     assert capsys.readouterr().err == ""
 
 
-def test_what_cannot_be_is_one_line(tower, cache, monkeypatch):
+def test_what_cannot_be_is_one_line(encoder, cache, monkeypatch):
     with pytest.raises(JPQError, match="no encoder backend 'abacus'"):
-        query_backend(tower, "abacus")
+        query_backend(encoder, "abacus")
     with pytest.raises(JPQError, match="runs on the CPU, not on meta"):
         query_backend(SimpleNamespace(device=torch.device("meta")), "onnx")
 
@@ -64,11 +64,11 @@ def test_what_cannot_be_is_one_line(tower, cache, monkeypatch):
 
     monkeypatch.setattr(onnx_model, "import_module", missing)
     with pytest.raises(InstallationError, match=r"pip install pyserini_jpq\[onnx\]"):
-        query_backend(tower, "onnx-int8")
+        query_backend(encoder, "onnx-int8")
 
 
 def test_the_flag(built, tiny_collection, tmp_path, cache):
-    from pyserini_jpq.topics import read_run
+    from pyserini_jpq.data.runs import read_run
 
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyserini_jpq.catalog import EncoderCard, TextSide, encoder_card
+from pyserini_jpq.cards import EncoderCard, TextSide, encoder_card
 from pyserini_jpq.encode.document import Document
 from pyserini_jpq.encode.old_roberta import OldRobertaTokenizer, follows_old_rules
 from pyserini_jpq.errors import EncoderError
@@ -114,7 +114,7 @@ def test_documents_of_ms_marco_are_joined_as_in_the_released_code(star):
 
 @pytest.mark.unit
 def test_the_cards_of_the_family_ask_for_it_and_the_tower_does_it(tmp_path):
-    from pyserini_jpq.encode.tower import Tower
+    from pyserini_jpq.encode.encoder import Encoder
 
     assert [name for name in ("star", "star-doc", "ance", "tas-b") if follows_old_rules(encoder_card(name))] == [
         *("star", "star-doc", "ance")
@@ -124,10 +124,10 @@ def test_the_cards_of_the_family_ask_for_it_and_the_tower_does_it(tmp_path):
     card = EncoderCard(
         backbone=str(folder), architecture="ance", tokenizer_class="RobertaTokenizer", tokenizer_options=options
     )
-    tower = Tower.load(card)
-    assert tower.tokenize(["AB </s> x", ""], TextSide(max_length=6)) == [[S, AB, E, *by(" x"), E], [S, E]]
-    assert tower.tokenize([], TextSide()) == []
-    assert tower.tokenize(["AB"], TextSide(prefix="ab ", max_length=6)) == [[S, AB, AB, E]]
+    encoder = Encoder.load(card)
+    assert encoder.tokenize(["AB </s> x", ""], TextSide(max_length=6)) == [[S, AB, E, *by(" x"), E], [S, E]]
+    assert encoder.tokenize([], TextSide()) == []
+    assert encoder.tokenize(["AB"], TextSide(prefix="ab ", max_length=6)) == [[S, AB, AB, E]]
 
 
 @pytest.mark.unit

@@ -295,13 +295,13 @@ PLAIN = {
     ids=["plain", "level", "cutoff", "both"],
 )
 def test_equal_to_trec_eval(tmp_path: Path, options: list[str], names: dict[str, str]) -> None:
-    from pyserini_jpq import _pyserini
+    from pyserini_jpq.compat import pyserini
 
     for seed in range(2):
         qrels, run, qrels_file, run_file = random_files(seed, tmp_path)
         theirs = {}
         for measure in names:  # of two cutoffs of one measure, asked for apart, trec_eval prints one only
-            theirs |= _pyserini.trec_eval(["-c", *options, "-m", measure, qrels_file, run_file])
+            theirs |= pyserini.trec_eval(["-c", *options, "-m", measure, qrels_file, run_file])
         ours = Metrics(list(names.values())).per_query(qrels, run)
         rounded = {measure.replace(".", "_"): float(f"{ours[name].mean():.4f}") for measure, name in names.items()}
         assert rounded == theirs

@@ -15,7 +15,7 @@ from pyserini_jpq.index import blocks, writing
 from pyserini_jpq.index import folder as index_folder
 from pyserini_jpq.index.blocks import HEADER, open_blocks, write_blocks
 from pyserini_jpq.index.change import change_index
-from pyserini_jpq.index.faiss import stored_codes
+from pyserini_jpq.index.faiss_format import stored_codes
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.scan import in_blocks
 from tests.conftest import make_embeddings, run

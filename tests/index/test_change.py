@@ -16,7 +16,7 @@ from pyserini_jpq.errors import EmbeddingsError, EncoderError, IndexFolderError
 from pyserini_jpq.index import writing
 from pyserini_jpq.index.build import IndexSettings, build_from, build_index
 from pyserini_jpq.index.change import Changed, change_index
-from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from tests.conftest import ENCODER, make_embeddings, make_index, run
 

@@ -6,12 +6,12 @@ import pytest
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index import ivf
-from pyserini_jpq.index.faiss import from_faiss, pack, to_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, pack, to_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, default_nprobe, paired, set_nprobe
 from pyserini_jpq.index.ivf_file import IVF, read_ivf, write_ivf
 from tests.conftest import make_index, run
-from tests.search.test_engine import make_index as random_index
+from tests.search.engines.test_scan import make_index as random_index
 
 
 def lists_of(quantizer, codes, lists, nprobe):
@@ -136,7 +136,7 @@ def test_lists_on_disk(tmp_path):
 def test_the_commands(built, tiny_collection, tmp_path, capsys):
     import shutil
 
-    from pyserini_jpq.topics import read_run
+    from pyserini_jpq.data.runs import read_run
 
     index = tmp_path / "x"
     shutil.copytree(built / "x.jpq-m4", index)

@@ -41,7 +41,7 @@ def ms_marco(place, tiny_collection):
 
 
 def test_train_alone_prepares_and_trains(ms_marco, monkeypatch, capsys):
-    from pyserini_jpq.fetch import download
+    from pyserini_jpq.download import download
 
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
     assert run("train") == 0

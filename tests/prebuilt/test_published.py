@@ -37,12 +37,12 @@ def test_search_alone_fetches_converts_and_ranks_as_the_published_index(place):
     import faiss
 
     from pyserini_jpq import JPQQueryEncoder
-    from pyserini_jpq.topics import read_run
+    from pyserini_jpq.data.runs import read_run
 
     assert search(place) == 0
     found = read_run("runs/run.msmarco-passage.jpq-m96.topics.txt")
     encoder = JPQQueryEncoder(f"encoders/{NAME}")
-    assert encoder.tower.card.query.max_length == 16
+    assert encoder.encoder.card.query.max_length == 16
     index = faiss.deserialize_index(np.frombuffer(place.artifacts["index"], dtype=np.uint8))
     scores, rows = index.search(encoder.encode_batch(["ab Ba", "cd"]), DOCUMENTS)
     for qid, values, ids in zip(("1", "2"), scores, rows, strict=True):
@@ -141,7 +141,7 @@ def test_docids_in_the_order_of_the_collection(place, capsys):
     assert search(place) == 0
     assert (place.folder / "indexes" / NAME / "docid").read_text().split()[:2] == ["D299", "D298"]
     from pyserini_jpq.errors import DownloadError
-    from pyserini_jpq.prebuilt.published import _docids_by_offset
+    from pyserini_jpq.prebuilt import _docids_by_offset
 
     (place.folder / "bad.gz").write_bytes(gzip.compress(b"D1\t0\t0\nD2 0 0\n"))
     with pytest.raises(DownloadError, match="after line 1"):

@@ -33,8 +33,9 @@ def search_words(built, tiny_collection):
 
 
 def test_the_best_hits_are_ordered_by_the_classifier(classifier, search_words, tiny_collection, tmp_path):
+    from pyserini_jpq.data.runs import read_run
+    from pyserini_jpq.data.topics import read_topics
     from pyserini_jpq.search.rerank import Reranker, read_texts
-    from pyserini_jpq.topics import read_run, read_topics
 
     corpus = tiny_collection / "documents.jsonl"
     assert run(*search_words, "--output", tmp_path / "one.txt") == 0

@@ -10,7 +10,7 @@ from pyserini_jpq.train.model import JPQModel
 
 
 def tiny_model(documents=50, m=4, size=3, k=256):
-    """A model without a tower: its queries are vectors already."""
+    """A model without a encoder: its queries are vectors already."""
     rng = np.random.default_rng(3)
     rotation = np.linalg.qr(rng.normal(size=(m * size, m * size)))[0].astype(np.float32)
     quantizer = ProductQuantizer(rotation, rng.normal(size=(m, k, size)).astype(np.float32))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.index.faiss import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train import averaging
 from pyserini_jpq.train.averaging import SHARES, USUAL, Averaging, best, hold_out, preferred

@@ -18,9 +18,9 @@ from transformers import (
     RobertaModel,
 )
 
-from pyserini_jpq.catalog import EncoderCard, read_encoder_card
+from pyserini_jpq.cards import EncoderCard, read_encoder_card
 from pyserini_jpq.encode.ance import AnceBackbone
-from pyserini_jpq.encode.tower import Tower
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.train.lora import add_lora
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.output import write_encoder
@@ -51,12 +51,12 @@ def tokenizer(tmp_path_factory):
     return make_encoder(tmp_path_factory.mktemp("tokenizer"))
 
 
-def tower(name, tokenizer):
+def load(name, tokenizer):
     torch.manual_seed(0)
     make, pooling = BACKBONES[name]
     make().save_pretrained(tokenizer)
     architecture = "ance" if name == "ance" else "auto"
-    return Tower.load(EncoderCard(str(tokenizer), architecture=architecture, pooling=pooling), tokenizer)
+    return Encoder.load(EncoderCard(str(tokenizer), architecture=architecture, pooling=pooling), tokenizer)
 
 
 def take_step(model):
@@ -72,7 +72,7 @@ def take_step(model):
 def test_a_step_trains_encoder_and_centroids(name, lora, tokenizer, tmp_path):
     if lora and importlib.util.find_spec("peft") is None:
         pytest.skip("peft is not installed (extra: lora)")
-    encoder = tower(name, tokenizer)
+    encoder = load(name, tokenizer)
     before = encoder.weights_sha256()
     texts = ["bado kefa ligi", "moho"]
     with torch.no_grad():
@@ -89,14 +89,14 @@ def test_a_step_trains_encoder_and_centroids(name, lora, tokenizer, tmp_path):
     assert not torch.allclose(trained, vectors, atol=1e-4)
     assert not np.array_equal(model.quantizer().centroids, quantizer.centroids)
     write_encoder(model, tmp_path / "enc", overwrite=False)
-    again = Tower.load(read_encoder_card(tmp_path / "enc" / "encoder.yaml"), tmp_path / "enc")
+    again = Encoder.load(read_encoder_card(tmp_path / "enc" / "encoder.yaml"), tmp_path / "enc")
     with torch.no_grad():
         assert torch.allclose(again.encode_queries(texts), trained, atol=1e-4)
     assert again.weights_sha256() == encoder.weights_sha256() != before
 
 
 def test_the_last_token_is_that_of_the_text_not_of_the_padding(tokenizer):
-    encoder = tower("llama", tokenizer)
+    encoder = load("llama", tokenizer)
     with torch.no_grad():
         together = encoder.encode_queries(["bado", "ligi moho bado kefa"])
         alone = encoder.encode_queries(["bado"])

@@ -22,7 +22,7 @@ class Rows:
 
 
 class Table(torch.nn.Module):
-    """A tower that looks queries up."""
+    """A encoder that looks queries up."""
 
     def __init__(self, vectors):
         super().__init__()
@@ -38,7 +38,7 @@ class Table(torch.nn.Module):
 def fitted(residual):
     """Return the weight where documents are their reconstructions plus `residual` times these."""
     jpq, quantizer, codes = tiny_model(documents=400)
-    jpq.tower = Table(torch.randn(30, 12, generator=torch.Generator().manual_seed(1)))
+    jpq.encoder = Table(torch.randn(30, 12, generator=torch.Generator().manual_seed(1)))
     decoded = quantizer.decode(codes)
     documents = (decoded + residual(decoded)) @ quantizer.rotation
     queries = [query(qid=str(i), text=str(i)) for i in range(30)]
@@ -61,7 +61,7 @@ def test_the_weight_makes_up_for_what_is_lost():
     decoded = quantizer.decode(codes)
     documents = decoded * (5 / np.linalg.norm(decoded, axis=1, keepdims=True))
     queries = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
-    jpq.tower = Table(queries @ jpq.rotation)
+    jpq.encoder = Table(queries @ jpq.rotation)
     embeddings = Rows((documents @ quantizer.rotation).astype(np.float32))
     asked = [query(qid=str(i), text=str(i)) for i in range(30)]
 

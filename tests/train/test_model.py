@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.index.faiss import from_faiss, to_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, to_faiss
 from pyserini_jpq.scan import available
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.search import FaissSearch, FlatSearch, ScanSearch, TorchSearch

@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 
-from pyserini_jpq.catalog import index_card
+from pyserini_jpq.cards import index_card
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.train.recipe import Recipe, add_recipe_flags, recipe_of
 

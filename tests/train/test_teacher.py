@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from pyserini_jpq.data.runs import read_scores
 from pyserini_jpq.errors import TopicsError, TrainingError
-from pyserini_jpq.topics import read_scores
 from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
 from pyserini_jpq.train.objective import Objective, probable_positives
 from pyserini_jpq.train.teacher import DenseTeacher, ScoreFile, document_vectors
@@ -24,7 +24,7 @@ class Rows:
         return self.vectors[rows]
 
 
-class Tower(torch.nn.Module):
+class Encoder(torch.nn.Module):
     """Encodes a text that is a number as the vector of that number."""
 
     dimension = 6
@@ -38,7 +38,7 @@ def test_the_dense_teacher_gives_scaled_inner_products_of_the_embeddings():
     vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     queries = [query(qid=str(i), text=str(i)) for i in range(100)]
     rows = Rows(vectors)
-    teacher = DenseTeacher(Tower(), queries, rows, scale=20.0)
+    teacher = DenseTeacher(Encoder(), queries, rows, scale=20.0)
     offsets = torch.tensor([[3, 3, 7], [7, 0, 39]])
     scores = teacher.scores([queries[70], queries[2]], offsets)
     expected = np.stack([vectors[[3, 3, 7]] @ np.full(6, 70.0), vectors[[7, 0, 39]] @ np.full(6, 2.0)]) * 20

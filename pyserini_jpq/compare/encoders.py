@@ -1,0 +1,30 @@
+"""Which query encoder belongs to a folder: that of an index, or that of embeddings."""
+
+from pathlib import Path
+
+from pyserini_jpq.cards import parse_encoder_card
+from pyserini_jpq.encode.embeddings import MANIFEST, Embeddings
+from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.index.encoders import query_encoder_source
+from pyserini_jpq.index.folder import IndexFolder
+
+
+def query_encoder(folder: Path) -> EncoderSource:
+    """Return the query encoder of an index folder or of a folder of embeddings.
+
+    Raises
+    ------
+    EncoderError, EmbeddingsError, IndexFolderError
+        If the folder names none, or its own is gone.
+    """
+    if (folder / MANIFEST).is_file():
+        entry = Embeddings(folder).encoder
+        return EncoderSource(entry["name"], parse_encoder_card(entry["card"], str(folder)))
+    return query_encoder_source(IndexFolder(folder))
+
+
+def encoder_key(folder: Path) -> str:
+    """Return a name of a folder's query encoder that no other encoder has, fit for a file."""
+    is_flat = (folder / MANIFEST).is_file()
+    entry = Embeddings(folder).encoder if is_flat else IndexFolder(folder).manifest.query_encoder
+    return f"{str(entry['name']).replace('/', '_')}-{str(entry['sha256'])[:12]}"

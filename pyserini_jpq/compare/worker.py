@@ -1,0 +1,172 @@
+"""`python -m pyserini_jpq.compare.worker TASK.json`: one step of a report in a process of its own.
+
+So an engine's memory is its own, threads can be limited before libraries start, and one that crashes takes no other
+row with it.
+"""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq import cli
+from pyserini_jpq.compare.baselines.base import Built, Rows, Settings
+from pyserini_jpq.compare.baselines.registry import find_engine
+from pyserini_jpq.compare.baselines.supervision import Supervision
+from pyserini_jpq.compare.timing import TUNED, best_effort, latency, resident_bytes
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.files import save_array, write_json_atomically
+from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.search.latency import summary
+
+OURS = "index"
+"""Stands in a task for the name of an engine where a folder of ours is searched."""
+
+_BLOCK = 1 << 16
+_SINGLES = 50
+# Slower than this times the target, an effort is no longer of interest, nor are larger ones.
+_TOO_SLOW = 4
+
+
+class IndexBuilt(Built):
+    """An index folder of ours, searched as `JPQFaissSearcher` does."""
+
+    def __init__(self, folder: Path) -> None:
+        from pyserini_jpq.index.folder import IndexFolder
+        from pyserini_jpq.search.engines.scan import opened
+
+        self._index = opened(IndexFolder(folder))
+
+    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
+        """Search as `Built.search` says."""
+        found: tuple[Floats, Rows] = self._index.search(queries, k)
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Raise: the folder is there already."""
+        raise NotImplementedError("an index folder is not written by a report")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Do what the task says: its `stage` is one of `STAGES`."""
+    task = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    STAGES[task["stage"]](task)
+
+
+def encode(task: dict[str, Any]) -> None:
+    """Encode `texts` with the query encoder of `folder`, and time it for single queries."""
+    import torch
+
+    from pyserini_jpq.compare.encoders import query_encoder
+    from pyserini_jpq.encode.encoder import Encoder
+
+    torch.set_num_threads(1)
+    source = query_encoder(Path(task["folder"]))
+    encoder = Encoder.load(source.card, source.folder)
+    texts = task["texts"]
+    with torch.inference_mode():
+        parts = [encoder.encode_queries(texts[start : start + 64]).numpy() for start in range(0, len(texts), 64)]
+        taken: dict[str, list[float]] = {"wall": [], "cpu": []}
+        for text in texts[:_SINGLES]:
+            started = time.perf_counter(), time.process_time()
+            encoder.encode_queries([text])
+            taken["wall"].append(1e3 * (time.perf_counter() - started[0]))
+            taken["cpu"].append(1e3 * (time.process_time() - started[1]))
+    output = Path(task["output"])
+    save_array(output / "queries.npy", np.concatenate(parts))
+    write_json_atomically(output / "encoded.json", {clock: summary(values) for clock, values in taken.items()})
+
+
+def build(task: dict[str, Any]) -> None:
+    """Build a baseline from `embeddings` and save it into the folder `output`."""
+    engine = find_engine(task["engine"])
+    engine.check()
+    vectors = np.concatenate(list(Embeddings(task["embeddings"]).blocks(_BLOCK)))
+    learned_from = Supervision.load(Path(task["supervision"])) if engine.supervised else None
+    started = time.perf_counter()
+    built = engine.build(vectors, Settings(task["bytes"], task["seed"], Path(task["cache"]), learned_from))
+    seconds = time.perf_counter() - started
+    built.save(Path(task["output"]))
+    write_json_atomically(Path(task["facts"]), {"build_seconds": seconds})
+
+
+def search(task: dict[str, Any]) -> None:
+    """Search an engine's `folder`: memory, latency at the effort that meets `target_ms`, and hits of all queries."""
+    queries: Floats = np.load(task["queries"])
+    hits, output = min(task["hits"], task["documents"]), Path(task["output"])
+    built, resident = _opened(task, queries, hits)
+    facts: dict[str, Any] = {"resident_bytes": resident, "effort": None, "efforts": []}
+    efforts = [] if task["engine"] == OURS else find_engine(task["engine"]).efforts
+    if efforts:
+        facts["efforts"] = _try(built, efforts, queries, task, hits)
+        medians = {tried["effort"]: tried["latency"][task["clock"]]["median_ms"] for tried in facts["efforts"]}
+        facts["effort"] = best_effort(medians, task["target_ms"])
+        built.set_effort(facts["effort"])
+    facts["latency"] = latency(built.search, queries, hits)
+    _save_hits(output / "hits.npz", built, queries, hits)
+    write_json_atomically(output / "search.json", facts)
+
+
+def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, int | None]:
+    """Open an engine; return it and by how much resident memory grew while it was opened and searched."""
+    folder = Path(task["folder"])
+    _warm(queries)
+    if task.get("device"):
+        from pyserini_jpq.compare.devices import OnDevice
+
+        return OnDevice(folder, task["device"]), None  # its memory is the device's
+    if task["engine"] == OURS:
+        importlib.import_module("pyserini_jpq.search.engines.scan")  # code is not an index's memory
+        before = resident_bytes()
+        built: Built = IndexBuilt(folder)
+    else:
+        engine = find_engine(task["engine"])
+        importlib.import_module(engine.module)
+        before = resident_bytes()
+        built = engine.load(folder)
+    for query in queries[:8]:
+        built.search(query[None], hits)
+    after = resident_bytes()
+    return built, None if before is None or after is None else max(0, after - before)
+
+
+def _warm(queries: Floats) -> None:
+    """Let faiss start what it starts once, so that it is not counted as an index's memory."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexFlatIP(queries.shape[1])
+    index.add(queries)
+    index.search(queries[:1], 1)
+
+
+def _try(
+    built: Built, efforts: Sequence[int], queries: Floats, task: dict[str, Any], hits: int
+) -> list[dict[str, Any]]:
+    """Time rising efforts and save what each finds, until one is far slower than the target or sees all."""
+    tried = []
+    for effort in efforts:
+        built.set_effort(effort)
+        taken = latency(built.search, queries, hits, TUNED)
+        file = Path(task["output"]) / f"hits-{effort}.npz"
+        _save_hits(file, built, queries, hits)
+        tried.append({"effort": effort, "latency": taken, "hits": file.name})
+        if effort >= task["documents"] or taken[task["clock"]]["median_ms"] > _TOO_SLOW * task["target_ms"]:
+            break
+    return tried
+
+
+def _save_hits(file: Path, built: Built, queries: Floats, hits: int) -> None:
+    scores, rows = built.search(queries, hits)
+    np.savez(file, scores=scores, rows=rows)
+
+
+STAGES = {"encode": encode, "build": build, "search": search}
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

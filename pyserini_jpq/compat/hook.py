@@ -1,0 +1,56 @@
+"""The import hook that gives pyserini a Java, whoever imports it.
+
+Until pyserini is imported it costs a dictionary look-up an import, and imports nothing.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+Execute = Callable[[ModuleType], None]
+
+
+def install_import_hook() -> None:
+    """Serve every later import of pyserini and jnius in this process, by whomever; a second call does nothing."""
+    if not any(isinstance(finder, _PyseriniFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _PyseriniFinder())
+
+
+def _start_jvm(execute: Execute, module: ModuleType) -> None:
+    from pyserini_jpq.compat import java
+
+    java.configure()
+    execute(module)
+
+
+def _load_catalogue(execute: Execute, module: ModuleType) -> None:
+    from pyserini_jpq.compat import offline
+
+    offline.load(execute, module)
+
+
+_AROUND = {"jnius": _start_jvm, "pyserini.prebuilt_index_info": _load_catalogue}
+
+
+class _PyseriniFinder:
+    """Finds modules as the other finders do, and runs a few of them in another way."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        around = _AROUND.get(name)
+        if around is None:
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        spec = next((spec for finder in others if (spec := finder.find_spec(name, path, target))), None)
+        if spec is not None and spec.loader is not None:
+            _run_around(spec.loader, around)
+        return spec
+
+
+def _run_around(loader: Any, around: Callable[[Execute, ModuleType], None]) -> None:
+    # The loader itself stays: importlib.resources and pkgutil ask it for more than exec_module.
+    execute = loader.exec_module
+    loader.exec_module = lambda module: around(execute, module)

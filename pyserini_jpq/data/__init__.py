@@ -1,0 +1,1 @@
+"""The text files of an experiment: collections, topics, qrels and runs."""

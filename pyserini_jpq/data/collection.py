@@ -1,0 +1,252 @@
+"""Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's two TSVs."""
+
+import hashlib
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+from tqdm import tqdm
+
+from pyserini_jpq.data.lines import lines_of
+from pyserini_jpq.errors import CollectionError, EncoderError
+
+ID_FIELDS = ("id", "_id", "docid")
+_JSONL = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+_TSV = (".tsv", ".tsv.gz")
+# Where a folder has these, the other files in it are queries and the like, in the layouts of BEIR and of MS MARCO.
+_COLLECTION_NAMES = (
+    *("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz"),
+    *("msmarco-docs.tsv", "msmarco-docs.tsv.gz"),
+)
+_FOUR_COLUMNS = "msmarco-docs"
+_WHITESPACE = re.compile(r"\s")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document: its external id, and its fields `title`, `text` and `url`, any of which may be empty."""
+
+    docid: str
+    title: str
+    text: str
+    url: str = ""
+
+    def render(self, template: str) -> str:
+        """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it.
+
+        A field written as `{title:keep}` keeps its separator even where it is empty.
+        """
+        out = ""
+        first = True
+        for position, (literal, name, spec, _) in enumerate(Formatter().parse(template)):
+            value = getattr(self, name) if name else ""
+            if spec == "keep":
+                out += literal + value
+                first = False
+            elif value:
+                out += ("" if first and position else literal) + value
+                first = False
+            elif not name or position == 0:
+                out += literal
+        return out.strip()
+
+
+def check_template(template: str) -> None:
+    """Raise EncoderError if a template cannot be rendered, or holds none of a document's fields."""
+    known = [field.name for field in fields(Document) if field.name != "docid"]
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        names = set()
+    if not names or not names <= set(known):
+        raise EncoderError(
+            f"the document template {template!r} cannot be used; join {', '.join(f'{{{name}}}' for name in known)} "
+            "as in '{title} {text}'"
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a first reading of a collection found: the number of documents, of those left out, and a fingerprint."""
+
+    documents: int
+    skipped: int
+    sha256: str
+
+
+class Collection:
+    """The documents of a file or of a folder of files, in the order of file names and lines.
+
+    Parameters
+    ----------
+    path
+        A `.jsonl`, `.json` or `.tsv` file, gzipped or not, or a folder of such files. A file whose name begins with
+        `msmarco-docs` has the four columns docid, url, title, body; other TSVs have docid and text.
+    skip_empty
+        Leave out documents with neither title nor text, instead of refusing them.
+
+    Raises
+    ------
+    CollectionError
+        If there is nothing to read at that path.
+    """
+
+    def __init__(self, path: str | Path, skip_empty: bool = False) -> None:
+        self.path = Path(path)
+        self.skip_empty = skip_empty
+        self.files = _files_of(self.path)
+        self._summary: Summary | None = None
+
+    def __iter__(self) -> Iterator[Document]:
+        """Give the documents in order, each line checked as it is read."""
+        for _, document in self._documents():
+            if document is not None:
+                yield document
+
+    def scan(self) -> Summary:
+        """Read the whole collection once: every line is checked, before hours go into encoding it.
+
+        What was found is kept: asked again, nothing is read.
+
+        Raises
+        ------
+        CollectionError
+            For the first line that cannot be used, with its file and number.
+        """
+        if self._summary is None:
+            self._summary = self._scan()
+        return self._summary
+
+    def _scan(self) -> Summary:
+        digest = hashlib.sha256()
+        docids = array("Q")
+        skipped = 0
+        # Eight bytes of a hash for each docid, not the docid: 9 million of them fit in 70 MB.
+        for _, document in tqdm(self._documents(), desc="checking", unit=" documents", delay=2, leave=False):
+            if document is None:
+                skipped += 1
+                continue
+            docids.append(_hash64(document.docid))
+            fields = [document.docid, document.title, document.text, *([document.url] if document.url else [])]
+            digest.update(("\t".join(fields) + "\n").encode("utf-8", "surrogatepass"))
+        if not docids:
+            raise CollectionError(f"{self.path} holds no document; expected one JSON object or `docid<TAB>text` a line")
+        self._refuse_duplicates(np.asarray(docids, dtype=np.uint64))
+        return Summary(len(docids), skipped, digest.hexdigest())
+
+    def _documents(self) -> Iterator[tuple[str, Document | None]]:
+        """Give (file and line, document) pairs; None for a document that is left out."""
+        for file in self.files:
+            parse = _parser_of(file)
+            for number, raw in lines_of(str(file), CollectionError):
+                if not (line := raw.decode().rstrip("\r\n")).strip():
+                    continue
+                where = f"{file} line {number}"
+                document = parse(line, where)
+                _check_docid(document.docid, where)
+                if not (document.title or document.text or document.url):
+                    if not self.skip_empty:
+                        raise CollectionError(
+                            f"{where}: document {document.docid!r} has no text; mend it, or give --skip-empty"
+                        )
+                    yield where, None
+                else:
+                    yield where, document
+
+    def _refuse_duplicates(self, hashes: np.ndarray) -> None:
+        values, counts = np.unique(hashes, return_counts=True)
+        suspects = set(values[counts > 1].tolist())
+        if not suspects:
+            return
+        first: dict[str, str] = {}
+        for where, document in self._documents():
+            if document is None or _hash64(document.docid) not in suspects:
+                continue
+            if document.docid in first:
+                raise CollectionError(
+                    f"{where}: docid {document.docid!r} was used before, in {first[document.docid]}; "
+                    "every document needs its own"
+                )
+            first[document.docid] = where
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CollectionError(f"{path} does not exist; --corpus takes a JSONL or TSV file or a folder of them")
+    for name in _COLLECTION_NAMES:
+        if (path / name).is_file():
+            return [path / name]
+    files = sorted(p for p in path.rglob("*") if p.is_file() and _has_suffix(p, _JSONL + _TSV))
+    if not files:
+        raise CollectionError(f"{path} holds no .jsonl, .json or .tsv file (.gz or not)")
+    return files
+
+
+def _has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(suffixes)
+
+
+def _parser_of(file: Path) -> Callable[[str, str], Document]:
+    if not _has_suffix(file, _TSV):
+        return _parse_json
+    return _parse_msmarco_docs if file.name.startswith(_FOUR_COLUMNS) else _parse_tsv
+
+
+def _parse_json(line: str, where: str) -> Document:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise CollectionError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
+    except (ValueError, RecursionError) as problem:
+        raise CollectionError(f"{where} is no JSON: {problem}") from None
+    if not isinstance(found, dict):
+        raise CollectionError(f"{where} is no JSON object")
+    docid = next((found[name] for name in ID_FIELDS if found.get(name) is not None), None)
+    if not isinstance(docid, str | int) or isinstance(docid, bool):
+        raise CollectionError(f"{where} has no docid; expected a text or a whole number under {', '.join(ID_FIELDS)}")
+    text_field = "text" if "text" in found else "contents"
+    texts = {name: found.get(name) or "" for name in ("title", text_field)}
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise CollectionError(f"{where}: field {name!r} is no text")
+    if text_field not in found and "title" not in found:
+        raise CollectionError(f"{where} has neither `contents` nor `text`")
+    if _SURROGATE.search(f"{docid}{texts['title']}{texts[text_field]}"):
+        raise CollectionError(f"{where} holds half a surrogate pair, which is no text; remove the escape `\\ud…`")
+    return Document(str(docid), texts["title"].strip(), texts[text_field].strip())
+
+
+def _parse_tsv(line: str, where: str) -> Document:
+    docid, tab, text = line.partition("\t")
+    if not tab:
+        raise CollectionError(f"{where} has no tab; expected `docid<TAB>text`")
+    return Document(docid, "", text.strip())
+
+
+def _parse_msmarco_docs(line: str, where: str) -> Document:
+    columns = line.split("\t")
+    if len(columns) != 4:
+        raise CollectionError(f"{where} has {len(columns)} columns; expected `docid<TAB>url<TAB>title<TAB>body`")
+    # Only the end is trimmed, as the released code of STAR and JPQ does: token ids depend on white space in front.
+    docid, url, title, body = (column.rstrip() for column in columns)
+    return Document(docid, title, body, url)
+
+
+def _check_docid(docid: str, where: str) -> None:
+    # Run files and qrels are separated by whitespace, the docid file by newlines.
+    if not docid or _WHITESPACE.search(docid):
+        problem = "has an empty docid" if not docid else f"has whitespace in its docid {docid!r}"
+        raise CollectionError(f"{where} {problem}; run files and qrels need docids without spaces, tabs or newlines")
+
+
+def _hash64(docid: str) -> int:
+    digest = hashlib.blake2b(docid.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

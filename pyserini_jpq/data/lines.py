@@ -1,0 +1,59 @@
+"""The one reader of lines: UTF-8, gzipped or not, and columns between white space.
+
+Lines are split at newlines alone and columns at ASCII whitespace alone, as trec_eval does: other Unicode separators
+belong to the text of a query or to a docid.
+"""
+
+import codecs
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pyserini_jpq.errors import JPQError
+
+WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def lines_of(path: str, error: type[JPQError]) -> Iterator[tuple[int, bytes]]:
+    """Give the numbers and bytes of the lines of a UTF-8 file, gzipped or not, without a byte-order mark."""
+    number = 0
+    with open(path, "rb") as raw:
+        is_gzip = raw.peek(2)[:2] == _GZIP_MAGIC
+        file: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+        try:
+            for line in file:
+                number += 1
+                if not line.isascii():
+                    line.decode()
+                    if number == 1:
+                        line = line.removeprefix(codecs.BOM_UTF8)
+                yield number, line
+        except UnicodeDecodeError as problem:
+            raise error(f"{path} line {number} is not UTF-8: {problem.reason}; convert the file to UTF-8") from None
+        except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
+            raise error(f"{path} after line {number} is no whole gzip file: {problem}") from None
+
+
+def rows_of(
+    path: str, error: type[JPQError], widths: tuple[int, ...], expected: str
+) -> Iterator[tuple[int, list[bytes]]]:
+    """Give the numbers and columns of the lines that are not blank; all must have as many as the first."""
+    width = 0
+    for number, line in lines_of(path, error):
+        row = line.split()
+        if not row:
+            continue
+        if len(row) != width:
+            if width or len(row) not in widths:
+                before = f", the lines before it {width}" if width else ""
+                raise error(f"{path} line {number} has {_counted(len(row), 'column')}{before}; {expected}")
+            width = len(row)
+        yield number, row
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

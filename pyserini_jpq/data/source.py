@@ -1,0 +1,33 @@
+"""Topics and qrels are a file, or a name that a collection's card or Pyserini knows."""
+
+import os
+
+from pyserini_jpq.errors import TopicsError
+
+TSV = (".tsv", ".txt", ".tsv.gz", ".txt.gz")
+JSONL = (".jsonl", ".jsonl.gz")
+_FILE_ENDINGS = (*TSV, *JSONL, ".json", ".trec", ".xml", ".qrels", ".csv", ".gz")
+
+
+def looks_like_path(source: str) -> bool:
+    """Tell whether somebody who wrote this meant a file, not a name that Pyserini knows."""
+    return "/" in source or os.sep in source or source.lower().endswith(_FILE_ENDINGS)
+
+
+def file_by_card(source: str, what: str) -> str:
+    """Return the file that a collection's card gives a name, fetched if need be; else what was given."""
+    from pyserini_jpq.download.collection import find_topics
+
+    if os.path.exists(source) or looks_like_path(source):
+        return source
+    return str(find_topics(what, source) or source)
+
+
+def is_file(source: str, what: str) -> bool:
+    """Tell whether topics or qrels are a file; refuse what is neither a file nor could be a name."""
+    if os.path.exists(source) and not os.path.isdir(source):
+        return True
+    if looks_like_path(source):
+        problem = "is a folder" if os.path.isdir(source) else "does not exist"
+        raise TopicsError(f"{source} {problem}; expected a file of {what}, or the name of {what} that Pyserini knows")
+    return False

@@ -1,0 +1,227 @@
+"""One file from one address: in pieces where the connection breaks, whole or not at all in its place."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+from filelock import FileLock
+from tqdm import tqdm
+
+from pyserini_jpq import cli
+from pyserini_jpq.download import checksums
+from pyserini_jpq.errors import DownloadError, causes
+from pyserini_jpq.files import write_json_atomically
+
+"""Where downloads lie, one folder for each card; git ignores it."""
+
+ATTEMPTS = 5
+"""Attempts in a row that bring nothing, before giving up; one that brings a byte starts the count again."""
+
+_TIMEOUT = (20, 60)
+_BLOCK = 1 << 15  # what a broken connection can lose
+_RETRY = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class _Refused(Exception):
+    """An address does not give the file; says why."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Which version of a file the bytes that are here belong to: by its address and what the host calls it."""
+
+    url: str
+    etag: str | None
+    last_modified: str | None
+
+    @property
+    def validator(self) -> str | None:
+        """What a host compares before it goes on with a file; weak tags do not vouch for single bytes."""
+        strong = self.etag if self.etag and not self.etag.startswith("W/") else None
+        return strong or self.last_modified
+
+
+def name_of(url: str) -> str:
+    """Return the name of the file at an address: `m96.tar.gz` for `https://host/s/abc/m96.tar.gz?dl=1`.
+
+    Raises
+    ------
+    DownloadError
+        If the address names none that can be used.
+    """
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    if name in ("", ".", "..") or "\\" in name or "\0" in name or name.startswith("."):
+        raise DownloadError(f"the address {url} names no file; mend the card")
+    return name
+
+
+def fetch(urls: str | Sequence[str], folder: Path, what: str, checksum: str | None = None) -> Path:
+    """Return the file of an address, from the disk if it is there, else from the network.
+
+    Parameters
+    ----------
+    urls
+        Its address, or several of the same file, tried in order.
+    folder
+        Where it belongs, under its own name; a user without a network puts it there by hand.
+    what
+        What it is, for messages: "the index of msmarco-v1-passage.jpq-m96".
+    checksum
+        `sha256:…` or `md5:…` as published, or None: then the first one is noted and checked from then on.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, checked.
+
+    Raises
+    ------
+    DownloadError
+        If it cannot be fetched, with address and place in one line, or is not the published file.
+    """
+    urls = [urls] if isinstance(urls, str) else list(urls)
+    path = folder / name_of(urls[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two commands that write the same part would mix their bytes.
+    with FileLock(folder / f".{path.name}.lock"):
+        if path.is_file():
+            checksums.check(path, path.name, checksum, urls[0])
+            return path
+        partial = folder / f".{path.name}.partial"
+        url = _complete(urls, partial, path, what)
+        try:
+            checksums.check(partial, path.name, checksum, url)
+        except DownloadError:
+            _discard(partial)
+            raise
+        _version_file(partial).unlink(missing_ok=True)
+        partial.replace(path)
+    return path
+
+
+def _complete(urls: Sequence[str], partial: Path, path: Path, what: str) -> str:
+    """Fetch what is missing of a file from the first address that gives it, and return that."""
+    refusals = []
+    for url in urls:
+        cli.say(f"fetching {what} from {url}")
+        try:
+            _persist(url, partial, path.name)
+            return url
+        except _Refused as refused:
+            refusals.append(f"{url} ({refused})")
+    raise DownloadError(
+        f"cannot fetch {what} from {' nor from '.join(refusals)}; run the same command again, it goes on with what has "
+        f"arrived, or fetch the file elsewhere and put it at {path}"
+    )
+
+
+def _persist(url: str, partial: Path, name: str) -> None:
+    """Fetch what is missing of a file, again and again as long as some of it arrives."""
+    failures = 0
+    while True:
+        before = _size(partial)
+        try:
+            _transfer(url, partial, name)
+            return
+        except requests.RequestException as error:
+            response = getattr(error, "response", None)
+            if response is not None and response.status_code not in _RETRY:
+                raise _Refused(f"the host says {response.status_code} {response.reason}") from None
+            failures = 0 if _size(partial) > before else failures + 1
+            if failures >= ATTEMPTS or (failures and _is_offline(error)):
+                raise _Refused(_reason(error)) from None
+        time.sleep(min(2**failures, 30) * 0.5)
+
+
+def _transfer(url: str, partial: Path, name: str) -> None:
+    """Fetch from where the partial file ends; from the start if it is of another version, or the host cannot resume."""
+    have = _size(partial)
+    begun = _read_version(partial)
+    headers = {"Accept-Encoding": "identity"}  # lengths and ranges are those of the file, not of a compressed body
+    if have and begun and begun.url == url and begun.validator:
+        headers |= {"Range": f"bytes={have}-", "If-Range": begun.validator}
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code == 416:
+            # The file has become shorter, or is complete but was not known to be: only a new start can tell.
+            _discard(partial)
+            raise requests.ConnectionError("the host has no such part of the file")
+        response.raise_for_status()
+        _refuse_page(response, url, name)
+        if response.status_code != 206:
+            have = 0
+        version = _Version(url, response.headers.get("ETag"), response.headers.get("Last-Modified"))
+        write_json_atomically(_version_file(partial), asdict(version))
+        total = _total(response, have)
+        _append(response, partial, have, total, name)
+    if total is not None and _size(partial) != total:
+        raise requests.ConnectionError(f"the connection closed after {_size(partial)} of {total} bytes")
+
+
+def _append(response: requests.Response, partial: Path, have: int, total: int | None, name: str) -> None:
+    with (
+        open(partial, "r+b" if partial.exists() else "wb") as file,
+        tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True, unit_divisor=1024) as progress,
+    ):
+        file.seek(have)
+        file.truncate()
+        for block in _blocks(response):
+            file.write(block)
+            progress.update(len(block))
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    blocks: Iterator[bytes] = response.iter_content(_BLOCK)
+    return blocks
+
+
+def _refuse_page(response: requests.Response, url: str, name: str) -> None:
+    """Refuse a web page in the place of a file: a login, a warning, "too many downloads"."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/html" and not name.endswith((".html", ".htm")):
+        raise _Refused("the host answers with a web page; a browser shows what it wants")
+
+
+def _total(response: requests.Response, have: int) -> int | None:
+    """Return the length of the whole file, where the host says it."""
+    _, _, total = response.headers.get("Content-Range", "").rpartition("/")
+    if response.status_code == 206 and total.isdigit():
+        return int(total)
+    length = response.headers.get("Content-Length", "")
+    return have + int(length) if length.isdigit() else None
+
+
+def _is_offline(error: BaseException) -> bool:
+    """Tell whether there is no way to the host at all; trying again at once is of no use then."""
+    import socket
+
+    return any(isinstance(cause, socket.gaierror | ConnectionRefusedError) for cause in causes(error))
+
+
+def _reason(error: BaseException) -> str:
+    """Return what was wrong in the first place, without the wrappings of the libraries between."""
+    *_, first = causes(error)
+    return getattr(first, "strerror", None) or str(first) or type(first).__name__
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _version_file(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.json")
+
+
+def _read_version(partial: Path) -> _Version | None:
+    try:
+        return _Version(**json.loads(_version_file(partial).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _discard(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    _version_file(partial).unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""Indexes by the name of their card: published ones fetched and converted, others built of collection and encoder."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+from pyserini_jpq import cards, cli
+from pyserini_jpq.cards import IndexCard
+from pyserini_jpq.convert.encoder import import_encoder
+from pyserini_jpq.convert.foreign import read_foreign
+from pyserini_jpq.convert.importing import KnownEncoder, import_jpq, know_encoder
+from pyserini_jpq.download.download import fetch
+from pyserini_jpq.download.weights import unpacked
+from pyserini_jpq.encode import __main__ as encode_command
+from pyserini_jpq.encode.embeddings import is_complete
+from pyserini_jpq.encode.source import EncoderSource, find_encoder
+from pyserini_jpq.errors import DownloadError, EncoderError
+from pyserini_jpq.files import refuse_existing
+from pyserini_jpq.index import __main__ as index_command
+from pyserini_jpq.index.folder import find_index
+from pyserini_jpq.paths import DOWNLOADS, EMBEDDINGS, ENCODERS, INDEXES
+
+_VOCABULARY = ("vocab.json", "merges.txt")
+
+
+def obtain_index(name: str, build: bool = False) -> Path:
+    """Return the folder of an index; one that is published is fetched on first use.
+
+    Parameters
+    ----------
+    name
+        A folder, the name of one under `indexes/`, or of a card.
+    build
+        Build an OPQ index that is not here: fetch its collection and encoder, encode, index. It may take hours, and
+        can be interrupted at any point.
+
+    Raises
+    ------
+    IndexFolderError
+        If there is neither a folder nor a card, or the card's index is not published and not to be built.
+    DownloadError
+        If it cannot be fetched.
+    """
+    if Path(name).is_dir() or (INDEXES / name).is_dir() or not cards.has_card("indexes", name):
+        return find_index(name)
+    card = cards.index_card(name)
+    if card.downloads:
+        return fetch_index(name, card, INDEXES / name)
+    if build and not card.recipe:
+        return build_opq(card, INDEXES / name)
+    return find_index(name)
+
+
+def fetch_index(name: str, card: IndexCard, output: Path) -> Path:
+    """Fetch an index and its query encoder, and make our folders of them; nothing is fetched or made twice.
+
+    Parameters
+    ----------
+    name
+        Of the card.
+    card
+        With addresses of `index` and `query_encoder`, and of `docids` where they are not the rows.
+    output
+        The index folder to write; the query encoder goes to `encoders/NAME`.
+
+    Returns
+    -------
+    pathlib.Path
+        The index folder.
+
+    Raises
+    ------
+    DownloadError
+        If a file cannot be fetched or is not the published one.
+    ConversionError
+        If a file holds something else than it should; nothing of it is run.
+    """
+    refuse_existing(output, overwrite=False)
+    index_file = _fetch(name, card, "index")
+    encoder = _query_encoder(name, card)
+    docids = _docids_by_offset(_fetch(name, card, "docids")) if "docids" in card.downloads else None
+    cli.say(f"converting {index_file.name}")
+    foreign = read_foreign(index_file)
+    if card.documents not in (None, len(foreign.ids)):
+        raise DownloadError(
+            f"{index_file} holds {len(foreign.ids)} documents, the card {name} says {card.documents}; it is another one"
+        )
+    documents = KnownEncoder(EncoderSource(card.encoder, cards.encoder_card(card.encoder)), None)
+    import_jpq(foreign, output, docids, know_encoder(encoder), documents)
+    cli.say(f"index: {output}, query encoder: {encoder.folder}; {DOWNLOADS / name} is not needed any more")
+    return output
+
+
+def _fetch(name: str, card: IndexCard, what: str) -> Path:
+    return fetch(
+        card.downloads[what], DOWNLOADS / name, f"the {what.replace('_', ' ')} of {name}", card.checksums.get(what)
+    )
+
+
+def _query_encoder(name: str, card: IndexCard) -> EncoderSource:
+    output = ENCODERS / name
+    if output.is_dir():
+        return find_encoder(str(output))
+    archive = _fetch(name, card, "query_encoder")
+    downloads = archive.parent
+    by_hand = all((downloads / file).is_file() for file in _VOCABULARY)
+    with unpacked(archive) as folder:
+        try:
+            return import_encoder(folder, output, cards.encoder_card(card.encoder), str(downloads) if by_hand else None)
+        except EncoderError as problem:
+            raise EncoderError(
+                f"{problem} (or put {' and '.join(_VOCABULARY)} of roberta-base into {downloads})"
+            ) from None
+
+
+def _docids_by_offset(path: Path) -> list[str]:
+    """Return the docids of MS MARCO's documents in the order of `msmarco-docs.tsv`.
+
+    Parameters
+    ----------
+    path
+        `msmarco-docs-lookup.tsv.gz`: lines of docid, offset in the TREC file, offset in the TSV file.
+
+    Raises
+    ------
+    DownloadError
+        If it is something else.
+    """
+    offsets: list[tuple[int, str]] = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                docid, _, offset = line.rstrip("\n").split("\t")
+                offsets.append((int(offset), docid))
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as problem:
+        raise DownloadError(
+            f"{path} after line {len(offsets)} is no lookup file of docid and two offsets ({problem}); remove it"
+        ) from None
+    return [docid for _, docid in sorted(offsets)]
+
+
+def build_opq(card: IndexCard, output: Path) -> Path:
+    """Encode the collection of a card and build its OPQ index; each goes on where it was interrupted.
+
+    Parameters
+    ----------
+    card
+        Of an OPQ index.
+    output
+        The index folder to write.
+    """
+    embeddings = EMBEDDINGS / f"{card.collection}.{card.encoder}"
+    if not is_complete(embeddings):
+        _run("encode", encode_command, corpus=card.collection, encoder=card.encoder, output=embeddings)
+    _run("index", index_command, embeddings=embeddings, m=card.m, bits=card.bits, output=output)
+    return output
+
+
+def _run(name: str, command: object, **flags: object) -> None:
+    words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
+    cli.say(f"$ python -m pyserini_jpq.{name} {' '.join(words)}")
+    command.main(words)  # type: ignore[attr-defined]

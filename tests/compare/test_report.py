@@ -1,0 +1,139 @@
+"""The whole report, on the tiny collection."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import run
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def words(built, tiny_collection):
+    flags = ("evaluate", "--embeddings", built / "embeddings", "--index", built / "x.jpq-m4", built / "x.opq-m4")
+    data = ("--topics", tiny_collection / "topics.dev.tsv", "--qrels", tiny_collection / "qrels.dev.txt")
+    return *flags, *data, "--hits", 50, "--metrics", "nDCG@10", "R@50", "--clock", "cpu"
+
+
+def test_the_whole_report(words, built, tiny_collection, tmp_path, capsys, monkeypatch):
+    from pyserini_jpq.compare.baselines import registry
+
+    missing = "needs annoy: pip install pyserini_jpq[baselines]"
+    monkeypatch.setattr(
+        registry.Engine, "missing", lambda self: missing if self.module == "annoy" else None, raising=True
+    )
+    bm25 = tmp_path / "run.bm25.txt"
+    search = ("search", "--topics", tiny_collection / "topics.dev.tsv", "--hits", 50)
+    assert run(*search, "--index", built / "x.opq-m4", "--output", bm25) == 0
+    folder = tmp_path / "report"
+    more = ("--baselines", "pq,hnsw,annoy,flann,dpq", "--bm25", bm25, "--run", f"mine={bm25}")
+    train = (
+        "--train-topics",
+        tiny_collection / "topics.train.tsv",
+        "--train-qrels",
+        tiny_collection / "qrels.train.txt",
+    )
+    more = (*more, *train)
+    more = (*more, "--corpus", tiny_collection / "documents.jsonl")
+    assert run(*words, "--report", folder, *more) == 0
+    results = json.loads((folder / "results.json").read_text())
+    rows = {row["name"]: row for row in results["rows"]}
+    assert list(rows)[:6] == ["x.jpq-m4", "x.opq-m4", "flat", "pq", "hnsw", "annoy"]
+    assert rows["annoy"]["note"] == missing and not rows["annoy"]["measured"]
+    assert "no maintained package" in rows["flann"]["note"]
+    assert rows["flat"]["code_bytes"] == 128 and rows["flat"]["disk_bytes"] >= 300 * 128
+    assert rows["dpq"]["measured"] and rows["dpq"]["code_bytes"] == 4
+    assert {"x.jpq-m4": "JPQ", "x.opq-m4": "OPQ"}.items() <= {n: row["family"] for n, row in rows.items()}.items()
+    assert rows["pq"]["code_bytes"] == rows["x.jpq-m4"]["code_bytes"] == 4
+    assert rows["hnsw"]["effort"] in [tried["effort"] for tried in rows["hnsw"]["efforts"]]
+    assert rows["mine"]["metrics"] == pytest.approx(rows["x.opq-m4"]["metrics"], abs=0.003)
+    assert sum("BM25" in name for name in rows) == 2
+    for row in rows.values():
+        if row["measured"]:
+            mean = sum(row["per_query"]["nDCG@10"]) / len(results["qids"])
+            assert row["metrics"]["nDCG@10"] == pytest.approx(mean)
+            assert (row["p"] == {}) == (row["name"] == "x.jpq-m4")
+    markdown, html = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    for row in rows.values():
+        assert all(f"{value:.4f}" in markdown and f"{value:.4f}" in html for value in row["metrics"].values())
+    pictures = sorted(file.name for file in folder.glob("*.png"))
+    assert {"bytes-1.png", "latency-1.png", "effort-1.png", "bytes-2.png"} < set(pictures)
+    assert all(f"({name})" in markdown and f'"{name}"' in html for name in pictures)
+    assert not (folder / "work").exists() and not list(tmp_path.glob(".report*"))
+    assert (folder / "runs" / "run.x.jpq-m4.txt").is_file()
+    capsys.readouterr()
+    assert run(*words, "--report", folder) == 2 and "--overwrite" in capsys.readouterr().err
+
+
+def test_goes_on_where_it_stopped(words, built, tmp_path, capsys, monkeypatch):
+    from pyserini_jpq.compare import measuring
+
+    folder, whole = tmp_path / "report", measuring.run_step
+
+    def stops_at_pq(task, file):
+        if task.get("engine") == "pq":
+            raise KeyboardInterrupt
+        whole(task, file)
+
+    monkeypatch.setattr(measuring, "run_step", stops_at_pq)
+    one = list(words)
+    one.remove(built / "x.opq-m4")
+    assert run(*one, "--report", folder, "--baselines", "pq") == 130
+    assert not folder.exists()
+    done = []
+    monkeypatch.setattr(measuring, "run_step", lambda task, file: (done.append(task.get("engine")), whole(task, file)))
+    assert run(*words, "--report", folder, "--baselines", "pq") == 0
+    # The index that is new, and what was not measured; the others do not depend on it.
+    assert done == ["index", "pq", "pq"] and "flat: measured before" in capsys.readouterr().err
+    assert (folder / "report.md").is_file()
+
+
+def test_an_engine_that_fails_is_a_row(words, tmp_path):
+    from pyserini_jpq.compare.rows import Row
+
+    # RaBitQ keeps 8 bytes beside its bits, and the index has codes of 4.
+    assert run(*words, "--report", tmp_path / "report", "--baselines", "rabitq,dpq", "--faiss-device", "cpu") == 0
+    rows = json.loads((tmp_path / "report" / "results.json").read_text())["rows"]
+    failed, untaught, ours, flat = (Row(**row) for row in rows[-4:])
+    # On a device of torch's, which is the CPU here, both find what they find elsewhere.
+    assert (ours.name, flat.name) == ("x.jpq-m4, cpu", "Flat, cpu")
+    assert ours.metrics == pytest.approx(rows[0]["metrics"], abs=1e-6)
+    assert flat.metrics == pytest.approx(rows[2]["metrics"], abs=1e-6) and flat.latency
+    assert not untaught.measured and "--train-topics" in untaught.note
+    assert failed.name == "rabitq" and not failed.measured and "RaBitQ keeps 8 bytes" in failed.note
+
+
+def test_what_cannot_be_is_one_line(words, built, tiny_collection, tmp_path, capsys):
+    from tests.conftest import make_embeddings
+
+    few = make_embeddings(tmp_path / "few", np.ones((9, 32), np.float32), [f"d{i}" for i in range(9)])
+    report = ("--report", tmp_path / "report")
+    (tmp_path / "qrels.txt").write_text("q64 0 gone 1\n")
+    dev = ("--train-topics", tiny_collection / "topics.dev.tsv", "--train-qrels", tmp_path / "qrels.txt")
+    for more, part in (
+        ((*report, "--baselines", "pg"), "pg"),
+        ((*report, "--metrics", "R@1000"), "--hits is 50"),
+        ((*report, "--metrics", "nonsense"), "nonsense"),
+        ((*report, "--run", "absent.txt"), "absent.txt"),
+        ((*report, "--bm25", "absent.txt"), "absent.txt"),
+        ((*report, "--corpus", "absent"), "absent"),
+        ((*report, "--train-topics", "absent.tsv", "--train-qrels", "absent.txt"), "absent.tsv"),
+        ((*report, *dev), "no training query"),
+        ((*report, "--faiss-device", "cuda:99"), "cannot be used here"),
+        ((*report, "--train-qrels", tiny_collection / "qrels.dev.txt"), "go together"),
+        ((*report, "--index", "absent/x"), "absent/x"),
+        ((*report, "--embeddings", few), "same collection"),
+        ((*report, "--json", "x.json"), "results.json"),
+        ((), "only with --report"),
+    ):
+        assert run(*words, *more) == 2, part
+        err = capsys.readouterr().err
+        assert part in err and "Traceback" not in err and err.count("error:") == 1
+    assert not (tmp_path / "report").exists()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "mine.txt").write_text("precious")
+    assert run(*words, *report, "--overwrite") == 2 and "something else" in capsys.readouterr().err
+    assert run("evaluate", "--qrels", tiny_collection / "qrels.dev.txt", *report) == 2
+    assert "needs --embeddings, --topics, --index" in capsys.readouterr().err
