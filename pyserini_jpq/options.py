@@ -1,0 +1,129 @@
+"""Options of a stage: one frozen dataclass, whose fields make the flags of its command.
+
+A value is checked by the same function whether it comes from the command line or from Python.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+from pyserini_jpq.errors import JPQError
+
+T = TypeVar("T", bound="Options")
+
+
+def option(
+    default: Any,
+    text: str,
+    kind: Callable[[str], Any] = str,
+    choices: tuple[str, ...] | None = None,
+    flag: str | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """Return the field of an option.
+
+    Parameters
+    ----------
+    default
+        Its value where nobody gives one; None where it is decided later.
+    text
+        The help of its flag.
+    kind
+        Parses and checks the text of a flag, as an argparse type.
+    choices
+        The values that there are.
+    flag
+        The name of the flag; that of the field, with dashes, by default.
+    metavar
+        What the help shows in place of a value.
+    """
+    about = {"help": text, "type": kind, "choices": choices, "flag": flag, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def yes_or_no(text: str) -> bool:
+    """Parse yes or no, as an argparse type."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The base of all options.
+
+    Raises
+    ------
+    JPQError
+        If a value is not one that the flag of the same name would take.
+    """
+
+    def __post_init__(self) -> None:
+        """Check every value as its flag is checked, and turn it into the type of its flag."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if "type" in field.metadata and value is not None:
+                object.__setattr__(self, field.name, _checked(field, value, type(self).__name__))
+
+
+def add_flags(parser: Any, options: type[Options], names: Collection[str] | None = None) -> None:
+    """Add the flags of options to a parser or to a group of it; flags that are not given are left unset.
+
+    Parameters
+    ----------
+    parser
+        An `argparse` parser or group.
+    options
+        The class.
+    names
+        Of the fields; all by default.
+    """
+    for field in dataclasses.fields(options):
+        if "type" not in field.metadata or (names is not None and field.name not in names):
+            continue
+        about = field.metadata
+        is_switch = about["type"] is yes_or_no
+        parser.add_argument(
+            about["flag"] or "--" + field.name.replace("_", "-"),
+            dest=field.name,
+            type=about["type"],
+            choices=about["choices"],
+            metavar="yes|no" if is_switch else about["metavar"],
+            default=argparse.SUPPRESS,
+            help=f"{about['help']} (default: {_shown(field.default)})",
+        )
+
+
+def from_flags(options: type[T], given: Mapping[str, Any], **defaults: Any) -> T:
+    """Return the options of the flags that were given, by the names of the fields.
+
+    Parameters
+    ----------
+    options
+        The class.
+    given
+        Values by name, such as `vars(args)`; names that are no fields are left aside.
+    **defaults
+        Values for fields whose flags were not given.
+    """
+    names = {field.name for field in dataclasses.fields(options)}
+    return options(**{**defaults, **{name: value for name, value in given.items() if name in names}})
+
+
+def _checked(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
+    kind, choices = field.metadata["type"], field.metadata["choices"]
+    text = ("no", "yes")[value] if kind is yes_or_no and isinstance(value, bool) else str(value)
+    try:
+        checked = kind(text)
+    except (argparse.ArgumentTypeError, ValueError) as problem:
+        raise JPQError(f"{where}: {field.name} {problem}") from None
+    if choices and checked not in choices:
+        raise JPQError(f"{where}: {field.name} {value!r} is not one of {', '.join(map(str, choices))}")
+    return checked
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "by the data"
+    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
