@@ -49,6 +49,11 @@ def yes_or_no(text: str) -> bool:
     return text == "yes"
 
 
+def switch(text: str) -> bool:
+    """Parse yes or no; an option of this kind is a flag without a value, `--name` or `--no-name`."""
+    return yes_or_no(text)
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The base of all options.
@@ -83,16 +88,13 @@ def add_flags(parser: Any, options: type[Options], names: Collection[str] | None
         if "type" not in field.metadata or (names is not None and field.name not in names):
             continue
         about = field.metadata
-        is_switch = about["type"] is yes_or_no
-        parser.add_argument(
-            about["flag"] or "--" + field.name.replace("_", "-"),
-            dest=field.name,
-            type=about["type"],
-            choices=about["choices"],
-            metavar="yes|no" if is_switch else about["metavar"],
-            default=argparse.SUPPRESS,
-            help=f"{about['help']} (default: {_shown(field.default)})",
-        )
+        flag = about["flag"] or "--" + field.name.replace("_", "-")
+        kept: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _help(field)}
+        if about["type"] is switch:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **kept)
+            continue
+        metavar = "yes|no" if about["type"] is yes_or_no else about["metavar"]
+        parser.add_argument(flag, type=about["type"], choices=about["choices"], metavar=metavar, **kept)
 
 
 def from_flags(options: type[T], given: Mapping[str, Any], **defaults: Any) -> T:
@@ -113,7 +115,7 @@ def from_flags(options: type[T], given: Mapping[str, Any], **defaults: Any) -> T
 
 def _checked(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
     kind, choices = field.metadata["type"], field.metadata["choices"]
-    text = ("no", "yes")[value] if kind is yes_or_no and isinstance(value, bool) else str(value)
+    text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
     try:
         checked = kind(text)
     except (argparse.ArgumentTypeError, ValueError) as problem:
@@ -123,7 +125,11 @@ def _checked(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
     return checked
 
 
-def _shown(default: Any) -> str:
-    if default is None:
-        return "by the data"
-    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
+def _help(field: "dataclasses.Field[Any]") -> str:
+    """Return the help of a flag, with its default unless the text tells it already or the flag is off."""
+    text: str = field.metadata["help"]
+    if "(default" in text or field.metadata["type"] is switch:
+        return text
+    default = field.default
+    shown = ("no", "yes")[default] if isinstance(default, bool) else str(default)
+    return f"{text} (default: {'by the data' if default is None else shown})"
