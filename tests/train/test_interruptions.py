@@ -22,13 +22,14 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from pyserini_jpq import cli
-from pyserini_jpq.train import command
+from pyserini_jpq.train.output import training_folder
+import pyserini_jpq.train.run
 from pyserini_jpq.train.__main__ import main
 import pyserini_jpq.evaluate.metrics, faiss, transformers
 
 output, kills, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 faiss.omp_set_num_threads(1)
-folder = command.training_folder(output)
+folder = training_folder(output)
 chance, lost = random.Random(5), []
 while len(lost) < kills:
     child = os.fork()
@@ -109,14 +110,14 @@ def test_a_signal_finishes_the_step_and_the_same_command_goes_on(
 
 
 def test_a_model_that_could_not_be_written_is_not_trained_again(built, tiny_collection, tmp_path, monkeypatch, capsys):
-    from pyserini_jpq.train import command
+    from pyserini_jpq.train import run as training
 
     def full(*_, **__):
         raise OSError(28, "No space left on device", "somewhere")
 
     argv = flags(built, tiny_collection, tmp_path, "--epochs", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(command, "write_index", full)
+        patch.setattr(training, "write_index", full)
         assert run("train", *argv) == 2
     assert "no space left" in capsys.readouterr().err and (tmp_path / "enc").is_dir()
     monkeypatch.setattr(Trainer, "step", full)
