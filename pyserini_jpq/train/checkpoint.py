@@ -84,7 +84,7 @@ class Checkpoints:
 def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state with `encoder.` for `tower.`, which older versions called it."""
     for part in ("model", "best"):
-        if state[part] is not None:
+        if state.get(part):
             state[part] = {re.sub(r"^tower\.", "encoder.", name): value for name, value in state[part].items()}
     return state
 

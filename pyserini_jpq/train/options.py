@@ -146,7 +146,7 @@ class TrainOptions(Recipe):
     gradient_checkpointing: bool = option(False, "compute activations twice instead of keeping them", switch)
     compile: bool = option(False, "compile the encoder with torch.compile", switch)
     lora_rank: int | None = option(
-        None, "train low-rank updates of this rank (extra: lora; default: whole weights)", cli.positive_int
+        None, "train low-rank updates of this rank, extra lora (default: whole weights)", cli.positive_int
     )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train.trainer import Trainer
 from tests.conftest import run
+from tests.train.helpers import assert_same
 
 pytestmark = pytest.mark.integration
 
@@ -57,13 +57,6 @@ def flags(built, tiny_collection, folder, *more):
     words += ["--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt"]
     words += ["--batch-size", 16, "--num-negatives", 20, "--device", "cpu", "--threads", 1, *more]
     return [str(word) for word in words]
-
-
-def assert_same(one, other):
-    for name in ("index", "docid", "initial_centroids.npy"):
-        assert (one / "x" / name).read_bytes() == (other / "x" / name).read_bytes()
-    hashes = [IndexFolder(folder / "x").manifest.query_encoder["sha256"] for folder in (one, other)]
-    assert hashes[0] == hashes[1]
 
 
 def test_twenty_kills_lose_at_most_the_steps_since_the_last_checkpoint(built, tiny_collection, tmp_path):
