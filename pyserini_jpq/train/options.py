@@ -10,7 +10,7 @@ from typing import Any
 from pyserini_jpq import cli
 from pyserini_jpq.cards import index_card
 from pyserini_jpq.errors import TrainingError
-from pyserini_jpq.options import Options, from_flags, option, switch, yes_or_no
+from pyserini_jpq.options import Options, from_flags, on_or_off, option, switch, yes_or_no
 
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
 NEGATIVES = ("live", "static", "brute-force", "random")
@@ -40,17 +40,23 @@ class Recipe(Options):
     times the largest of the paper, which has a hundred times as many steps. Recipes of the paper come by index card.
     """
 
-    epochs: int | None = option(None, "times that every training query is seen", cli.positive_int)
+    epochs: int | None = option(
+        None, "times that every training query is seen (default: by the data)", cli.positive_int
+    )
     batch_size: int = option(32, "queries a step", cli.positive_int)
     loss: str = option("lambda-rr", "what is minimised", choices=LOSSES)
     distill_weight: float | None = option(
-        None, "weight of label-free distillation beside a loss that learns from labels; 0: none", _not_negative
+        None,
+        "weight of label-free distillation beside a loss that learns from labels; 0: none (default: by the data)",
+        _not_negative,
     )
     distill_temperature: float = option(
         2.5, "what scaled scores are divided by in distillation; higher looks further down the list", cli.positive_float
     )
     false_negatives: float | None = option(
-        None, "leave out negatives that the dense teacher scores above the positive less this margin", float
+        None,
+        "leave out negatives that the dense teacher scores above the positive less this margin (default: none)",
+        float,
     )
     negatives: str = option("live", "where documents without a label come from", choices=NEGATIVES)
     num_negatives: int = option(200, "documents taken from there for each query", cli.positive_int)
@@ -60,7 +66,7 @@ class Recipe(Options):
     train_centroids: bool = option(True, "whether centroids are trained", yes_or_no)
     train_biases: bool = option(True, "whether each centroid gets a bias, trained too", yes_or_no)
     norm_bias: float | None = option(
-        None, "biases start at minus this times the squared norm of the centroid", _not_negative
+        None, "biases start at minus this times the squared norm of the centroid (default: by the data)", _not_negative
     )
     train_encoder: bool = option(True, "whether the query encoder is trained", yes_or_no)
     lr: float = option(2e-5, "learning rate of the query encoder", cli.positive_float)
@@ -71,11 +77,13 @@ class Recipe(Options):
     max_grad_norm: float = option(1.0, "gradients of the query encoder are clipped to this norm", cli.positive_float)
     score_scale: float | None = option(
         None,
-        "what scores are multiplied by in the loss; the encoder card's, or 20 for unit length",
+        "what scores are multiplied by in the loss (default: the encoder card's, or 20 for unit length)",
         cli.positive_float,
     )
     trained_share: float | None = option(
-        None, "of what training changed in the weights, what is kept; the rest stays as before training", _share
+        None,
+        "of what training changed in the weights, what is kept; the rest is as before training (default: by the data)",
+        _share,
     )
     seed: int = option(42, "of the order of queries and of dropout", cli.seed)
 
@@ -125,18 +133,16 @@ class TrainOptions(Recipe):
 
     dev_metric: str = option("nDCG@10", "what is best, by a name of ir_measures")
     eval_every: int | None = option(None, "steps between evaluations (default: an epoch)", cli.positive_int)
-    patience: int | None = option(
-        None, "evaluations without a new best that end training (default: none do)", cli.positive_int
-    )
+    patience: int | None = option(None, "evaluations without a new best that end training", cli.positive_int)
     checkpoint_every: int = option(1000, "steps between checkpoints", cli.positive_int)
     keep_checkpoints: int = option(2, "how many are kept", cli.positive_int)
     resume: bool = option(
-        True, "go on from the newest checkpoint of an interrupted run, if there is one (default: yes)", switch
+        True, "go on from the newest checkpoint of an interrupted run, if there is one (default: yes)", on_or_off
     )
     log_every: int = option(10, "steps between lines of training.jsonl", cli.positive_int)
-    tensorboard: Path | None = option(None, "folder to log to for TensorBoard (default: none)", Path)
+    tensorboard: Path | None = option(None, "folder to log to for TensorBoard", Path)
     device: str = option("auto", "cpu, cuda, cuda:1, or auto: a GPU if there is one")
-    threads: int | None = option(None, "most threads to use (default: all)", cli.positive_int)
+    threads: int | None = option(None, "most threads to use; all by default", cli.positive_int)
     dtype: str = option(
         "auto",
         "what the encoder computes in; weights and scores stay float32",
@@ -145,9 +151,7 @@ class TrainOptions(Recipe):
     accumulate: int = option(1, "parts that a batch is computed in", cli.positive_int)
     gradient_checkpointing: bool = option(False, "compute activations twice instead of keeping them", switch)
     compile: bool = option(False, "compile the encoder with torch.compile", switch)
-    lora_rank: int | None = option(
-        None, "train low-rank updates of this rank, extra lora (default: whole weights)", cli.positive_int
-    )
+    lora_rank: int | None = option(None, "train low-rank updates of this rank (extra: lora)", cli.positive_int)
 
 
 def with_recipe(given: Mapping[str, Any], recipe: str | Mapping[str, Any] | None) -> TrainOptions:

@@ -28,7 +28,7 @@ def train(
     qrels: Qrels | None = None,
     output: str | Path | None = None,
     *,
-    options: TrainOptions = TrainOptions(),  # noqa: B008  frozen
+    options: TrainOptions | None = None,
     dev_topics: Topics | None = None,
     dev_qrels: Qrels | None = None,
     embeddings: str | Path | None = None,
@@ -87,7 +87,7 @@ def train(
     >>> train("indexes/notes", queries, labels, "indexes/notes.jpq")  # doctest: +SKIP
     PosixPath('indexes/notes.jpq')
     """
-    options = with_recipe(changed(options), card_of(index, output) if recipe is None else recipe)
+    options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
     _check(options, qrels, scores, (dev_topics, dev_qrels))
     path = obtain_index(str(index), build=True)
     output = Path(output) if output else path.with_name(jpq_name(path.name))

@@ -182,10 +182,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return all that decides how training goes on."""
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **{name: part.state_dict() for name, part in self._stateful().items()},
             "negatives": self.ranks.gathered(self.negatives.state()),
             "random": self.ranks.gathered(random_state(self.device)),
             "step": self.step_number,
@@ -194,6 +191,10 @@ class Trainer:
             "best": self.best,
             "best_metric": self.best_metric,
         }
+
+    def _stateful(self) -> dict[str, Any]:
+        """Return what torch keeps the state of, by the names of a checkpoint."""
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
 
     def resume(self) -> bool:
         """Take up the newest checkpoint; False where there is none.
@@ -206,17 +207,13 @@ class Trainer:
         state = self.checkpoints.newest()
         if state is None:
             return False
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
         self.negatives.load_state(state["negatives"][self.ranks.rank])
         set_random_state(state["random"][self.ranks.rank], self.device)
         self.step_number = state["step"]
-        self.losses = state["losses"]
-        self.history = state["history"]
-        self.best = state["best"]
-        self.best_metric = state["best_metric"]
+        self.losses, self.history = state["losses"], state["history"]
+        self.best, self.best_metric = state["best"], state["best_metric"]
         self.log.rewind(self.step_number)
         return True
 

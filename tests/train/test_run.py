@@ -2,6 +2,7 @@
 
 import pytest
 
+import pyserini_jpq
 from pyserini_jpq.data.qrels import read_qrels
 from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
@@ -25,7 +26,7 @@ def data(tiny_collection):
     return files, mappings
 
 
-def call(index, folder, data, options=OPTIONS, **more):
+def call(index, folder, data, options=OPTIONS, train=train, **more):
     (topics, qrels), (dev_topics, dev_qrels) = data["train"], data["dev"]
     more = {"output_encoder": folder / "enc", "dev_topics": dev_topics, "dev_qrels": dev_qrels, **more}
     return train(index, topics, qrels, folder / "x", options=options, **more)
@@ -57,8 +58,14 @@ def test_mappings_train_as_files_do_and_go_on_where_they_stopped(built, data, tm
 
 
 @pytest.mark.integration
-def test_a_recipe_of_values(built, data, tmp_path):
-    folder = call(built / "x.opq-m4", tmp_path, data[1], recipe={"lr": 0.25, "epochs": 9, "trained_share": 1.0})
+def test_the_public_name_and_a_recipe_of_values(built, data, tmp_path):
+    folder = call(
+        built / "x.opq-m4",
+        tmp_path,
+        data[1],
+        train=pyserini_jpq.train,
+        recipe={"lr": 0.25, "epochs": 9, "trained_share": 1.0},
+    )
     recipe = IndexFolder(folder).manifest.training["recipe"]
     assert (recipe["lr"], recipe["epochs"], recipe["trained_share"]) == (0.25, 2, 1.0)
 
