@@ -45,6 +45,15 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def begins_again() -> Iterator[None]:
+    """Tell who interrupts this block that its work is not kept; elsewhere commands go on where they stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("nothing was changed; the same command begins again") from None
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a UTF-8 text file beside its place, then rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
