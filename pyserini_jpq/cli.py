@@ -1,15 +1,19 @@
 """What the commands share: one-line errors, exit statuses, and an answer to Ctrl-C."""
 
 import argparse
+import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
 from pyserini_jpq.errors import JPQError, causes
+
+LOG = logging.getLogger("pyserini_jpq")
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -83,13 +87,37 @@ def positive_float(text: str) -> float:
 
 
 def warn(message: str) -> None:
-    """Print one line of warning on standard error."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    """Log one line of warning; commands show it on standard error."""
+    LOG.warning(message)
 
 
 def say(message: str) -> None:
-    """Print one line about what is going on, on standard error; standard output is for results."""
-    print(message, file=sys.stderr, flush=True)
+    """Log one line about what is going on; commands show it on standard error, standard output is for results."""
+    LOG.info(message)
+
+
+class _Handler(logging.Handler):
+    """Writes to what standard error is now, which tests and notebooks replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        kind = "warning: " if record.levelno >= logging.WARNING else ""
+        print(f"{kind}{record.getMessage()}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _spoken() -> Iterator[None]:
+    """Show what is logged; functions that are called from Python leave that to whoever configures logging."""
+    handler, before = _Handler(), (LOG.level, LOG.propagate)
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(before[0])
+        LOG.propagate = before[1]
 
 
 def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
@@ -112,7 +140,8 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     signal.signal(signal.SIGTERM, _interrupt)
     _open_standard_streams()
     try:
-        main(sys.argv[1:] if argv is None else argv)
+        with _spoken():
+            main(sys.argv[1:] if argv is None else argv)
     except JPQError as error:
         return _fail(str(error))
     except KeyboardInterrupt as interrupt:

@@ -11,13 +11,14 @@ from pyserini_jpq.convert.foreign import read_foreign
 from pyserini_jpq.convert.importing import KnownEncoder, import_jpq, know_encoder
 from pyserini_jpq.download.download import fetch
 from pyserini_jpq.download.weights import unpacked
-from pyserini_jpq.encode import __main__ as encode_command
 from pyserini_jpq.encode.embeddings import is_complete
+from pyserini_jpq.encode.run import encode
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.errors import DownloadError, EncoderError
 from pyserini_jpq.files import refuse_existing
-from pyserini_jpq.index import __main__ as index_command
 from pyserini_jpq.index.folder import find_index
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.run import build_index
 from pyserini_jpq.paths import DOWNLOADS, EMBEDDINGS, ENCODERS, INDEXES
 
 _VOCABULARY = ("vocab.json", "merges.txt")
@@ -151,12 +152,12 @@ def build_opq(card: IndexCard, output: Path) -> Path:
     """
     embeddings = EMBEDDINGS / f"{card.collection}.{card.encoder}"
     if not is_complete(embeddings):
-        _run("encode", encode_command, corpus=card.collection, encoder=card.encoder, output=embeddings)
-    _run("index", index_command, embeddings=embeddings, m=card.m, bits=card.bits, output=output)
+        cli.say(
+            f"$ python -m pyserini_jpq.encode --corpus {card.collection} --encoder {card.encoder} --output {embeddings}"
+        )
+        encode(card.collection, card.encoder, embeddings)
+    cli.say(
+        f"$ python -m pyserini_jpq.index --embeddings {embeddings} --m {card.m} --bits {card.bits} --output {output}"
+    )
+    build_index(embeddings, output, options=IndexOptions(m=card.m, bits=card.bits))
     return output
-
-
-def _run(name: str, command: object, **flags: object) -> None:
-    words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
-    cli.say(f"$ python -m pyserini_jpq.{name} {' '.join(words)}")
-    command.main(words)  # type: ignore[attr-defined]

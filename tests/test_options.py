@@ -8,7 +8,7 @@ import pytest
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.options import Options, add_flags, from_flags, option, yes_or_no
+from pyserini_jpq.options import Options, add_flags, from_flags, on_or_off, option, switch, yes_or_no
 
 pytestmark = pytest.mark.unit
 
@@ -19,6 +19,8 @@ class Sizes(Options):
     rate: float | None = option(None, "how fast", cli.positive_float)
     deep: bool = option(True, "whether deep", yes_or_no)
     kind: str = option("a", "which", choices=("a", "b"))
+    skip: bool = option(False, "whether to skip", switch)
+    unit: bool | None = option(None, "unit length", on_or_off)
     place: Path = option(Path("x"), "where", Path, flag="--to")
 
 
@@ -30,8 +32,8 @@ def parsed(*words):
 
 def test_flags_make_options_and_leave_the_rest_to_the_defaults():
     assert parsed() == Sizes(rate=0.5)
-    found = parsed("--count", "7", "--rate", "1e-3", "--deep", "no", "--kind", "b", "--to", "y")
-    assert found == Sizes(7, 0.001, False, "b", Path("y"))
+    found = parsed("--count", "7", "--rate", "1e-3", "--deep", "no", "--kind", "b", "--skip", "--no-unit", "--to", "y")
+    assert found == Sizes(7, 0.001, False, "b", True, False, Path("y"))
 
 
 def test_values_from_python_are_checked_and_typed_as_flags_are():

@@ -1,1 +1,5 @@
-"""From text to vectors: collections, the encoder encoder, and the folder of embeddings."""
+"""From text to vectors: the encoder, its backends, and the folder of embeddings."""
+
+from pyserini_jpq.callable_module import make_callable
+
+make_callable(__name__, "run", "encode")

@@ -1,6 +1,5 @@
 """Which encoder is meant: a folder that was built here, a card, or any Hugging Face encoder described by flags."""
 
-import argparse
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 from pyserini_jpq import cards
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard
-from pyserini_jpq.cli import positive_int
 from pyserini_jpq.errors import EncoderError
 
 
@@ -63,43 +61,3 @@ def find_encoder(name: str) -> EncoderSource:
     if "/" in name and not cards.has_card("encoders", name):
         return EncoderSource(name, EncoderCard(backbone=name))
     return EncoderSource(name, cards.encoder_card(name))
-
-
-def add_encoder_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that describe an encoder, or change what its card says; all are unset by default."""
-    group = parser.add_argument_group("encoder", "in place of a card, or to change what the card says")
-    keep: dict[str, Any] = {"default": argparse.SUPPRESS}
-    group.add_argument("--pooling", choices=cards.POOLINGS, help="first token, mean of tokens, or last token", **keep)
-    group.add_argument("--l2-norm", action=argparse.BooleanOptionalAction, help="embeddings of unit length", **keep)
-    group.add_argument("--query-prefix", help="text put in front of every query", **keep)
-    group.add_argument("--doc-prefix", help="text put in front of every document", **keep)
-    group.add_argument("--query-max-length", type=positive_int, help="most tokens of a query", **keep)
-    group.add_argument("--doc-max-length", type=positive_int, help="most tokens of a document", **keep)
-    group.add_argument("--doc-template", help="how title and text are joined, such as '{title} {text}'", **keep)
-    group.add_argument("--tokenizer", help="Hugging Face name or folder, where it is not the backbone's", **keep)
-    group.add_argument("--tokenizer-class", help="a class of transformers, such as BertTokenizer", **keep)
-
-
-def flag_changes(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the flags of `add_encoder_flags` change in a card, for `EncoderSource.with_changes`."""
-    given = vars(args)
-    names = {
-        "pooling": ("pooling",),
-        "l2_norm": ("normalize",),
-        "tokenizer": ("tokenizer",),
-        "tokenizer_class": ("tokenizer_class",),
-        "query_prefix": ("query", "prefix"),
-        "query_max_length": ("query", "max_length"),
-        "doc_prefix": ("document", "prefix"),
-        "doc_max_length": ("document", "max_length"),
-        "doc_template": ("document", "template"),
-    }
-    changes: dict[str, Any] = {}
-    for flag, (field, *inner) in names.items():
-        if flag not in given:
-            continue
-        if inner:
-            changes.setdefault(field, {})[inner[0]] = given[flag]
-        else:
-            changes[field] = given[flag]
-    return changes

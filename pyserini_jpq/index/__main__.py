@@ -4,11 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pyserini_jpq import cli
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.options import add_flags, from_flags
 
-M, BITS, SAMPLE, SEED, BLOCKS = 96, 8, 65536, 42, "yes"
+_OF_A_NEW_INDEX = ("output", "source", "m", "bits", "sample", "seed", "blocks", "overwrite")
 
 
 def define_flags() -> cli.OneLineParser:
@@ -19,6 +20,7 @@ def define_flags() -> cli.OneLineParser:
         "on where it stopped.",
     )
     parser.add_argument("--embeddings", type=Path, help="folder that encode wrote")
+    parser.add_argument("--texts", metavar="CORPUS", help="keep the documents' texts, of this collection, in the index")
     parser.add_argument("--threads", type=cli.positive_int, default=None, help="most threads to use; all by default")
     parser.add_argument(
         "--any-encoder", action="store_true", help="take embeddings of another encoder than the index's"
@@ -32,22 +34,7 @@ def define_flags() -> cli.OneLineParser:
         metavar="INDEX",
         help="take rotation, centroids and query encoder of this index, as they were trained on other documents",
     )
-    keep: dict[str, Any] = {"default": argparse.SUPPRESS}
-    group.add_argument("--m", type=cli.positive_int, help=f"subspaces: a divisor of the dimensions ({M})", **keep)
-    group.add_argument("--bits", type=int, choices=(4, 8), help=f"bits of a code in one subspace ({BITS})", **keep)
-    group.add_argument(
-        "--sample",
-        type=cli.positive_int,
-        help=f"documents that rotation and centroids are trained on ({SAMPLE})",
-        **keep,
-    )
-    group.add_argument("--seed", type=cli.seed, help=f"of the sample and of the k-means ({SEED})", **keep)
-    group.add_argument(
-        "--blocks",
-        choices=("yes", "no"),
-        help=f"keep codes once more, for a faster search ({BLOCKS}); also with --index alone",
-        **keep,
-    )
+    add_flags(group, IndexOptions)
     group.add_argument("--overwrite", action="store_true", help="replace what --output holds")
 
     group = parser.add_argument_group("an index that is there")
@@ -66,18 +53,18 @@ def main(argv: Sequence[str]) -> None:
     """Run the command."""
     parser = define_flags()
     args = parser.parse_args(argv)
-    names = ("output", "source", "m", "bits", "sample", "seed", "blocks", "overwrite")
-    new = [name for name in names if vars(args).get(name)]
+    new = [name for name in _OF_A_NEW_INDEX if name in vars(args) and vars(args)[name] not in (None, False)]
+    new += ["blocks"] if vars(args).get("blocks") is False else []
     flags = ", ".join("--" + {"source": "from"}.get(name, name) for name in new)
-    if args.ivf:
-        if new or args.append or args.replace or args.delete or args.delete_file or args.embeddings or not args.index:
-            parser.error("--ivf goes with --index alone, the index whose documents are sorted into lists")
-        sort_into_lists(args)
-        return
     changes = args.append or args.delete or args.delete_file
-    if args.index and new == ["blocks"] and not (changes or args.replace or args.embeddings):
-        keep(args)
-        return
+    if args.ivf:
+        if new or changes or args.replace or args.embeddings or args.texts or not args.index:
+            parser.error("--ivf goes with --index alone, the index whose documents are sorted into lists")
+        return sort_into_lists(args)
+    if args.index and new == ["blocks"] and not (changes or args.replace or args.embeddings or args.texts):
+        return keep_blocks(args)
+    if args.index and args.texts and not (new or changes or args.replace or args.embeddings):
+        return keep_texts(args)
     if changes:
         if new:
             parser.error(
@@ -87,51 +74,47 @@ def main(argv: Sequence[str]) -> None:
             parser.error("--append, --delete and --delete-file need --index, the index to change")
         if args.append != (args.embeddings is not None):
             parser.error("--append and --embeddings go together where an index is changed")
-        change(args)
-        return
+        return change(args)
     if args.index and new:
         parser.error(f"{flags} belongs to a new index; with --index, --ivf or --blocks stands alone")
     if args.index or args.replace:
         parser.error(
-            "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf or --blocks"
+            "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf, --blocks or "
+            "--texts"
         )
     if not args.embeddings or not args.output:
         parser.error("a new index needs --embeddings and --output")
     if args.source and (trained := [n for n in ("m", "bits", "sample", "seed") if n in vars(args)]):
         parser.error(f"--{trained[0]} does not go with --from: the quantizer is that of the other index")
-    build(args)
+    return build(args)
 
 
 def build(args: argparse.Namespace) -> None:
     """Build what the flags name."""
-    from pyserini_jpq.encode.embeddings import Embeddings
-    from pyserini_jpq.index.build import IndexSettings, build_from, build_index
-    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.index.run import build_index
 
-    _use_threads(args.threads)
-    embeddings = Embeddings(args.embeddings)
-    given = vars(args)
-    blocks = given.get("blocks", BLOCKS) == "yes"
-    if args.source:
-        source = IndexFolder(find_index(args.source))
-        build_from(source, embeddings, args.output, args.overwrite, args.any_encoder, blocks)
-    else:
-        settings = IndexSettings(
-            given.get("m", M), given.get("bits", BITS), given.get("sample", SAMPLE), given.get("seed", SEED)
-        )
-        build_index(embeddings, settings, args.output, args.overwrite, blocks)
-    bytes_each = IndexFolder(args.output).manifest.bytes_per_document
-    cli.say(f"{embeddings.documents} documents of {bytes_each} bytes: {args.output}")
+    index = build_index(
+        args.embeddings,
+        args.output,
+        options=from_flags(IndexOptions, vars(args)),
+        quantizer_of=args.source,
+        texts=args.texts,
+        any_encoder=args.any_encoder,
+        threads=args.threads,
+        overwrite=args.overwrite,
+    )
+    cli.say(f"{index.manifest.documents} documents of {index.manifest.bytes_per_document} bytes: {args.output}")
 
 
 def change(args: argparse.Namespace) -> None:
     """Append and delete what the flags name."""
     from pyserini_jpq.encode.embeddings import Embeddings
     from pyserini_jpq.index.change import change_index
-    from pyserini_jpq.index.folder import IndexFolder, find_index, read_docids
+    from pyserini_jpq.index.folder import read_docids
+    from pyserini_jpq.index.run import open_folder, use_threads
 
-    _use_threads(args.threads)
-    index = IndexFolder(find_index(args.index))
+    use_threads(args.threads)
+    index = open_folder(args.index)
     embeddings = Embeddings(args.embeddings) if args.append else None
     delete = [*args.delete, *(read_docids(args.delete_file) if args.delete_file else [])]
     changed = change_index(index, embeddings, delete, args.replace, args.any_encoder)
@@ -142,30 +125,33 @@ def change(args: argparse.Namespace) -> None:
 
 def sort_into_lists(args: argparse.Namespace) -> None:
     """Keep inverted lists beside the index that the flags name."""
-    from pyserini_jpq.index.folder import IndexFolder, find_index
     from pyserini_jpq.index.ivf_file import write_ivf
+    from pyserini_jpq.index.run import open_folder, use_threads
 
-    _use_threads(args.threads)
-    index = IndexFolder(find_index(args.index))
+    use_threads(args.threads)
+    index = open_folder(args.index)
     file = write_ivf(index, args.ivf)
     cli.say(f"{index.manifest.documents} documents in {args.ivf} lists: {file}")
 
 
-def keep(args: argparse.Namespace) -> None:
+def keep_blocks(args: argparse.Namespace) -> None:
     """Write or remove the file of blocks of the index that the flags name."""
     from pyserini_jpq.index.blocks import keep_blocks
     from pyserini_jpq.index.folder import IndexFolder, find_index
 
     index = IndexFolder(find_index(args.index), whole=False)
-    keep_blocks(index, args.blocks == "yes")
+    keep_blocks(index, args.blocks)
     cli.say(f"{index.manifest.documents} documents {'with' if index.blocks else 'without'} blocks: {index.path}")
 
 
-def _use_threads(threads: int | None) -> None:
-    import faiss
+def keep_texts(args: argparse.Namespace) -> None:
+    """Keep the texts of a collection in the index that the flags name."""
+    from pyserini_jpq.index.run import open_folder
+    from pyserini_jpq.index.texts import keep_texts
 
-    if threads:
-        faiss.omp_set_num_threads(threads)
+    index = open_folder(args.index)
+    keep_texts(index, args.texts)
+    cli.say(f"{index.manifest.documents} documents with texts: {index.path}")
 
 
 if __name__ == "__main__":

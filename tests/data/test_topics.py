@@ -14,7 +14,7 @@ from pyserini_jpq.data.source import looks_like_path
 from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.errors import RunError, TopicsError
 
-DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Whitespace to Python, not to trec_eval: such characters belong to the query or to the docid they stand in.

@@ -1,0 +1,102 @@
+"""Encode: documents become a folder of embeddings."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.data.documents import Documents, spooled
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
+from pyserini_jpq.encode.source import find_encoder
+from pyserini_jpq.errors import OutputError
+
+
+def encode(
+    corpus: str | Path | Documents,
+    encoder: str | Path,
+    output: str | Path,
+    *,
+    options: EncodeOptions | None = None,
+    changes: EncoderChanges | None = None,
+    overwrite: bool = False,
+) -> Embeddings | None:
+    """Encode documents into a folder of embeddings; called again after an interruption, it goes on where it stopped.
+
+    Parameters
+    ----------
+    corpus
+        A JSONL or TSV file, a folder of them, or the name of a collection; or documents themselves: a mapping of docids
+        to texts, or an iterable of `(docid, text)` pairs or of mappings with `id`, `title` and `text`. An iterable is
+        read once and never held in memory.
+    encoder
+        The name of a card, a folder, or a Hugging Face name.
+    output
+        The folder to write.
+    options
+        Batch size, device, type, shard.
+    changes
+        What describes the encoder, or changes what its card says.
+    overwrite
+        Replace what `output` holds.
+
+    Returns
+    -------
+    Embeddings
+        The folder, opened: [N, D] float32 rows; None where other shards are not encoded yet.
+
+    Raises
+    ------
+    CollectionError
+        If a document cannot be used.
+    EncoderError
+        If the encoder cannot be found or loaded.
+    OutputError
+        If `output` is complete already, or was begun in another way.
+
+    Examples
+    --------
+    >>> import pyserini_jpq as jpq
+    >>> embeddings = jpq.encode({"d1": "a first text", "d2": "a second one"}, ENCODER, FOLDER / "embeddings")
+    >>> embeddings.documents
+    2
+    """
+    options, output = options or EncodeOptions(), Path(output)
+    source = find_encoder(str(encoder)).with_changes((changes or EncoderChanges()).as_changes())
+    with _collection(corpus, options.skip_empty, output) as collection:
+        collection.scan()  # what is wrong with it is told before torch is imported, which takes seconds
+
+        from pyserini_jpq.encode.document import Shard, encode_collection
+        from pyserini_jpq.encode.encoder import Encoder
+        from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
+
+        device = resolve_device(options.device)
+        loaded = Encoder.load(source.card, source.folder).to(device)
+        encode_collection(
+            collection,
+            loaded,
+            {"name": source.name, "card": source.card.as_dict(), "sha256": loaded.weights_sha256()},
+            output,
+            shard=Shard(options.shard_id, options.shard_num),
+            batch_size=options.batch_size,
+            dtype=resolve_dtype(options.dtype, device),
+            overwrite=overwrite,
+        )
+    return Embeddings(output) if options.shard_num == 1 else None
+
+
+@contextlib.contextmanager
+def _collection(corpus: Any, skip_empty: bool, output: Path) -> Iterator[Collection]:
+    """Open a collection; documents that are no files yet are written beside the output for as long as it takes."""
+    if isinstance(corpus, str | Path):
+        from pyserini_jpq.download.collection import find_corpus
+
+        yield Collection(find_corpus(str(corpus)), skip_empty)
+    elif isinstance(corpus, Mapping | Iterable):
+        if not output.name:
+            raise OutputError(f"{output} has no name; give the folder to write")
+        with spooled(corpus, output.with_name(f".{output.name}.documents")) as path:
+            yield Collection(path, skip_empty)
+    else:
+        raise OutputError(f"documents are a path, a mapping or an iterable, not {type(corpus).__name__}")

@@ -1,0 +1,95 @@
+"""Index: embeddings become an index folder."""
+
+from pathlib import Path
+
+from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.index import build
+from pyserini_jpq.index.folder import IndexFolder, find_index
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.texts import keep_texts
+
+
+def build_index(
+    embeddings: str | Path | Embeddings,
+    output: str | Path,
+    *,
+    options: IndexOptions | None = None,
+    quantizer_of: str | Path | None = None,
+    texts: str | Path | Collection | None = None,
+    any_encoder: bool = False,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> IndexFolder:
+    """Build an index folder from embeddings; called again after an interruption, it goes on where it stopped.
+
+    Memory holds the sample and one block of rows, whatever the number of documents.
+
+    Parameters
+    ----------
+    embeddings
+        A folder of [N, D] float32 rows, as `encode` writes it.
+    output
+        The folder to write.
+    options
+        M, bits, sample, seed.
+    quantizer_of
+        Folder or name of an index whose rotation, centroids and query encoder are taken, as they were trained on other
+        documents; codes are assigned with its initial centroids and scored with the trained ones.
+    texts
+        The collection that was encoded, by path or name: its texts are kept in the index.
+    any_encoder
+        Take embeddings of another encoder than that index's.
+    threads
+        Most threads to use; all by default.
+    overwrite
+        Replace what `output` holds.
+
+    Returns
+    -------
+    IndexFolder
+        The index; `pyserini_jpq.Index` searches it.
+
+    Raises
+    ------
+    QuantizerError
+        If M does not divide D, or documents are fewer than centroids.
+    EmbeddingsError
+        If the embeddings are incomplete, or a value is not finite.
+    EncoderError
+        If the embeddings are not those of the document encoder of `quantizer_of`.
+    OutputError
+        If `output` exists and `overwrite` is false.
+
+    Examples
+    --------
+    >>> import pyserini_jpq as jpq
+    >>> folder = jpq.build_index(EMBEDDINGS, FOLDER / "opq-m4", options=jpq.IndexOptions(m=4))
+    >>> folder.manifest.bytes_per_document
+    4
+    """
+    options, output = options or IndexOptions(), Path(output)
+    use_threads(threads)
+    rows = embeddings if isinstance(embeddings, Embeddings) else Embeddings(embeddings)
+    if quantizer_of is None:
+        settings = build.IndexSettings(options.m, options.bits, options.sample, options.seed)
+        build.build_index(rows, settings, output, overwrite, options.blocks)
+    else:
+        build.build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, options.blocks)
+    index = IndexFolder(output)
+    if texts is not None:
+        keep_texts(index, texts)
+    return index
+
+
+def open_folder(name: str | Path) -> IndexFolder:
+    """Open an index folder by path, or by the name of one under `indexes/`."""
+    return IndexFolder(find_index(str(name)))
+
+
+def use_threads(threads: int | None) -> None:
+    """Let faiss use so many threads at most in this thread of Python; all where it is None."""
+    import faiss
+
+    if threads:
+        faiss.omp_set_num_threads(threads)

@@ -1,0 +1,259 @@
+"""The documents' texts beside an index: SQLite files that are written once, each holding what one command added.
+
+A file never changes, so that a reader needs no lock and sees no half of a change. A command that adds documents writes
+one file more, into which it takes those files before it that are no larger: their number grows with the logarithm of
+the documents. The newest file that holds a docid counts.
+"""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Collection as Sized
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pyserini_jpq.data.collection import Collection, Document
+from pyserini_jpq.errors import CollectionError, IndexFolderError
+from pyserini_jpq.files import writing
+from pyserini_jpq.index.folder import IndexFolder
+
+TEXTS = "texts"
+"""The first file; those after it are called `texts.1`, `texts.2` and so on."""
+
+_APPLICATION = 0x4A505154  # "JPQT"
+_SCHEMA = ("CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)",)
+_INDEX = "CREATE UNIQUE INDEX by_docid ON texts (docid)"
+_AT_ONCE = 4096
+
+
+class Texts(Mapping[str, Document]):
+    """Documents by docid, read from disk as they are asked for; safe to share between threads.
+
+    Parameters
+    ----------
+    files
+        What `write_texts` wrote, the newest last. They stay open: what replaces them is not seen.
+
+    Raises
+    ------
+    IndexFolderError
+        If a file is damaged, or holds something else.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.files = list(files)
+        self._lock = threading.Lock()
+        self._open = [_opened(file) for file in self.files]
+
+    def __getitem__(self, docid: str) -> Document:
+        """Return a document."""
+        for file, connection in zip(reversed(self.files), reversed(self._open), strict=True):
+            with self._lock, _explained(file):
+                row = connection.execute("SELECT title, text, url FROM texts WHERE docid = ?", (docid,)).fetchone()
+            if row is not None:
+                return Document(docid, *row)
+        raise KeyError(docid)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every docid once."""
+        for position, (file, connection) in enumerate(zip(self.files, self._open, strict=True)):
+            last = ""
+            while rows := self._page(file, connection, last):
+                for (docid,) in rows:
+                    if not any(_holds(newer, docid) for newer in self._open[position + 1 :]):
+                        yield docid
+                last = rows[-1][0]
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        if len(self._open) == 1:
+            with self._lock:
+                return int(self._open[0].execute("SELECT COUNT(*) FROM texts").fetchone()[0])
+        return sum(1 for _ in self)
+
+    def __reduce__(self) -> Any:
+        """Let another process open the same files."""
+        return Texts, (self.files,)
+
+    def _page(self, file: Path, connection: sqlite3.Connection, after: str) -> list[Any]:
+        with self._lock, _explained(file):
+            return connection.execute(
+                "SELECT docid FROM texts WHERE docid > ? ORDER BY docid LIMIT ?", (after, _AT_ONCE)
+            ).fetchall()
+
+
+def texts_of(index: IndexFolder) -> Texts | None:
+    """Open the texts of an index; None where it has none.
+
+    Raises
+    ------
+    IndexFolderError
+        If a file is missing, damaged, or not the one that the manifest lists.
+    """
+    names = text_files(index.manifest.files)
+    for name in names:
+        index.check_file(name, _remedy(index))
+    return Texts([index.path / name for name in names]) if names else None
+
+
+def text_files(names: Iterable[str]) -> list[str]:
+    """Return those names of files that are texts', in the order in which they were written."""
+    return sorted((name for name in names if is_text_file(name)), key=_number)
+
+
+def is_text_file(name: str) -> bool:
+    """Tell whether a file of an index folder holds texts, by its name."""
+    head, _, number = name.partition(".")
+    return head == TEXTS and (name == TEXTS or (number.isascii() and number.isdigit() and number[0] != "0"))
+
+
+def write_texts(path: Path, documents: Iterable[Document]) -> int:
+    """Write a file of texts; memory holds some thousand documents at a time.
+
+    Parameters
+    ----------
+    path
+        The file, which must not be there.
+    documents
+        Each with its own docid.
+
+    Returns
+    -------
+    int
+        Number of documents.
+    """
+    count = 0
+    with writing(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        # What is half written is thrown away whole, so that nothing has to be kept for a roll-back.
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"application_id = {_APPLICATION}"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        for document in tqdm(documents, desc="keeping texts", unit=" documents", delay=2, leave=False):
+            row = (document.docid, document.title, document.text, document.url)
+            connection.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", row)
+            count += 1
+        connection.execute(_INDEX)
+        connection.execute("COMMIT")
+    return count
+
+
+def keep_texts(index: IndexFolder, corpus: str | Path | Collection) -> None:
+    """Keep the texts of an index's documents beside it, in place of those that are there.
+
+    Parameters
+    ----------
+    index
+        The index; its other files stay as they are.
+    corpus
+        The collection: a file, a folder, a name, or opened already.
+
+    Raises
+    ------
+    CollectionError
+        If a document of the index is not in the collection.
+    IndexFolderError
+        If another command has changed the index meanwhile.
+    """
+    old = text_files(index.manifest.files)
+    with index.adding(TEXTS) as partial:
+        write_texts(partial, documents_for(index.docids(), corpus))
+    for name in old:
+        if name != TEXTS:
+            index.drop(name)
+
+
+def documents_for(docids: Sized[str], corpus: str | Path | Collection) -> Iterator[Document]:
+    """Yield the documents of a collection that have one of the docids, in the order of the collection.
+
+    Raises
+    ------
+    CollectionError
+        In the end, if the collection lacks one of them.
+    """
+    collection = corpus if isinstance(corpus, Collection) else _found(corpus)
+    # Eight bytes of a hash for each docid: strings would take ten times as much.
+    wanted = np.sort(np.fromiter(map(_hash64, docids), np.uint64, len(docids)))
+    seen = np.zeros(len(wanted), dtype=bool)
+    for document in collection:
+        place = int(np.searchsorted(wanted, _hash64(document.docid)))
+        if place < len(wanted) and int(wanted[place]) == _hash64(document.docid):
+            seen[place] = True
+            yield document
+    if not seen.all():
+        lacking = set(wanted[~seen].tolist())
+        docid = next(docid for docid in docids if _hash64(docid) in lacking)
+        raise CollectionError(
+            f"{collection.path} lacks {len(lacking)} documents of the index, such as {docid!r}; give the collection "
+            "that was encoded"
+        )
+
+
+def merged(texts: Texts, keep: Iterable[str]) -> Iterator[Document]:
+    """Yield the documents of some docids, as the newest file has them."""
+    for docid in keep:
+        with suppress(KeyError):
+            yield texts[docid]
+
+
+def _found(corpus: str | Path) -> Collection:
+    from pyserini_jpq.download.collection import find_corpus
+
+    return Collection(find_corpus(str(corpus)), skip_empty=True)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open a file for reading only, and make sure that it is one of ours and holds nothing that runs."""
+    with _explained(path):
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        # No text is longer than the file that holds it.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(1024, path.stat().st_size))
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master LIMIT 3")}
+    if application != _APPLICATION or found != {*_SCHEMA, _INDEX}:
+        raise IndexFolderError(f"{path} holds no texts of documents; {_AGAIN.format(path.parent)}")
+    return connection
+
+
+class _explained:
+    """Turn what SQLite raises on a damaged file into one line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: Any, problem: BaseException | None, trace: Any) -> None:
+        """Raise IndexFolderError in place of SQLite's own."""
+        if isinstance(problem, sqlite3.Error):
+            again = _AGAIN.format(self._path.parent)
+            raise IndexFolderError(f"{self._path} cannot be read ({problem}); {again}") from None
+
+
+def _holds(connection: sqlite3.Connection, docid: str) -> bool:
+    return connection.execute("SELECT 1 FROM texts WHERE docid = ?", (docid,)).fetchone() is not None
+
+
+def _remedy(index: IndexFolder) -> str:
+    return _AGAIN.format(index.path)
+
+
+_AGAIN = "`python -m pyserini_jpq.index --index {} --texts CORPUS` makes them again"
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[2] or 0)
+
+
+def _hash64(docid: str) -> int:
+    digest = hashlib.blake2b(docid.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
