@@ -88,6 +88,8 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
 def _begun(folder: Path, work: dict[str, Any]) -> Path:
     try:
         if json.loads((folder / _SETTINGS).read_text(encoding="utf-8")) == json.loads(json.dumps(work)):
+            for killed in folder.glob(".*.partial"):
+                remove(killed)
             return folder
     except (OSError, ValueError):
         pass
