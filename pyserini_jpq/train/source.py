@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.faiss_format import from_faiss
 from pyserini_jpq.index.folder import IndexFolder, Manifest
+from pyserini_jpq.index.opening import opened
+from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
@@ -26,6 +27,8 @@ class SourceIndex:
         [N, M] uint8.
     initial_centroids
         [M, K, D/M] float32, with which the codes were assigned.
+    texts
+        The documents' texts, where the index keeps them.
     """
 
     folder: IndexFolder
@@ -33,6 +36,7 @@ class SourceIndex:
     quantizer: ProductQuantizer
     codes: Codes
     initial_centroids: Floats
+    texts: Texts | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -48,24 +52,11 @@ def read_source(path: Path) -> SourceIndex:
     IndexFolderError
         If it is no index folder, or a file of it is missing, damaged or of another index.
     """
-    while True:
-        folder = IndexFolder(path)
-        try:
-            source = _read(folder)
-        except (JPQError, OSError, ValueError):
-            if _is_unchanged(folder):
-                raise
-        else:
-            if _is_unchanged(folder):
-                return source
+    return opened(path, _read)
 
 
 def _read(folder: IndexFolder) -> SourceIndex:
     whole = folder.read()
     quantizer, codes = from_faiss(whole, folder.path)
     # A copy: codes that are a view into a faiss index are gone with it.
-    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids())
-
-
-def _is_unchanged(folder: IndexFolder) -> bool:
-    return IndexFolder(folder.path).manifest.files == folder.manifest.files
+    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), texts_of(folder))
