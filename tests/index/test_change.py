@@ -251,7 +251,7 @@ def test_flags(base, index, tmp_path, capsys):
 
 def texts_file(folder, docids):
     path = folder / f"{len(docids)}-{docids[0]}.jsonl"
-    path.write_text("".join(json.dumps({"id": d, "title": d.upper(), "text": f"text of {d}"}) + "\n" for d in docids))
+    path.write_text("".join(json.dumps({"id": d, "title": d.upper(), "text": f"text of {d}."}) + "\n" for d in docids))
     return path
 
 
@@ -273,10 +273,10 @@ def test_texts_follow_the_documents(index, tmp_path):
     changed = IndexFolder(index.path, verify=True)
     texts = texts_of(changed)
     assert set(texts) == set(changed.docids()) and len(texts) == changed.manifest.documents == 1028
-    assert all(texts[d] == Document(d, d.upper(), f"text of {d}") for d in changed.docids())
+    assert all(texts[d] == Document(d, d.upper(), f"text of {d}.") for d in changed.docids())
     # The second ten took the first ten into their file; of those after them each is smaller than the one before.
     assert [len(Texts([path])) for path in texts.files] == [998, 18, 10, 2]
-    assert b"text of d3text" not in texts.files[0].read_bytes()  # deleted means gone from the disk
+    assert b"text of d3." not in texts.files[0].read_bytes()  # deleted means gone from the disk
 
 
 def test_texts_that_do_not_go_with_the_documents_are_refused(index, tmp_path):
