@@ -2,8 +2,11 @@
 
 import contextlib
 import difflib
+import gzip
 import io
 import re
+import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,23 +137,34 @@ def _kilt_topics(source: str) -> list[tuple[str, str]]:
 
 def _guess_reader(path: Path) -> str | None:
     """Return the reader for a file by its suffix; files of tags in angle brackets have all sorts of these."""
-    with open(path, "rb") as file:
-        start = file.read(4096).lower()
+    start = _content(path)[:4096].lower()
     if b"<top>" in start:
         return TOPICS_READERS["trec"]
     if b"<doc>" in start:
         return TOPICS_READERS["cacm"]
-    return TOPICS_READERS.get(_READER_OF_SUFFIX.get(Path(path.name.removesuffix(".gz")).suffix, ""))
+    return TOPICS_READERS.get(_READER_OF_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix, ""))
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked where it is gzipped, whatever its name."""
+    raw = path.read_bytes()
+    try:
+        return gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (OSError, EOFError, zlib.error) as problem:
+        raise TopicsError(f"{path} is no whole gzip file: {problem}") from None
 
 
 def _read(path: Path, reader: str | None) -> Any:
     search = load("pyserini.search")
     reader_class = f"io.anserini.search.topicreader.{reader}"
+    read = getattr(search, "load_topics_from_file", None)  # 2.x
     try:
-        with stdout_to_stderr():
-            if hasattr(search, "load_topics_from_file"):  # 2.x
-                return search.load_topics_from_file(str(path), reader_class)
-            return search.get_topics_with_reader(reader_class, str(path))
+        with tempfile.TemporaryDirectory() as folder, stdout_to_stderr():
+            plain = Path(folder) / "topics"  # Anserini reads no gzip here
+            plain.write_bytes(_content(path))
+            if read:
+                return read(str(plain), reader_class)
+            return search.get_topics_with_reader(reader_class, str(plain))
     except (ValueError, java_exception()) as error:
         raise TopicsError(f"{path}: {reader} cannot read it ({_first_line(error)}); check --topics-format") from None
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import JPQError, RunError
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, Metrics, PerQuery, Qrels, paired_t_test
 
-_RUN_ENDINGS = (".gz", ".txt", ".tsv")
+_ENDINGS = re.compile(r"(\.txt|\.tsv)?(\.gz)?$", re.IGNORECASE)
 _SIDECAR_ENDING = ".json"
 
 
@@ -128,11 +129,8 @@ def evaluate_runs(
 
 
 def run_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of a run: its file's, without a leading `run.` and without the endings of text files."""
-    name = Path(path).name.removeprefix("run.")
-    for ending in _RUN_ENDINGS:
-        name = name.removesuffix(ending)
-    return name or Path(path).name
+    """Return the name of a run: its file's, without the endings of text files and without a leading `run.`."""
+    return _ENDINGS.sub("", Path(path).name).removeprefix("run.") or Path(path).name
 
 
 def is_sidecar(path: str) -> bool:

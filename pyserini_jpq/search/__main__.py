@@ -178,11 +178,10 @@ def _write(
 ) -> None:
     from tqdm import tqdm
 
-    from pyserini_jpq.compat import pyserini
+    from pyserini_jpq.data.run_writer import RunWriter, in_trec_order
     from pyserini_jpq.files import writing
-    from pyserini_jpq.search.naming import in_trec_order
 
-    writer = pyserini.output_writer(
+    writer = RunWriter(
         path,
         args.output_format,
         hits=args.hits,
@@ -202,10 +201,9 @@ def _write(
             for batch in _batches(topics, args.batch_size):
                 for qid, hits in _search_batch(args, searcher, batch, feedback).items():
                     kept = [hit for hit in hits if not (args.remove_query and hit.docid == qid)]
-                    ranked = in_trec_order(kept)
                     if reranker is not None:
-                        ranked = in_trec_order(reranker.rerank(topics[qid], ranked))
-                    writer.write(qid, ranked)
+                        kept = reranker.rerank(topics[qid], in_trec_order(kept))
+                    writer.write(qid, kept)
                 progress.update(len(batch))
     except BaseException as problem:
         path.unlink(missing_ok=True)

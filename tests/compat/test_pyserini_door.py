@@ -17,7 +17,10 @@ import pytest
 
 from pyserini_jpq.compat import loading, pyserini, topic_names
 from pyserini_jpq.compat import offline as catalogue
+from pyserini_jpq.compat.loading import load
+from pyserini_jpq.data.run_writer import OUTPUT_FORMATS, RunWriter
 from pyserini_jpq.errors import EncoderError, InstallationError, RunError, TopicsError
+from pyserini_jpq.evaluate.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPICS_AND_QRELS = ROOT.parent / "shared" / "data" / "topics-and-qrels"
@@ -304,19 +307,47 @@ def test_trec_eval_refuses_what_it_cannot_evaluate(files: tuple[str, str], tmp_p
 
 
 @pytest.mark.integration
-def test_the_writers_write_pyserinis_formats(tmp_path: Path) -> None:
-    hit = pyserini.dense_search_result()
-    hits = [hit("d2#1", 2.5), hit("d2#0", 2.0), hit("d1#0", 1.0)]
-    path = tmp_path / "runs" / "run.txt"
-    with pyserini.output_writer(path, hits=2, tag="mine") as writer:
-        writer.write("7", hits)
-    assert path.read_text() == "7 Q0 d2#1 1 2.500000 mine\n7 Q0 d2#0 2 2.000000 mine\n"
-    with pyserini.output_writer(path, "msmarco", max_passage=True, max_passage_hits=5) as writer:
-        writer.write("7", hits)
-    assert path.read_text() == "7\td2\t1\n7\td1\t2\n"
-    with pyserini.output_writer(path, "kilt", topics={"7": {"id": "7"}}) as writer:
-        writer.write("7", hits[:1])
-    assert json.loads(path.read_text())["output"] == [{"provenance": [{"wikipedia_id": "d2#1"}]}]
+@pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
+@pytest.mark.parametrize("max_passage", [False, True])
+def test_our_writer_writes_what_pyserinis_does(tmp_path: Path, output_format: str, max_passage: bool) -> None:
+    writers, hit = load("pyserini.output_writer"), pyserini.dense_search_result()
+    hits = [hit("d2#1", 2.5), hit("d2#0", 2.0), hit("d3#0", 1.25), hit("d1#0", 1.0)]
+    flags = {"tag": "mine", "topics": {"7": {"id": "7", "input": "é"}}, "max_passage_delimiter": "#"}
+    flags |= {"max_passage_hits": 2}
+    theirs = writers.get_output_writer(
+        str(tmp_path / "theirs"), writers.OutputFormat(output_format), "w", 3, use_max_passage=max_passage, **flags
+    )
+    with theirs, RunWriter(tmp_path / "ours", output_format, hits=3, max_passage=max_passage, **flags) as ours:
+        ours.write("7", hits)
+        theirs.write("7", hits)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+RUNS = (
+    {"0001": {"NA": 3.0, "null": 2.5, 'say"so': 2.0, "09": 1.0}, "09": {"None": 1.0, "'q'": 0.5}},
+    {"0001": {"09": 8.0, "nan": 7.0, "NA": 6.0}, "2": {"é": 1.0}},
+)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("method", ["rrf", "interpolation"])
+def test_fused_runs_keep_ids_as_they_are(method: str) -> None:
+    expected: dict[str, dict[str, float]] = {}
+    for run, weight in zip(RUNS, (0.25, 0.75), strict=True):
+        for qid, scores in run.items():
+            fused = expected.setdefault(qid, {})
+            low, high = min(scores.values()), max(scores.values())
+            for rank, (docid, score) in enumerate(scores.items(), start=1):
+                scaled = weight * ((score - low) / (high - low) if high > low else 1)
+                fused[docid] = fused.get(docid, 0) + (1 / (60 + rank) if method == "rrf" else scaled)
+    found = pyserini.fuse(RUNS, method, 100, alpha=0.25)
+    assert found.keys() == expected.keys()
+    for qid, scores in expected.items():
+        assert found[qid] == pytest.approx(scores)
+        assert list(found[qid].values()) == sorted(scores.values(), reverse=True)
+    best = Metrics(["RR"]).per_query({"0001": {max(expected["0001"], key=expected["0001"].__getitem__): 1}}, found)
+    assert best["RR"].tolist() == [1.0]
+    assert all(len(scores) == 1 for scores in pyserini.fuse(RUNS, method, 1).values())
 
 
 @pytest.mark.integration
