@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.cards import has_card, index_card
+from pyserini_jpq.data.ids import words_of
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import beside, move_into_place, put_back, sha256_of, write_json_atomically
 from pyserini_jpq.index.faiss_format import parts_of, read_faiss
@@ -304,11 +305,9 @@ def read_docids(path: Path) -> list[str]:
     IndexFolderError
         If it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as problem:
-        raise IndexFolderError(f"{path} is no file of docids, one a line: {problem}") from None
-    return text.removesuffix("\n").split("\n") if text else []
+    if not path.is_file():
+        raise IndexFolderError(f"{path} is no file of docids, one a line; give one that is there")
+    return list(words_of(path, IndexFolderError))
 
 
 def find_index(name: str) -> Path:

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss_format import quantizer_of, read_faiss, rotation_before, stored_codes, widened
+from pyserini_jpq.index.faiss_format import (
+    quantizer_of,
+    read_faiss,
+    rotation_before,
+    stored_codes,
+    widened,
+    write_faiss,
+)
 from pyserini_jpq.index.folder import IVF, IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, make_again, paired
 from pyserini_jpq.quantizer import Codes
@@ -34,11 +41,9 @@ def write_ivf(index: IndexFolder, lists: int) -> Path:
     IndexFolderError
         If there are more lists than documents, or another command has changed the index meanwhile.
     """
-    import faiss
-
     built = build_ivf(index.read(mapped=True), index.path, lists)
     with index.adding(IVF) as partial:
-        faiss.write_index(built, str(partial))
+        write_faiss(built, partial)
     return index.path / IVF
 
 

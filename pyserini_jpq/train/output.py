@@ -9,7 +9,7 @@ from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.files import new_folder, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss_format import from_faiss, pack, to_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, pack, to_faiss, write_faiss
 from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
 from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
@@ -41,8 +41,6 @@ def write_index(
     overwrite: bool,
 ) -> None:
     """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
-    import faiss
-
     whole = source.read()
     _, codes = from_faiss(whole, source.path)
     embeddings = source.embeddings()
@@ -53,7 +51,7 @@ def write_index(
         embeddings=seen_from(output, embeddings) if embeddings else None,
     )
     with new_folder(output, overwrite) as folder:
-        faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
+        write_faiss(to_faiss(model.quantizer(), codes), folder / INDEX)
         shutil.copyfile(source.path / DOCID, folder / DOCID)
         save_array(folder / INITIAL_CENTROIDS, source.initial_centroids())
         if log and log.is_file():
