@@ -166,11 +166,10 @@ def _reranker(args: argparse.Namespace) -> Any:
         raise JPQError("--rerank reads the texts of documents; give their collection with --corpus")
     if args.max_passage:
         raise JPQError("--rerank scores the documents that the index holds; leave --max-passage out")
-    from pyserini_jpq.search.rerank import Reranker, read_texts
+    from pyserini_jpq.search.rerank import Reranker
 
-    texts = read_texts(args.corpus)
     sizes = (args.rerank_hits, args.device, args.rerank_batch_size, args.rerank_max_length)
-    return Reranker(args.rerank, texts, *sizes)
+    return Reranker(args.rerank, args.corpus, *sizes)
 
 
 def _write(
