@@ -222,7 +222,7 @@ def write_faiss(index: Any, path: Path) -> None:
     write_index = faiss.write_index_binary if isinstance(index, faiss.IndexBinary) else faiss.write_index
     try:
         with open(path, "wb") as file:
-            write_index(index, faiss.PyCallbackIOWriter(write))
+            write_index(index, faiss.PyCallbackIOWriter(write))  # type: ignore[attr-defined]  # the stubs lack it
             file.flush()
             os.fsync(file.fileno())
     except Exception:
