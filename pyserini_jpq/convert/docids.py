@@ -74,7 +74,7 @@ def docids_of(
     if whole and len(known) != len(ids):
         raise ConversionError(f"{where} has {len(known)} docids for {len(ids)} documents; it is that of another index")
     docids = [(style or DocidStyle())(str(d)) for d in found]
-    check_docids(docids, str(where), ConversionError)
+    check_docids(lambda: docids, str(where), ConversionError)
     return docids
 
 

@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +34,20 @@ def check_id(text: str, where: str, error: type[JPQError], kind: str = "docid") 
         raise error(f"{where} has {shown}; run files and qrels need {kind}s without spaces or control characters")
 
 
-def check_docids(docids: Collection[str], where: str, error: type[JPQError]) -> None:
+def check_docids(docids: Callable[[], Iterable[str]], where: str, error: type[JPQError]) -> None:
     """Raise `error` if a docid cannot be used, or comes twice.
 
     Parameters
     ----------
     docids
-        Of all documents; iterated twice where two hashes are equal. Eight bytes are kept of each.
+        Returns them; asked again where two may be the same, so that eight bytes of each are all that is held.
     where
         The file or folder; begins the message.
     error
         What is raised.
     """
     hashes = array("q")
-    for docid in docids:
+    for docid in docids():
         if _problem(docid):
             raise error(
                 f"{where} has the docid {docid!r}; a docid is not empty and holds no white space or control character"
@@ -55,7 +55,7 @@ def check_docids(docids: Collection[str], where: str, error: type[JPQError]) -> 
         hashes.append(hash(docid))
     seen: set[str] = set()
     suspects = repeated(hashes)
-    for docid in docids if suspects else ():
+    for docid in docids() if suspects else ():
         if docid in seen:
             raise error(f"{where} has the docid {docid!r} twice; every document needs its own")
         if hash(docid) in suspects:

@@ -1,5 +1,6 @@
 """The door to pyserini: what it says when something is missing, and what it evens out."""
 
+import gzip
 import importlib.metadata
 import json
 import os
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -397,13 +399,17 @@ KILT_TOPICS = '{"id": "z", "input": "who is [START_ENT]x[END_ENT]"}\n{"id": "a",
         ("t.txt", CACM_TOPICS, "default", [("1", "What deals with time sharing?")]),
         ("t.tsv", "b\tsecond\na\tfirst\n", "default", [("a", "first"), ("b", "second")]),
         ("t.tsv", "10\tten\n9\tnine\n", "tsv", [("9", "nine"), ("10", "ten")]),
+        ("t.tsv", "10\tten\n0009\tnine\n", "tsv", [("0009", "nine"), ("10", "ten")]),
+        ("T.TREC.GZ", TREC_TOPICS, "default", [("302", "Poliomyelitis and Post-Polio")]),
+        ("t.txt.gz", CACM_TOPICS, "default", [("1", "What deals with time sharing?")]),
         ("t.jsonl", KILT_TOPICS, "kilt", [("z", "who is x"), ("a", "b")]),
     ],
 )
 def test_topics_in_formats_that_pyserini_reads(
     tmp_path: Path, name: str, text: str, topics_format: str, expected: list[tuple[str, str]]
 ) -> None:
-    (tmp_path / name).write_text(text)
+    is_gzip = name.lower().endswith(".gz")
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if is_gzip else text.encode())
     assert pyserini.topics_from_file(str(tmp_path / name), topics_format) == expected
 
 
@@ -505,6 +511,13 @@ class QueryIterator:
         return ["b", "a"] if name == "msmarco-passage-dev-subset" else None
 
 
+class JavaMap(dict[str, Any]):
+    """What pyjnius gives for a Java map."""
+
+    def keySet(self) -> SimpleNamespace:
+        return SimpleNamespace(toArray=lambda: list(self))
+
+
 @pytest.fixture(params=["1.6", "2.x"])
 def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The cache of a pyserini without a network: 1.6 fails in Java, 2.x does not even know the names."""
@@ -515,19 +528,20 @@ def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
         print("downloading")
         raise error
 
-    def read(path: str, reader_class: str) -> dict[str, dict[str, str]]:
+    def read(*args: str) -> JavaMap:
+        reader_class, path = args if old else reversed(args)
         assert reader_class == "io.anserini.search.topicreader.TsvStringTopicReader"
         rows = (line.split("\t") for line in Path(path).read_text().splitlines())
-        return {qid: {"title": text} for qid, text in rows}
+        return JavaMap({qid: JavaMap({"title": text}) for qid, text in rows})
 
     search = SimpleNamespace(get_topics=fails, get_qrels_file=fails)
     if old:
-        search.get_topics_with_reader = lambda reader_class, path: read(path, reader_class)
         named = {"known": SimpleNamespace(path="its.file.txt")}
         base = SimpleNamespace(topics_mapping=named, qrels_mapping=named)
     else:
-        search.load_topics_from_file = read
+        search.load_topics_from_file = fails
         base = SimpleNamespace(_get_topics_mapping=fails, _get_qrels_mapping=fails)
+    base.JTopicReader = SimpleNamespace(getTopicsWithStringIdsFromFileWithTopicReaderClass=read)
     modules = {
         "pyserini.search": search,
         "pyserini.search._base": base,
