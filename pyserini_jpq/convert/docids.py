@@ -88,7 +88,7 @@ def write_pid2offset(docids: Sequence[str], output: Path) -> None:
 
     In a pickle, docids that are numbers are ints, as the authors' scripts look them up.
     """
-    if output.suffix not in _PICKLES:
+    if output.suffix.lower() not in _PICKLES:
         write_text_atomically(output, "".join(f"{docid}\t{row}\n" for row, docid in enumerate(docids)))
         return
     numbers = all(docid.isascii() and docid.isdigit() and str(int(docid)) == docid for docid in docids)
@@ -103,7 +103,7 @@ def _inverted(path: Path) -> dict[int, str]:
     """Return the map from offsets to docids."""
     if not path.is_file():
         raise ConversionError(f"{path} does not exist; --pid2offset takes a pickle or a TSV, docid<TAB>offset")
-    pairs = list(load_plain_dict(path).items()) if path.suffix in _PICKLES else list(_pairs(path))
+    pairs = list(load_plain_dict(path).items()) if path.suffix.lower() in _PICKLES else list(_pairs(path))
     by_offset = {offset: str(pid) for pid, offset in pairs}
     if len(by_offset) != len(pairs):
         offsets = np.sort([offset for _, offset in pairs])

@@ -97,7 +97,7 @@ def convert(
     Raises
     ------
     ConversionError
-        If the index is of a kind that JPQ cannot represent, or files do not belong together.
+        If the index is of a type that JPQ cannot represent, or files do not belong together.
     EncoderError
         If an encoder cannot be loaded.
     OutputError
