@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyserini_jpq import cli
-from pyserini_jpq.evaluate.runs import evaluate_runs
+from pyserini_jpq.evaluate.runs import evaluate
 from pyserini_jpq.files import write_json_atomically
 
 ROWS = {
@@ -93,7 +93,7 @@ def _measure(args: argparse.Namespace, index: Path, run: Path) -> dict[str, floa
     if not run.exists():
         flags = f"--topics {args.test_topics} --output {run} --batch-size {_BATCH} --threads {args.threads}"
         _run("search", f"--index {index} {flags}")
-    return evaluate_runs({"run": str(run)}, args.test_qrels, args.metrics).runs[0].metrics
+    return evaluate({"run": str(run)}, args.test_qrels, args.metrics).runs[0].metrics
 
 
 def _run(command: str, flags: str) -> None:

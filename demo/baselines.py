@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from pyserini_jpq.compat import pyserini
+from pyserini_jpq.data.run_writer import RunWriter
 from pyserini_jpq.data.topics import read_topics
 
 HITS = 1000
@@ -22,6 +23,6 @@ def bm25_run(documents: Path, topics: Path, output: Path) -> None:
                 indexer.add_doc_dict({"id": fields["id"], "contents": contents})
         indexer.close()
         searcher = pyserini.lucene_searcher()(folder)
-        with pyserini.output_writer(output, hits=HITS, tag="bm25") as writer:
+        with RunWriter(output, hits=HITS, tag="bm25") as writer:
             for qid, text in read_topics(str(topics)).items():
                 writer.write(qid, searcher.search(text, HITS))

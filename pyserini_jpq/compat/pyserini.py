@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pyserini_jpq.compat.loading import check_faiss, load
@@ -16,7 +16,6 @@ from pyserini_jpq.compat.topic_names import TOPICS_READERS, qrels_path_by_name, 
 from pyserini_jpq.errors import EncoderError, RunError
 
 __all__ = [
-    "OUTPUT_FORMATS",
     "TOPICS_READERS",
     "average_prf",
     "check_faiss",
@@ -29,7 +28,6 @@ __all__ = [
     "lucene_hnsw_searcher",
     "lucene_indexer",
     "lucene_searcher",
-    "output_writer",
     "prf_dense_search_result",
     "qrels_path_by_name",
     "query_encoder_base",
@@ -39,8 +37,6 @@ __all__ = [
     "topics_from_file",
     "trec_eval",
 ]
-
-OUTPUT_FORMATS = ("trec", "msmarco", "kilt")
 
 
 def query_encoder_base() -> Any:
@@ -149,86 +145,49 @@ def query_vectors(encoder: Any) -> dict[str, Any]:
     return vectors
 
 
-def output_writer(
-    path: str | os.PathLike[str],
-    output_format: str = "trec",
-    *,
-    hits: int = 1000,
-    tag: str = "pyserini_jpq",
-    topics: Mapping[str, Any] | None = None,
-    max_passage: bool = False,
-    max_passage_delimiter: str = "#",
-    max_passage_hits: int = 100,
-) -> Any:
-    """Return pyserini's writer of a run file: a context manager with `write(qid, hits)`.
-
-    Parameters
-    ----------
-    path
-        The run file; its folder is made.
-    output_format
-        One of `OUTPUT_FORMATS`.
-    hits
-        How many hits a query at most.
-    tag
-        The name of the run in its last column (TREC format).
-    topics
-        The topics by qid, for KILT's format only.
-    max_passage
-        Write the best passage of each document only: docids are `document#passage`, and `document` is written.
-    max_passage_delimiter
-        What stands between document and passage in a docid.
-    max_passage_hits
-        How many documents a query at most, in place of `hits`.
-    """
-    writers = load("pyserini.output_writer")
-    return writers.get_output_writer(
-        os.fspath(path),
-        writers.OutputFormat(output_format),
-        "w",
-        max_hits=hits,
-        tag=tag,
-        topics=topics,
-        use_max_passage=max_passage,
-        max_passage_delimiter=max_passage_delimiter,
-        max_passage_hits=max_passage_hits,
-    )
-
-
 def fuse(
-    runs: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
-    method: str,
-    hits: int,
-    *,
-    alpha: float = 0.5,
-    rrf_k: int = 60,
-) -> None:
-    """Fuse two runs with pyserini's fusion and write the result in TREC's format.
+    runs: Sequence[Mapping[str, Mapping[str, float]]], method: str, hits: int, *, alpha: float = 0.5, rrf_k: int = 60
+) -> dict[str, dict[str, float]]:
+    """Fuse two runs with pyserini's fusion.
 
     Parameters
     ----------
     runs
-        Two TREC files.
-    output
-        The file to write.
+        Two, of scores by qid and docid. Ranks are those by score; documents of equal scores keep their order.
     method
         `interpolation`, of scores mapped to [0, 1] for each query, or `rrf`.
     hits
-        Of each query, taken and written.
+        Of each query, taken and returned.
     alpha
         Weight of the first run in the interpolation.
     rrf_k
         The constant of reciprocal rank fusion.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Scores by qid and docid, best first.
     """
     tools, fusion = load("pyserini.trectools"), load("pyserini.fusion")
-    read = [tools.TrecRun(filepath=os.fspath(run)) for run in runs]
+    # pyserini would read files by pandas, to which the qid `0001` is a number, and the docid `NA` is nothing.
+    read = [tools.TrecRun.from_list(list(_trec_rows(run))) for run in runs]
     if method == "rrf":
         fused = fusion.reciprocal_rank_fusion(read, rrf_k=rrf_k, depth=hits, k=hits)
     else:
         scaled = [run.rescore(method=tools.RescoreMethod.NORMALIZE) for run in read]
         fused = fusion.interpolation(scaled, alpha=alpha, depth=hits, k=hits)
-    fused.save_to_txt(os.fspath(output), tag=method)
+    found: dict[str, dict[str, float]] = {}
+    columns = (fused.run_data[name] for name in ("topic", "docid", "score"))
+    for qid, docid, score in zip(*columns, strict=True):
+        found.setdefault(qid, {})[docid] = float(score)
+    return found
+
+
+def _trec_rows(run: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, str, str, int, float, str]]:
+    for qid, scores in run.items():
+        ranked = sorted(scores.items(), key=lambda hit: -hit[1])
+        for rank, (docid, score) in enumerate(ranked, start=1):
+            yield qid, "Q0", docid, rank, score, "run"
 
 
 def trec_eval(args: Sequence[str]) -> dict[str, float]:

@@ -2,8 +2,11 @@
 
 import contextlib
 import difflib
+import gzip
 import io
 import re
+import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +63,9 @@ def topics_by_name(name: str) -> list[tuple[str, str]]:
         path = _cached_file("topics", name)
         if path is None:
             raise _unreachable("topics", name, error) from None
-        topics = _read(path, _guess_reader(path))
+        # By numbers, as pyserini has them: its official orders name queries so.
+        found = _read(path, _guess_reader(path)).items()
+        topics = {int(qid) if qid.isdigit() else qid: fields for qid, fields in found}
     with contextlib.redirect_stdout(io.StringIO()):  # it says which order it took
         order = iterators.QueryIterator.get_predefined_order(name)
     return _pairs(iterators.DefaultQueryIterator(topics, order))
@@ -97,8 +102,7 @@ def topics_from_file(path: str, topics_format: str = "default") -> list[tuple[st
     topics = _read(Path(path), reader)
     if not topics:
         raise TopicsError(f"{path}: no topics in it for {reader}; check the file and --topics-format")
-    pairs = _pairs(load("pyserini.query_iterator").DefaultQueryIterator(topics))
-    return [(qid, " ".join(text.split())) for qid, text in pairs]
+    return [(qid, " ".join(text.split())) for qid, text in _in_order(topics)]
 
 
 def qrels_path_by_name(name: str) -> str:
@@ -134,25 +138,46 @@ def _kilt_topics(source: str) -> list[tuple[str, str]]:
 
 def _guess_reader(path: Path) -> str | None:
     """Return the reader for a file by its suffix; files of tags in angle brackets have all sorts of these."""
-    with open(path, "rb") as file:
-        start = file.read(4096).lower()
+    start = _content(path)[:4096].lower()
     if b"<top>" in start:
         return TOPICS_READERS["trec"]
     if b"<doc>" in start:
         return TOPICS_READERS["cacm"]
-    return TOPICS_READERS.get(_READER_OF_SUFFIX.get(Path(path.name.removesuffix(".gz")).suffix, ""))
+    return TOPICS_READERS.get(_READER_OF_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix, ""))
 
 
-def _read(path: Path, reader: str | None) -> Any:
-    search = load("pyserini.search")
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked where it is gzipped, whatever its name."""
+    raw = path.read_bytes()
+    try:
+        return gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (OSError, EOFError, zlib.error) as problem:
+        raise TopicsError(f"{path} is no whole gzip file: {problem}") from None
+
+
+def _read(path: Path, reader: str | None) -> dict[str, dict[str, str]]:
+    """Return the fields of topics by qid, as it is written: pyserini's function would make 1 of the qid `0001`."""
+    is_new = hasattr(load("pyserini.search"), "load_topics_from_file")  # 2.x
+    java = load("pyserini.search._base").JTopicReader.getTopicsWithStringIdsFromFileWithTopicReaderClass
     reader_class = f"io.anserini.search.topicreader.{reader}"
     try:
-        with stdout_to_stderr():
-            if hasattr(search, "load_topics_from_file"):  # 2.x
-                return search.load_topics_from_file(str(path), reader_class)
-            return search.get_topics_with_reader(reader_class, str(path))
+        with tempfile.TemporaryDirectory() as folder, stdout_to_stderr():
+            plain = Path(folder) / "topics"  # Anserini reads no gzip here
+            plain.write_bytes(_content(path))
+            found = java(str(plain), reader_class) if is_new else java(reader_class, str(plain))
+        if found is None:
+            raise ValueError("it finds no topics")
+        fields = {str(qid): found.get(qid) for qid in found.keySet().toArray()}
     except (ValueError, java_exception()) as error:
         raise TopicsError(f"{path}: {reader} cannot read it ({_first_line(error)}); check --topics-format") from None
+    return {qid: {str(key): topic.get(key) for key in topic.keySet().toArray()} for qid, topic in fields.items()}
+
+
+def _in_order(topics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the queries of topics, sorted by qid; as numbers where all are."""
+    numbers = all(qid.isascii() and qid.isdigit() for qid in topics)
+    order = sorted(topics, key=lambda qid: (int(qid), qid) if numbers else (0, qid))
+    return _pairs(load("pyserini.query_iterator").DefaultQueryIterator(topics, order))
 
 
 def _pairs(iterator: Iterable[tuple[Any, Any]]) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """From faiss's numbers of documents to docids, and back: lists, the authors' pid2offset maps, and the letter D."""
 
 import pickle
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 
 from pyserini_jpq.convert.foreign import Ids
 from pyserini_jpq.convert.unpickle import load_plain_dict
+from pyserini_jpq.data.ids import check_docids, words_of
 from pyserini_jpq.errors import ConversionError
-from pyserini_jpq.files import move_into_place, write_text_atomically
+from pyserini_jpq.files import beside, move_into_place, write_text_atomically
 
-_WHITESPACE = re.compile(r"\s")
 _PICKLES = (".pickle", ".pkl", ".p")
 
 
@@ -62,7 +61,7 @@ def docids_of(
     if docid is not None and pid2offset is not None:
         raise ConversionError("both a docid file and a pid2offset map; give one of them")
     if docid is not None:
-        known: dict[int, str] = dict(enumerate(_lines(docid)))
+        known: dict[int, str] = dict(enumerate(words_of(docid, ConversionError)))
     elif pid2offset is not None:
         known = _inverted(pid2offset)
     else:
@@ -74,7 +73,9 @@ def docids_of(
     whole = bool(ids[-1] == len(ids) - 1)  # all rows of a collection, not some of them
     if whole and len(known) != len(ids):
         raise ConversionError(f"{where} has {len(known)} docids for {len(ids)} documents; it is that of another index")
-    return _checked([(style or DocidStyle())(str(d)) for d in found], where)
+    docids = [(style or DocidStyle())(str(d)) for d in found]
+    check_docids(lambda: docids, str(where), ConversionError)
+    return docids
 
 
 def write_docid_file(docids: Sequence[str], output: Path) -> None:
@@ -87,22 +88,22 @@ def write_pid2offset(docids: Sequence[str], output: Path) -> None:
 
     In a pickle, docids that are numbers are ints, as the authors' scripts look them up.
     """
-    if output.suffix not in _PICKLES:
+    if output.suffix.lower() not in _PICKLES:
         write_text_atomically(output, "".join(f"{docid}\t{row}\n" for row, docid in enumerate(docids)))
         return
     numbers = all(docid.isascii() and docid.isdigit() and str(int(docid)) == docid for docid in docids)
-    partial = output.with_name(f".{output.name}.partial")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with open(partial, "wb") as file:
-        pickle.dump({int(d) if numbers else d: row for row, d in enumerate(docids)}, file, protocol=4)
-    move_into_place(partial, output)
+    with beside(output) as partial:
+        with open(partial, "wb") as file:
+            pickle.dump({int(d) if numbers else d: row for row, d in enumerate(docids)}, file, protocol=4)
+        move_into_place(partial, output)
 
 
 def _inverted(path: Path) -> dict[int, str]:
     """Return the map from offsets to docids."""
     if not path.is_file():
         raise ConversionError(f"{path} does not exist; --pid2offset takes a pickle or a TSV, docid<TAB>offset")
-    pairs = list(load_plain_dict(path).items()) if path.suffix in _PICKLES else list(_pairs(path))
+    pairs = list(load_plain_dict(path).items()) if path.suffix.lower() in _PICKLES else list(_pairs(path))
     by_offset = {offset: str(pid) for pid, offset in pairs}
     if len(by_offset) != len(pairs):
         offsets = np.sort([offset for _, offset in pairs])
@@ -111,27 +112,8 @@ def _inverted(path: Path) -> dict[int, str]:
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, int]]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(words_of(path, ConversionError), start=1):
         pid, tab, offset = line.partition("\t")
         if not tab or not (offset.isascii() and offset.isdigit()):
             raise ConversionError(f"{path} line {number}: expected docid<TAB>offset, not {line[:80]!r}")
         yield pid, int(offset)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as problem:
-        raise ConversionError(f"{path} cannot be read as lines of text: {problem}") from None
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
-
-
-def _checked(docids: list[str], where: Path | None) -> list[str]:
-    seen: set[str] = set()
-    for docid in docids:
-        if not docid or _WHITESPACE.search(docid):
-            raise ConversionError(f"{where} has the docid {docid!r}; a docid is not empty and holds no white space")
-        if docid in seen:
-            raise ConversionError(f"{where} has the docid {docid!r} twice; every document needs its own")
-        seen.add(docid)
-    return docids

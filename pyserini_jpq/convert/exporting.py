@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import ConversionError, OutputError
-from pyserini_jpq.files import move_into_place, refuse_existing, remove
+from pyserini_jpq.files import beside, move_into_place, refuse_existing
 from pyserini_jpq.index.assign import assigning_quantizer
-from pyserini_jpq.index.faiss_format import from_faiss, set_centroids, to_faiss, transformed, widened
+from pyserini_jpq.index.faiss_format import from_faiss, set_centroids, to_faiss, transformed, widened, write_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
@@ -83,16 +83,10 @@ def _authors_index(quantizer: ProductQuantizer, codes: Codes) -> Any:
 
 
 def _write(index: Any, output: Path) -> None:
-    import faiss
-
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        faiss.write_index(index, str(partial))
+    with beside(output) as partial:
+        try:
+            write_faiss(index, partial)
+        except OSError as problem:
+            raise OutputError(f"{output} cannot be written: {problem.strerror}; free some space") from problem
         move_into_place(partial, output)
-    except RuntimeError as problem:  # what faiss raises where it cannot write
-        remove(partial)
-        raise OutputError(f"{output} cannot be written: {str(problem).strip().splitlines()[-1]}") from None
-    except BaseException:
-        remove(partial)
-        raise

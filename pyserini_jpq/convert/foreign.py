@@ -60,7 +60,7 @@ def read_foreign(path: Path) -> ForeignIndex:
     Raises
     ------
     ConversionError
-        If it is of a kind that a JPQ index cannot stand for; says why.
+        If it is of a type that JPQ cannot represent; says why.
     IndexFolderError
         If faiss cannot read it.
     """

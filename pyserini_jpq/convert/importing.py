@@ -10,7 +10,7 @@ import numpy as np
 from pyserini_jpq.convert.foreign import ForeignIndex, read_foreign
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError
-from pyserini_jpq.files import refuse_existing
+from pyserini_jpq.files import refuse_existing, save_array
 from pyserini_jpq.index.encoders import UNKNOWN, entry_for
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest
 from pyserini_jpq.index.writing import finish, kept, preparing, write_codes, write_docids
@@ -81,7 +81,7 @@ def import_jpq(
     Raises
     ------
     ConversionError
-        If a file is of a kind that a JPQ index cannot stand for, or the files do not belong together.
+        If a file is of a type that JPQ cannot represent, or the files do not belong together.
     OutputError
         If `output` exists and `overwrite` is false.
     """
@@ -136,7 +136,7 @@ def import_faiss(
     Raises
     ------
     ConversionError
-        If the index is of a kind that a JPQ index cannot stand for; or ranks by L2 and `any_metric` is false.
+        If the index is of a type that JPQ cannot represent; or ranks by L2 and `any_metric` is false.
     OutputError
         If `output` exists and `overwrite` is false.
     """
@@ -204,6 +204,6 @@ def _write(
     with preparing(output, work) as folder:
         write_codes(folder, foreign.quantizer, len(rows), kept(foreign.codes, rows), "copying codes")
         write_docids(folder, docids)
-        np.save(folder / INITIAL_CENTROIDS, foreign.quantizer.centroids if initial is None else initial)
+        save_array(folder / INITIAL_CENTROIDS, foreign.quantizer.centroids if initial is None else initial)
         finish(folder, manifest, output, blocks)
     return IndexFolder(output)

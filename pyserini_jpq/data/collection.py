@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from string import Formatter
 
-import numpy as np
 from tqdm import tqdm
 
-from pyserini_jpq.data.lines import lines_of
+from pyserini_jpq.data.ids import check_id, repeated
+from pyserini_jpq.data.lines import is_header, lines_of
 from pyserini_jpq.errors import CollectionError, EncoderError
 
 ID_FIELDS = ("id", "_id", "docid")
@@ -24,7 +24,6 @@ _COLLECTION_NAMES = (
     *("msmarco-docs.tsv", "msmarco-docs.tsv.gz"),
 )
 _FOUR_COLUMNS = "msmarco-docs"
-_WHITESPACE = re.compile(r"\s")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -104,7 +103,7 @@ class Collection:
         self._summary: Summary | None = None
 
     def __iter__(self) -> Iterator[Document]:
-        """Give the documents in order, each line checked as it is read."""
+        """Yield the documents in order, each line checked as it is read."""
         for _, document in self._documents():
             if document is not None:
                 yield document
@@ -125,31 +124,32 @@ class Collection:
 
     def _scan(self) -> Summary:
         digest = hashlib.sha256()
-        docids = array("Q")
+        docids = array("q")
         skipped = 0
         # Eight bytes of a hash for each docid, not the docid: 9 million of them fit in 70 MB.
         for _, document in tqdm(self._documents(), desc="checking", unit=" documents", delay=2, leave=False):
             if document is None:
                 skipped += 1
                 continue
-            docids.append(_hash64(document.docid))
+            docids.append(hash(document.docid))
             fields = [document.docid, document.title, document.text, *([document.url] if document.url else [])]
             digest.update(("\t".join(fields) + "\n").encode("utf-8", "surrogatepass"))
         if not docids:
             raise CollectionError(f"{self.path} holds no document; expected one JSON object or `docid<TAB>text` a line")
-        self._refuse_duplicates(np.asarray(docids, dtype=np.uint64))
+        self._refuse_duplicates(repeated(docids))
         return Summary(len(docids), skipped, digest.hexdigest())
 
     def _documents(self) -> Iterator[tuple[str, Document | None]]:
-        """Give (file and line, document) pairs; None for a document that is left out."""
+        """Yield (file and line, document) pairs; None for a document that is left out."""
         for file in self.files:
             parse = _parser_of(file)
             for number, raw in lines_of(str(file), CollectionError):
-                if not (line := raw.decode().rstrip("\r\n")).strip():
+                line = raw.decode().rstrip("\r\n")
+                if not line.strip() or (number == 1 and is_header(line.split("\t"))):
                     continue
                 where = f"{file} line {number}"
                 document = parse(line, where)
-                _check_docid(document.docid, where)
+                check_id(document.docid, where, CollectionError)
                 if not (document.title or document.text or document.url):
                     if not self.skip_empty:
                         raise CollectionError(
@@ -159,14 +159,11 @@ class Collection:
                 else:
                     yield where, document
 
-    def _refuse_duplicates(self, hashes: np.ndarray) -> None:
-        values, counts = np.unique(hashes, return_counts=True)
-        suspects = set(values[counts > 1].tolist())
-        if not suspects:
-            return
+    def _refuse_duplicates(self, suspects: set[int]) -> None:
+        """Raise if two docids with one of these hashes are equal."""
         first: dict[str, str] = {}
-        for where, document in self._documents():
-            if document is None or _hash64(document.docid) not in suspects:
+        for where, document in self._documents() if suspects else ():
+            if document is None or hash(document.docid) not in suspects:
                 continue
             if document.docid in first:
                 raise CollectionError(
@@ -184,7 +181,9 @@ def _files_of(path: Path) -> list[Path]:
     for name in _COLLECTION_NAMES:
         if (path / name).is_file():
             return [path / name]
-    files = sorted(p for p in path.rglob("*") if p.is_file() and _has_suffix(p, _JSONL + _TSV))
+    files = sorted(
+        p for p in path.rglob("*") if p.is_file() and _has_suffix(p, _JSONL + _TSV) and not _is_hidden(p, path)
+    )
     if not files:
         raise CollectionError(f"{path} holds no .jsonl, .json or .tsv file (.gz or not)")
     return files
@@ -194,10 +193,15 @@ def _has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
     return path.name.lower().endswith(suffixes)
 
 
+def _is_hidden(file: Path, folder: Path) -> bool:
+    """Tell whether a name begins with a dot, as those of notebooks' checkpoints and of macOS's archives do."""
+    return any(name.startswith(".") for name in file.relative_to(folder).parts)
+
+
 def _parser_of(file: Path) -> Callable[[str, str], Document]:
     if not _has_suffix(file, _TSV):
         return _parse_json
-    return _parse_msmarco_docs if file.name.startswith(_FOUR_COLUMNS) else _parse_tsv
+    return _parse_msmarco_docs if file.name.lower().startswith(_FOUR_COLUMNS) else _parse_tsv
 
 
 def _parse_json(line: str, where: str) -> Document:
@@ -212,7 +216,7 @@ def _parse_json(line: str, where: str) -> Document:
     docid = next((found[name] for name in ID_FIELDS if found.get(name) is not None), None)
     if not isinstance(docid, str | int) or isinstance(docid, bool):
         raise CollectionError(f"{where} has no docid; expected a text or a whole number under {', '.join(ID_FIELDS)}")
-    text_field = "text" if "text" in found else "contents"
+    text_field = "text" if found.get("text") or "contents" not in found else "contents"
     texts = {name: found.get(name) or "" for name in ("title", text_field)}
     for name, value in texts.items():
         if not isinstance(value, str):
@@ -238,15 +242,3 @@ def _parse_msmarco_docs(line: str, where: str) -> Document:
     # Only the end is trimmed, as the released code of STAR and JPQ does: token ids depend on white space in front.
     docid, url, title, body = (column.rstrip() for column in columns)
     return Document(docid, title, body, url)
-
-
-def _check_docid(docid: str, where: str) -> None:
-    # Run files and qrels are separated by whitespace, the docid file by newlines.
-    if not docid or _WHITESPACE.search(docid):
-        problem = "has an empty docid" if not docid else f"has whitespace in its docid {docid!r}"
-        raise CollectionError(f"{where} {problem}; run files and qrels need docids without spaces, tabs or newlines")
-
-
-def _hash64(docid: str) -> int:
-    digest = hashlib.blake2b(docid.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")

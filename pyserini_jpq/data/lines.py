@@ -15,11 +15,18 @@ from typing import BinaryIO
 from pyserini_jpq.errors import JPQError
 
 WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
+# No column holds these; trec_eval would end a docid at a NUL. What Python takes for whitespace stays part of an id.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1b\x7f]")
+_ID_NAMES = {
+    *("id", "_id", "qid", "query_id", "query-id", "queryid", "topic", "topic_id"),
+    *("docid", "doc_id", "docno", "pid", "passage_id", "document_id"),
+}
+_TEXT_NAMES = {"text", "query", "query_text", "title", "question", "topic", "contents", "passage", "document", "url"}
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def lines_of(path: str, error: type[JPQError]) -> Iterator[tuple[int, bytes]]:
-    """Give the numbers and bytes of the lines of a UTF-8 file, gzipped or not, without a byte-order mark."""
+    """Yield the numbers and bytes of the lines of a UTF-8 file, gzipped or not, without a byte-order mark."""
     number = 0
     with open(path, "rb") as raw:
         is_gzip = raw.peek(2)[:2] == _GZIP_MAGIC
@@ -41,7 +48,7 @@ def lines_of(path: str, error: type[JPQError]) -> Iterator[tuple[int, bytes]]:
 def rows_of(
     path: str, error: type[JPQError], widths: tuple[int, ...], expected: str
 ) -> Iterator[tuple[int, list[bytes]]]:
-    """Give the numbers and columns of the lines that are not blank; all must have as many as the first."""
+    """Yield the numbers and columns of the lines that are not blank; all must have as many as the first."""
     width = 0
     for number, line in lines_of(path, error):
         row = line.split()
@@ -52,7 +59,15 @@ def rows_of(
                 before = f", the lines before it {width}" if width else ""
                 raise error(f"{path} line {number} has {_counted(len(row), 'column')}{before}; {expected}")
             width = len(row)
+        if _CONTROL.search(line):
+            raise error(f"{path} line {number} holds a control character, as no id does; {expected}")
         yield number, row
+
+
+def is_header(columns: list[str]) -> bool:
+    """Tell whether the first line of a table of ids and texts names its columns."""
+    first, second, *_ = (*(column.strip().lower() for column in columns), "", "")
+    return first in _ID_NAMES and second in _TEXT_NAMES
 
 
 def _counted(number: int, noun: str) -> str:

@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Callable
 
-from pyserini_jpq.data.lines import lines_of
+from pyserini_jpq.data.ids import check_id
+from pyserini_jpq.data.lines import is_header, lines_of
 from pyserini_jpq.data.source import JSONL, TSV, file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
 
 QID_FIELDS = ("_id", "id", "qid", "query_id")
 QUERY_FIELDS = ("text", "query", "title", "contents")
 
-_WHITESPACE = re.compile(r"\s")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -21,9 +21,9 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
     Parameters
     ----------
     source
-        A TSV file of `qid<TAB>text` lines (`.tsv`, or `.txt` as in Pyserini), a JSONL file (`.jsonl`) with one of the
-        fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`, both gzipped or not; or a name, of a collection's
-        card (`msmarco-passage-train`) or of Pyserini's. Other files are read by Pyserini.
+        A TSV file of `qid<TAB>text` lines, with or without a header line (`.tsv`, or `.txt` as in Pyserini); a JSONL
+        file (`.jsonl`) with one of the fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`; both gzipped or not;
+        or a name, of a collection's card (`msmarco-passage-train`) or of Pyserini's. Other files are read by Pyserini.
     topics_format
         As in Pyserini; with any but `default`, Pyserini reads the file.
 
@@ -53,19 +53,20 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
         topics = dict(pyserini.topics_by_name(source))
     if not topics:
         raise TopicsError(f"{source} holds no query")
+    for qid in topics:
+        check_id(qid, source, TopicsError, "qid")
     return topics
 
 
 def _collect_topics(path: str, parse: Callable[[str, str], tuple[str, str]]) -> dict[str, str]:
     topics: dict[str, str] = {}
     for number, line in lines_of(path, TopicsError):
-        if line.isspace():
+        text = line.decode().rstrip("\r\n")
+        if line.isspace() or (number == 1 and is_header(text.split("\t"))):
             continue
         where = f"{path} line {number}"
-        qid, query = parse(line.decode().rstrip("\r\n"), where)
-        if not qid or _WHITESPACE.search(qid):
-            problem = f"whitespace in its qid {qid!r}" if qid else "an empty qid"
-            raise TopicsError(f"{where} has {problem}; run files and qrels need qids without spaces")
+        qid, query = parse(text, where)
+        check_id(qid, where, TopicsError, "qid")
         if qid in topics:
             raise TopicsError(f"{where} repeats the qid {qid!r}; every query needs its own")
         if not query:

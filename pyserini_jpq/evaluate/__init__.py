@@ -1,5 +1,5 @@
 """Evaluates runs: metrics equal to trec_eval's, a table with a paired t-test, and a figure."""
 
-from pyserini_jpq.evaluate.runs import Comparison, RunResult, evaluate_runs
+from pyserini_jpq.evaluate.runs import Comparison, RunResult, evaluate
 
-__all__ = ["Comparison", "RunResult", "evaluate_runs"]
+__all__ = ["Comparison", "RunResult", "evaluate"]

@@ -12,7 +12,7 @@ from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError, OutputError
 from pyserini_jpq.evaluate import figures, table
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, parse_metrics, unknown_metrics
-from pyserini_jpq.evaluate.runs import Comparison, evaluate_runs, is_sidecar, run_name
+from pyserini_jpq.evaluate.runs import Comparison, evaluate, is_sidecar, run_name
 from pyserini_jpq.files import refuse_existing_file, write_json_atomically
 
 _FIGURES = (".png", ".pdf", ".svg")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     if stray := [name for name in REPORT_FLAGS if name.replace("-", "_") in given]:
         raise JPQError(f"{', '.join('--' + name for name in stray)}: only with --report FOLDER")
     request = _checked(given)
-    comparison = evaluate_runs(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
+    comparison = evaluate(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
     _note_queries(comparison)
     print(table.render(comparison, given["format"]), flush=True)
     if "json" in given:

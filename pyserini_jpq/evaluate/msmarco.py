@@ -7,6 +7,7 @@ from 1 to 1000, no document twice for a query, no rank twice.
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from pyserini_jpq.data.lines import rows_of
 from pyserini_jpq.errors import RunError
 
 MOST_RANKS = 1000
@@ -22,18 +23,13 @@ def read_ranks(path: Path) -> dict[str, dict[int, str]]:
     """
     ranks: dict[str, dict[int, str]] = {}
     documents: dict[str, set[str]] = {}
-    with open(path, encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            columns = line.split()
-            if len(columns) not in (3, 6):
-                raise RunError(f"{path} line {number} has {len(columns)} columns; expected `qid docid rank`")
-            qid = columns[0]
-            docid, rank = (columns[1], columns[2]) if len(columns) == 3 else (columns[2], columns[3])
-            problem = _problem(qid, docid, rank, ranks.setdefault(qid, {}), documents.setdefault(qid, set()))
-            if problem:
-                raise RunError(f"{path} line {number}: {problem}; MS MARCO's evaluation does not accept the run")
-            ranks[qid][int(rank)] = docid
-            documents[qid].add(docid)
+    for number, row in rows_of(str(path), RunError, (3, 6), "a line is `qid docid rank`"):
+        qid, docid, rank = (row[i].decode() for i in ((0, 1, 2) if len(row) == 3 else (0, 2, 3)))
+        problem = _problem(qid, docid, rank, ranks.setdefault(qid, {}), documents.setdefault(qid, set()))
+        if problem:
+            raise RunError(f"{path} line {number}: {problem}; MS MARCO's evaluation does not accept the run")
+        ranks[qid][int(rank)] = docid
+        documents[qid].add(docid)
     return ranks
 
 
@@ -70,7 +66,7 @@ def reciprocal_rank(path: Path, relevant: Mapping[str, Collection[str]], cutoff:
 def _problem(qid: str, docid: str, rank: str, ranks: Mapping[int, str], documents: set[str]) -> str | None:
     if not qid.isdigit():
         return f"the query id {qid!r} is no number"
-    if not rank.isdigit() or not 1 <= int(rank) <= MOST_RANKS:
+    if not (rank.isascii() and rank.isdigit()) or not 1 <= int(rank) <= MOST_RANKS:
         return f"the rank {rank!r} is not from 1 to {MOST_RANKS}"
     if int(rank) in ranks:
         return f"the rank {rank} comes twice for query {qid}"

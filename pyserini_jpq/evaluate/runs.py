@@ -1,17 +1,24 @@
-"""Evaluates several runs against one set of qrels."""
+"""Evaluating several runs against one set of qrels."""
 
 import json
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
+from typing import Any, cast
 
-from pyserini_jpq.data.qrels import read_qrels
+from pyserini_jpq.data.qrels import MAX_GRADE, read_qrels
 from pyserini_jpq.data.runs import read_run
-from pyserini_jpq.errors import JPQError, RunError
-from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, Metrics, PerQuery, Qrels, paired_t_test
+from pyserini_jpq.errors import JPQError, RunError, TopicsError
+from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, Metrics, PerQuery, Qrels, Run, paired_t_test
 
-_RUN_ENDINGS = (".gz", ".txt", ".tsv")
+File = str | os.PathLike[str]
+Runs = File | Sequence[File] | Run | Mapping[str, File | Run]
+
+_ENDINGS = re.compile(r"(\.txt|\.tsv)?(\.gz)?$", re.IGNORECASE)
 _SIDECAR_ENDING = ".json"
 
 
@@ -67,9 +74,9 @@ class Comparison:
         return list(self.runs[0].metrics)
 
 
-def evaluate_runs(
-    runs: Mapping[str, str | os.PathLike[str]],
-    qrels: str | os.PathLike[str] | Qrels,
+def evaluate(
+    runs: Runs,
+    qrels: File | Qrels,
     metrics: Sequence[str] = DEFAULT_METRICS,
     baseline: str | None = None,
     bytes_per_document: Mapping[str, float] | None = None,
@@ -79,7 +86,8 @@ def evaluate_runs(
     Parameters
     ----------
     runs
-        Run files by name. A JSON file beside a run, named as the run with `.json` behind, may hold its
+        Runs by name, or one run, or a list of files, which are named by `run_name`. A run is a file, or scores by qid
+        and docid. A JSON file beside a run file, named as the run with `.json` behind, may hold its
         `bytes_per_document`.
     qrels
         A file, a name that Pyserini knows, or grades by qid and docid.
@@ -90,13 +98,28 @@ def evaluate_runs(
     bytes_per_document
         By name of a run; comes before what lies beside the run.
 
+    Returns
+    -------
+    Comparison
+        Means over all queries of the qrels, and p values.
+
     Raises
     ------
     JPQError
-        If a metric, the baseline, or a run with bytes is unknown.
+        If a metric, the baseline, or a run with bytes is unknown, or two files have one name.
     RunError, TopicsError
         If a run or the qrels cannot be used.
+
+    Examples
+    --------
+    >>> qrels = {"q1": {"d1": 1}, "q2": {"d2": 1}}
+    >>> runs = {"one": {"q1": {"d1": 2.0, "d3": 1.5}}, "both": {"q1": {"d3": 2.0, "d1": 1.0}, "q2": {"d2": 1.0}}}
+    >>> for run in evaluate(runs, qrels, ["RR@10"]).runs:
+    ...     print(run.name, run.metrics["RR@10"])
+    one 0.5
+    both 0.75
     """
+    runs = _by_name(runs)
     if not runs:
         raise JPQError("no run to evaluate")
     baseline = next(iter(runs)) if baseline is None else baseline
@@ -105,14 +128,14 @@ def evaluate_runs(
     if strangers:
         raise JPQError(f"no such run: {', '.join(strangers)}; the runs are {', '.join(runs)}")
     chosen = Metrics(metrics)
-    judged = qrels if isinstance(qrels, Mapping) else read_qrels(os.fspath(qrels))
+    judged = _checked_qrels(qrels) if isinstance(qrels, Mapping) else read_qrels(os.fspath(qrels))
     scores: dict[str, PerQuery] = {}
     counts: dict[str, tuple[int, int]] = {}
-    for name, path in runs.items():
-        if name not in sizes and (size := _size_beside(Path(path))) is not None:
+    for name, run in runs.items():
+        if name not in sizes and not isinstance(run, Mapping) and (size := _size_beside(Path(run))) is not None:
             sizes[name] = size
         # One run in memory at a time: a thousand hits for each of 7 thousand queries take more than a gigabyte.
-        scores[name], counts[name] = _score(os.fspath(path), judged, chosen)
+        scores[name], counts[name] = _score(name, run, judged, chosen)
     results = [
         RunResult(
             name=name,
@@ -128,11 +151,8 @@ def evaluate_runs(
 
 
 def run_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of a run: its file's, without a leading `run.` and without the endings of text files."""
-    name = Path(path).name.removeprefix("run.")
-    for ending in _RUN_ENDINGS:
-        name = name.removesuffix(ending)
-    return name or Path(path).name
+    """Return the name of a run: its file's, without the endings of text files and without a leading `run.`."""
+    return _ENDINGS.sub("", Path(path).name).removeprefix("run.") or Path(path).name
 
 
 def is_sidecar(path: str) -> bool:
@@ -140,13 +160,53 @@ def is_sidecar(path: str) -> bool:
     return path.endswith(_SIDECAR_ENDING) and os.path.isfile(path.removesuffix(_SIDECAR_ENDING))
 
 
-def _score(path: str, qrels: Qrels, metrics: Metrics) -> tuple[PerQuery, tuple[int, int]]:
-    run = read_run(path)
+def _by_name(runs: Runs) -> Mapping[str, File | Run]:
+    """Return runs by their names."""
+    if isinstance(runs, Mapping):
+        is_one = any(isinstance(hits, Mapping) and _holds_scores(hits) for hits in runs.values())
+        return {"run": cast(Run, runs)} if is_one else cast(Mapping[str, File | Run], runs)
+    files = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    names = [run_name(file) for file in files]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise JPQError(f"several runs are named {', '.join(repeated)}; give a mapping of names to files")
+    return dict(zip(names, files, strict=True))
+
+
+def _holds_scores(hits: Mapping[str, Any]) -> bool:
+    return any(not isinstance(score, Mapping) for score in hits.values())
+
+
+def _score(name: str, run: File | Run, qrels: Qrels, metrics: Metrics) -> tuple[PerQuery, tuple[int, int]]:
+    is_file = not isinstance(run, Mapping)
+    found = read_run(os.fspath(run)) if isinstance(run, str | os.PathLike) else _checked_run(name, run)
     try:
-        scores = metrics.per_query(qrels, run)
+        scores = metrics.per_query(qrels, found)
     except RunError as problem:
-        raise RunError(f"{path}: {problem}") from None
-    return scores, (sum(qid not in qrels for qid in run), sum(qid not in run for qid in qrels))
+        raise RunError(f"{run if is_file else name}: {problem}") from None
+    return scores, (sum(qid not in qrels for qid in found), sum(qid not in found for qid in qrels))
+
+
+def _checked_run(name: str, run: Run) -> Run:
+    """Return the scores of a run from Python as pytrec_eval needs them."""
+    try:
+        found = {str(qid): {str(docid): float(score) for docid, score in hits.items()} for qid, hits in run.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise RunError(f"{name} is no run; expected scores by qid and docid") from None
+    for qid, hits in found.items():
+        if not all(map(math.isfinite, hits.values())):
+            raise RunError(f"{name} has a score for query {qid!r} that is no finite number")
+    return found
+
+
+def _checked_qrels(qrels: Qrels) -> Qrels:
+    """Return grades from Python as pytrec_eval needs them."""
+    try:
+        found = {str(qid): {str(docid): index(grade) for docid, grade in all_.items()} for qid, all_ in qrels.items()}
+    except (AttributeError, TypeError):
+        raise TopicsError("the qrels are none; expected whole grades by qid and docid") from None
+    if not found or any(not judged or max(map(abs, judged.values())) > MAX_GRADE for judged in found.values()):
+        raise TopicsError(f"the qrels are empty, or have a query without grades, or a grade above {MAX_GRADE}")
+    return found
 
 
 def _p_values(scores: PerQuery, baseline: PerQuery) -> dict[str, float]:

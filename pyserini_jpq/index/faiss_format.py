@@ -6,6 +6,7 @@ the rotation a query is spread to D/M + 1 coordinates a subspace, the last of wh
 again, so that faiss scores and reconstructs as we do.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,44 @@ def rotation_before(index: Any) -> Any:
     places, mean = _places(d, m)
     alike = np.array_equal(found, places) and np.array_equal(faiss.vector_to_array(steps[2].mean), mean)
     return steps[0] if alike else None
+
+
+def write_faiss(index: Any, path: Path) -> None:
+    """Write a faiss index, to the last byte or not at all: to a full disk faiss itself only prints that it failed.
+
+    Parameters
+    ----------
+    index
+        The index, of floats or binary.
+    path
+        The file; it should lie beside its final place.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or the file cannot be written.
+    """
+    import faiss
+
+    problems: list[OSError] = []
+
+    def write(block: bytes) -> None:
+        try:
+            file.write(block)
+        except OSError as problem:  # faiss makes an exception of its own of it, without the reason
+            problems.append(problem)
+            raise
+
+    write_index = faiss.write_index_binary if isinstance(index, faiss.IndexBinary) else faiss.write_index
+    try:
+        with open(path, "wb") as file:
+            write_index(index, faiss.PyCallbackIOWriter(write))  # type: ignore[attr-defined]  # the stubs lack it
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        if problems:
+            raise problems[0] from None
+        raise
 
 
 def read_faiss(path: Path, mapped: bool = False) -> Any:

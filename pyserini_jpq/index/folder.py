@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.cards import has_card, index_card
+from pyserini_jpq.data.ids import words_of
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import (
     begins_again,
@@ -338,11 +339,9 @@ def read_docids(path: Path) -> list[str]:
     IndexFolderError
         If it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as problem:
-        raise IndexFolderError(f"{path} is no file of docids, one a line: {problem}") from None
-    return text.removesuffix("\n").split("\n") if text else []
+    if not path.is_file():
+        raise IndexFolderError(f"{path} is no file of docids, one a line; give one that is there")
+    return list(words_of(path, IndexFolderError))
 
 
 def find_index(name: str) -> Path:

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss_format import quantizer_of, read_faiss, rotation_before, stored_codes, widened
+from pyserini_jpq.index.faiss_format import (
+    quantizer_of,
+    read_faiss,
+    rotation_before,
+    stored_codes,
+    widened,
+    write_faiss,
+)
 from pyserini_jpq.index.folder import IVF, IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, make_again, paired
 from pyserini_jpq.quantizer import Codes
@@ -35,17 +42,8 @@ def write_ivf(index: IndexFolder, lists: int) -> Path:
         If there are more lists than documents, or another command has changed the index meanwhile.
     """
     with index.adding(IVF) as partial:
-        _write(build_ivf(index.read(mapped=True), index.path, lists), partial)
+        write_faiss(build_ivf(index.read(mapped=True), index.path, lists), partial)
     return index.path / IVF
-
-
-def _write(built: Any, path: Path) -> None:
-    """Write a faiss index through a file of Python's, which raises where the disk is full; faiss only prints then."""
-    import faiss
-
-    library: Any = faiss  # whose types leave out what its Python code adds
-    with open(path, "wb") as file:
-        library.write_index(built, library.PyCallbackIOWriter(file.write))
 
 
 def read_ivf(index: IndexFolder, whole: Any) -> Any:

@@ -166,11 +166,10 @@ def _reranker(args: argparse.Namespace) -> Any:
         raise JPQError("--rerank reads the texts of documents; give their collection with --corpus")
     if args.max_passage:
         raise JPQError("--rerank scores the documents that the index holds; leave --max-passage out")
-    from pyserini_jpq.search.rerank import Reranker, read_texts
+    from pyserini_jpq.search.rerank import Reranker
 
-    texts = read_texts(args.corpus)
     sizes = (args.rerank_hits, args.device, args.rerank_batch_size, args.rerank_max_length)
-    return Reranker(args.rerank, texts, *sizes)
+    return Reranker(args.rerank, args.corpus, *sizes)
 
 
 def _write(
@@ -178,11 +177,10 @@ def _write(
 ) -> None:
     from tqdm import tqdm
 
-    from pyserini_jpq.compat import pyserini
+    from pyserini_jpq.data.run_writer import RunWriter, in_trec_order
     from pyserini_jpq.files import writing
-    from pyserini_jpq.search.naming import in_trec_order
 
-    writer = pyserini.output_writer(
+    writer = RunWriter(
         path,
         args.output_format,
         hits=args.hits,
@@ -202,10 +200,9 @@ def _write(
             for batch in _batches(topics, args.batch_size):
                 for qid, hits in _search_batch(args, searcher, batch, feedback).items():
                     kept = [hit for hit in hits if not (args.remove_query and hit.docid == qid)]
-                    ranked = in_trec_order(kept)
                     if reranker is not None:
-                        ranked = in_trec_order(reranker.rerank(topics[qid], ranked))
-                    writer.write(qid, ranked)
+                        kept = reranker.rerank(topics[qid], in_trec_order(kept))
+                    writer.write(qid, kept)
                 progress.update(len(batch))
     except BaseException as problem:
         path.unlink(missing_ok=True)

@@ -1,10 +1,7 @@
-"""Run files: their names, as Pyserini's pages write them, and the order of their hits."""
+"""The names of run files, as Pyserini's pages write them."""
 
-from collections.abc import Iterable
+import re
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from pyserini_jpq.paths import RUNS
 
@@ -41,13 +38,4 @@ def _short(topics: str, collection: str) -> str:
 
 
 def _stem(topics: str) -> str:
-    name = Path(topics).name.removesuffix(".gz")
-    return name.rpartition(".")[0] if name.endswith((".tsv", ".jsonl", ".txt")) else name
-
-
-def in_trec_order(hits: Iterable[Any]) -> list[Any]:
-    """Order hits as trec_eval does: by score as it is written, as a 32-bit float; equal ones by docid, last first.
-
-    So a run is evaluated alike by its scores and by its ranks, which is all that MS MARCO's scripts see.
-    """
-    return sorted(hits, key=lambda hit: (np.float32(f"{hit.score:.6f}"), hit.docid.encode()), reverse=True)
+    return re.sub(r"(\.tsv|\.jsonl|\.txt)?(\.gz)?$", "", Path(topics).name, flags=re.IGNORECASE)

@@ -1,5 +1,6 @@
 """The second stage: a cross-encoder scores the best hits of each query again."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ class Reranker:
     model
         Its name, or a folder. With one label its logit is the score; with two, the log-odds of the second.
     texts
-        Documents by docid.
+        Documents by docid; or a collection, which is read when the model is found to be usable.
     hits
         How many of each query are scored.
     device
@@ -29,42 +30,39 @@ class Reranker:
     batch_size
         Pairs that are scored at once.
     max_length
-        Most tokens of a pair; the document is cut.
+        Most tokens of a pair, where the model does not end earlier. The longer of query and document is cut.
 
     Raises
     ------
     EncoderError
-        If there is no such model, or it has more than two labels.
+        If there is no such model, it has more than two labels, or lacks weights (a base model, a causal reranker).
+    CollectionError
+        If the collection cannot be read.
     """
 
     def __init__(
         self,
         model: str,
-        texts: Mapping[str, str],
+        texts: Mapping[str, str] | Path,
         hits: int = 30,
         device: str = "cpu",
         batch_size: int = 32,
         max_length: int = 512,
     ) -> None:
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
         from pyserini_jpq.encode.precision import resolve_device
 
-        try:
-            self._model: Any = AutoModelForSequenceClassification.from_pretrained(model)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-        except (OSError, ValueError) as problem:
-            reason = str(problem).strip().splitlines()[0]
-            raise EncoderError(f"--rerank {model} is no sequence classifier that can be loaded: {reason}") from None
-        labels = int(self._model.config.num_labels)
-        if labels > 2:
-            raise EncoderError(
-                f"--rerank {model} has {labels} labels; a reranker has one, or two of which the second says relevant"
-            )
         self._device = resolve_device(device)
+        self._model, self._tokenizer = _load(model)
         self._model.to(self._device).eval()
-        self._texts, self._hits, self._batch_size = texts, hits, batch_size
-        self._max_length = min(max_length, int(self._tokenizer.model_max_length))
+        self._max_length = min(max_length, int(self._tokenizer.model_max_length), _positions(self._model))
+        if self._max_length <= self._tokenizer.num_special_tokens_to_add(pair=True):
+            raise EncoderError(f"--rerank {model} takes {self._max_length} tokens, which leaves none for the texts")
+        # Without a padding token, or with one that the model does not know as such, pairs are scored one by one.
+        padding = self._tokenizer.pad_token_id
+        is_padded = padding is not None and padding == getattr(self._model.config, "pad_token_id", None)
+        self._batch_size = batch_size if is_padded else 1
+        self._texts = texts if isinstance(texts, Mapping) else read_texts(texts)
+        self._hits = hits
         self.milliseconds: list[float] = []
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
@@ -78,8 +76,8 @@ class Reranker:
                 tokens = self._tokenizer(
                     [query] * len(batch),
                     batch,
-                    padding=True,
-                    truncation="only_second",
+                    padding=len(batch) > 1,
+                    truncation="longest_first",
                     max_length=self._max_length,
                     return_tensors="pt",
                 )
@@ -123,6 +121,42 @@ class Reranker:
         found = [make(hit.docid, score) for score, hit in ordered]
         below = min(scores) - 1 - rest[0].score if rest else 0
         return found + [make(hit.docid, hit.score + below) for hit in rest]
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    """Return a sequence classifier, all of whose weights were there, and its tokenizer."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        # Code of others is never run, nor asked about.
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            name, output_loading_info=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as problem:  # transformers, tokenizers and safetensors have many
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise EncoderError(f"--rerank {name} is no sequence classifier that can be loaded: {reason}") from None
+    if missing := sorted(found["missing_keys"]):
+        raise EncoderError(
+            f"--rerank {name} has no weights for {', '.join(missing[:3])}, so its scores would be random; "
+            "name a model that was trained as a sequence classifier"
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise EncoderError(f"--rerank {name} has no tokenizer; put its files beside the weights")
+    if (labels := int(model.config.num_labels)) > 2:
+        raise EncoderError(
+            f"--rerank {name} has {labels} labels; a reranker has one, or two of which the second says relevant"
+        )
+    return model, tokenizer
+
+
+def _positions(model: Any) -> int:
+    """Return the most tokens that a model has positions for; RoBERTa and its kin count from the padding id on."""
+    found = [getattr(model.config, "max_position_embeddings", None) or sys.maxsize]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
+            found.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    return int(min(found))
 
 
 def read_texts(corpus: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pyserini_jpq.errors import OutputError
 from pyserini_jpq.files import new_folder, refuse_existing, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss_format import pack, to_faiss
+from pyserini_jpq.index.faiss_format import pack, to_faiss, write_faiss
 from pyserini_jpq.index.folder import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, seen_from, write_manifest
 from pyserini_jpq.index.texts import write_texts
 from pyserini_jpq.index.writing import write_docids
@@ -91,8 +91,6 @@ def write_index(
     outputs: Outputs,
 ) -> None:
     """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
-    import faiss
-
     embeddings = source.folder.embeddings()
     manifest = dataclasses.replace(
         source.manifest,
@@ -101,7 +99,7 @@ def write_index(
         embeddings=seen_from(outputs.index, embeddings) if embeddings else None,
     )
     with new_folder(outputs.index, outputs.overwrite) as folder:
-        faiss.write_index(to_faiss(model.quantizer(), source.codes), str(folder / INDEX))
+        write_faiss(to_faiss(model.quantizer(), source.codes), folder / INDEX)
         write_docids(folder, source.docids)
         save_array(folder / INITIAL_CENTROIDS, source.initial_centroids)
         if log and log.is_file():

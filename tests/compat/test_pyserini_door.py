@@ -1,5 +1,6 @@
 """The door to pyserini: what it says when something is missing, and what it evens out."""
 
+import gzip
 import importlib.metadata
 import json
 import os
@@ -11,13 +12,17 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 from urllib.error import URLError
 
 import pytest
 
 from pyserini_jpq.compat import loading, pyserini, topic_names
 from pyserini_jpq.compat import offline as catalogue
+from pyserini_jpq.compat.loading import load
+from pyserini_jpq.data.run_writer import OUTPUT_FORMATS, RunWriter
 from pyserini_jpq.errors import EncoderError, InstallationError, RunError, TopicsError
+from pyserini_jpq.evaluate.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPICS_AND_QRELS = ROOT.parent / "shared" / "data" / "topics-and-qrels"
@@ -304,19 +309,47 @@ def test_trec_eval_refuses_what_it_cannot_evaluate(files: tuple[str, str], tmp_p
 
 
 @pytest.mark.integration
-def test_the_writers_write_pyserinis_formats(tmp_path: Path) -> None:
-    hit = pyserini.dense_search_result()
-    hits = [hit("d2#1", 2.5), hit("d2#0", 2.0), hit("d1#0", 1.0)]
-    path = tmp_path / "runs" / "run.txt"
-    with pyserini.output_writer(path, hits=2, tag="mine") as writer:
-        writer.write("7", hits)
-    assert path.read_text() == "7 Q0 d2#1 1 2.500000 mine\n7 Q0 d2#0 2 2.000000 mine\n"
-    with pyserini.output_writer(path, "msmarco", max_passage=True, max_passage_hits=5) as writer:
-        writer.write("7", hits)
-    assert path.read_text() == "7\td2\t1\n7\td1\t2\n"
-    with pyserini.output_writer(path, "kilt", topics={"7": {"id": "7"}}) as writer:
-        writer.write("7", hits[:1])
-    assert json.loads(path.read_text())["output"] == [{"provenance": [{"wikipedia_id": "d2#1"}]}]
+@pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
+@pytest.mark.parametrize("max_passage", [False, True])
+def test_our_writer_writes_what_pyserinis_does(tmp_path: Path, output_format: str, max_passage: bool) -> None:
+    writers, hit = load("pyserini.output_writer"), pyserini.dense_search_result()
+    hits = [hit("d2#1", 2.5), hit("d2#0", 2.0), hit("d3#0", 1.25), hit("d1#0", 1.0)]
+    flags = {"tag": "mine", "topics": {"7": {"id": "7", "input": "é"}}, "max_passage_delimiter": "#"}
+    flags |= {"max_passage_hits": 2}
+    theirs = writers.get_output_writer(
+        str(tmp_path / "theirs"), writers.OutputFormat(output_format), "w", 3, use_max_passage=max_passage, **flags
+    )
+    with theirs, RunWriter(tmp_path / "ours", output_format, hits=3, max_passage=max_passage, **flags) as ours:
+        ours.write("7", hits)
+        theirs.write("7", hits)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+RUNS = (
+    {"0001": {"NA": 3.0, "null": 2.5, 'say"so': 2.0, "09": 1.0}, "09": {"None": 1.0, "'q'": 0.5}},
+    {"0001": {"09": 8.0, "nan": 7.0, "NA": 6.0}, "2": {"é": 1.0}},
+)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("method", ["rrf", "interpolation"])
+def test_fused_runs_keep_ids_as_they_are(method: str) -> None:
+    expected: dict[str, dict[str, float]] = {}
+    for run, weight in zip(RUNS, (0.25, 0.75), strict=True):
+        for qid, scores in run.items():
+            fused = expected.setdefault(qid, {})
+            low, high = min(scores.values()), max(scores.values())
+            for rank, (docid, score) in enumerate(scores.items(), start=1):
+                scaled = weight * ((score - low) / (high - low) if high > low else 1)
+                fused[docid] = fused.get(docid, 0) + (1 / (60 + rank) if method == "rrf" else scaled)
+    found = pyserini.fuse(RUNS, method, 100, alpha=0.25)
+    assert found.keys() == expected.keys()
+    for qid, scores in expected.items():
+        assert found[qid] == pytest.approx(scores)
+        assert list(found[qid].values()) == sorted(scores.values(), reverse=True)
+    best = Metrics(["RR"]).per_query({"0001": {max(expected["0001"], key=expected["0001"].__getitem__): 1}}, found)
+    assert best["RR"].tolist() == [1.0]
+    assert all(len(scores) == 1 for scores in pyserini.fuse(RUNS, method, 1).values())
 
 
 @pytest.mark.integration
@@ -366,13 +399,17 @@ KILT_TOPICS = '{"id": "z", "input": "who is [START_ENT]x[END_ENT]"}\n{"id": "a",
         ("t.txt", CACM_TOPICS, "default", [("1", "What deals with time sharing?")]),
         ("t.tsv", "b\tsecond\na\tfirst\n", "default", [("a", "first"), ("b", "second")]),
         ("t.tsv", "10\tten\n9\tnine\n", "tsv", [("9", "nine"), ("10", "ten")]),
+        ("t.tsv", "10\tten\n0009\tnine\n", "tsv", [("0009", "nine"), ("10", "ten")]),
+        ("T.TREC.GZ", TREC_TOPICS, "default", [("302", "Poliomyelitis and Post-Polio")]),
+        ("t.txt.gz", CACM_TOPICS, "default", [("1", "What deals with time sharing?")]),
         ("t.jsonl", KILT_TOPICS, "kilt", [("z", "who is x"), ("a", "b")]),
     ],
 )
 def test_topics_in_formats_that_pyserini_reads(
     tmp_path: Path, name: str, text: str, topics_format: str, expected: list[tuple[str, str]]
 ) -> None:
-    (tmp_path / name).write_text(text)
+    is_gzip = name.lower().endswith(".gz")
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if is_gzip else text.encode())
     assert pyserini.topics_from_file(str(tmp_path / name), topics_format) == expected
 
 
@@ -474,6 +511,13 @@ class QueryIterator:
         return ["b", "a"] if name == "msmarco-passage-dev-subset" else None
 
 
+class JavaMap(dict[str, Any]):
+    """What pyjnius gives for a Java map."""
+
+    def keySet(self) -> SimpleNamespace:
+        return SimpleNamespace(toArray=lambda: list(self))
+
+
 @pytest.fixture(params=["1.6", "2.x"])
 def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The cache of a pyserini without a network: 1.6 fails in Java, 2.x does not even know the names."""
@@ -484,19 +528,20 @@ def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
         print("downloading")
         raise error
 
-    def read(path: str, reader_class: str) -> dict[str, dict[str, str]]:
+    def read(*args: str) -> JavaMap:
+        reader_class, path = args if old else reversed(args)
         assert reader_class == "io.anserini.search.topicreader.TsvStringTopicReader"
         rows = (line.split("\t") for line in Path(path).read_text().splitlines())
-        return {qid: {"title": text} for qid, text in rows}
+        return JavaMap({qid: JavaMap({"title": text}) for qid, text in rows})
 
     search = SimpleNamespace(get_topics=fails, get_qrels_file=fails)
     if old:
-        search.get_topics_with_reader = lambda reader_class, path: read(path, reader_class)
         named = {"known": SimpleNamespace(path="its.file.txt")}
         base = SimpleNamespace(topics_mapping=named, qrels_mapping=named)
     else:
-        search.load_topics_from_file = read
+        search.load_topics_from_file = fails
         base = SimpleNamespace(_get_topics_mapping=fails, _get_qrels_mapping=fails)
+    base.JTopicReader = SimpleNamespace(getTopicsWithStringIdsFromFileWithTopicReaderClass=read)
     modules = {
         "pyserini.search": search,
         "pyserini.search._base": base,

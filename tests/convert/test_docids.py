@@ -1,4 +1,5 @@
 import builtins
+import gzip
 import os
 import pickle
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from pyserini_jpq.convert.docids import DocidStyle, docids_of, write_docid_file, write_pid2offset
 from pyserini_jpq.convert.unpickle import load_plain_dict
 from pyserini_jpq.errors import ConversionError
+from pyserini_jpq.index.folder import read_docids
 
 pytestmark = pytest.mark.unit
 IDS = np.arange(3)
@@ -121,6 +123,12 @@ def test_lists_and_tables(tmp_path):
     (tmp_path / "m.tsv").write_text("c\t2\r\na\t0\nb\t1")
     assert docids_of(IDS, docid=tmp_path / "docid") == docids_of(IDS, pid2offset=tmp_path / "m.tsv") == ["a", "b", "c"]
     assert docids_of(IDS) == ["0", "1", "2"]
+    for pack in (bytes, gzip.compress):
+        (tmp_path / "marked").write_bytes(pack("\ufeffMED-10\t0\r\nb\t1\nc\t2\n".encode()))
+        assert docids_of(IDS, pid2offset=tmp_path / "marked") == ["MED-10", "b", "c"]
+        (tmp_path / "marked").write_bytes(pack("\ufeffMED-10\nb\nc\n".encode()))
+        assert docids_of(IDS, docid=tmp_path / "marked") == ["MED-10", "b", "c"]
+        assert read_docids(tmp_path / "marked") == ["MED-10", "b", "c"]  # --delete-file
     assert docids_of(np.array([0, 2]), docid=tmp_path / "docid") == ["a", "c"]
     assert docids_of(np.array([2]), pid2offset=tmp_path / "m.tsv", style=DocidStyle("D")) == ["Dc"]
 
@@ -148,6 +156,7 @@ def test_docids_with_and_without_the_letter(tmp_path, style, expected):
         ("a\t0\na\t1\nc\t2\n", "'a' twice"),
         ("a\t0\nb b\t1\nc\t2\n", "'b b'; a docid is not empty"),
         ("a\t0\n\t1\nc\t2\n", "the docid ''"),
+        ("a\t0\nb\0\t1\nc\t2\n", r"the docid 'b\\x00'; a docid .* holds no .* control character"),
         ("a\t0\nb\n", "line 2: expected docid<TAB>offset, not 'b'"),
         ("a\t-1\n", "line 1: expected"),
         ("a\tx\n", "line 1: expected"),
@@ -167,7 +176,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ConversionError, match="give one of them"):
         docids_of(IDS, docid=tmp_path, pid2offset=tmp_path)
     (tmp_path / "latin").write_bytes(b"\xe4\n")
-    with pytest.raises(ConversionError, match="cannot be read as lines"):
+    with pytest.raises(ConversionError, match="line 1 is not UTF-8"):
         docids_of(IDS, docid=tmp_path / "latin")
 
 

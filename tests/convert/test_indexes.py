@@ -1,6 +1,8 @@
 """Indexes from and to faiss: rankings before and after are the same, bit for bit."""
 
 import json
+import os
+import sys
 
 import faiss
 import numpy as np
@@ -307,9 +309,29 @@ def test_interrupted_import_goes_on(tmp_path, monkeypatch):
     assert manifest["query_encoder"] == {"name": None, "card": None, "sha256": None, "folder": None}
 
 
-def test_full_disk_is_one_line(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
     faiss.write_index(plain_pq(), str(tmp_path / "pq"))
     index = import_faiss(tmp_path / "pq", tmp_path / "x")
     with pytest.raises(OutputError, match="cannot be written"):
-        (tmp_path / ".out.partial").mkdir()
+        (tmp_path / f".out.{os.getpid()}.partial").mkdir()
         export_faiss(index, tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+@pytest.mark.parametrize("missing", [1, 5000, "all"])
+@pytest.mark.parametrize("export", [export_faiss, export_jpq])
+def test_a_file_that_would_be_cut_is_not_written(tmp_path, export, missing):
+    import resource
+
+    faiss.write_index(plain_pq(), str(tmp_path / "pq"))
+    index = import_faiss(tmp_path / "pq", tmp_path / "x")
+    export(index, tmp_path / "whole")
+    size = (tmp_path / "whole").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if missing == "all" else size - missing, before[1]))
+    try:
+        with pytest.raises(OutputError, match="out cannot be written: File too large"):
+            export(index, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]

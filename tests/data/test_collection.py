@@ -31,6 +31,45 @@ def test_reads_every_format(tmp_path):
     assert list(Collection(tmp_path / "beir")) == expected
 
 
+def test_hidden_files_are_left_aside(tmp_path):
+    write(tmp_path, '{"id": "1", "text": "x"}')
+    for name in ("._c.jsonl", ".ipynb_checkpoints/c.jsonl", "deeper/.hidden/c.tsv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert [d.docid for d in Collection(tmp_path)] == ["1"]
+    assert [d.docid for d in Collection(write(tmp_path, '{"id": "2", "text": "x"}', name=".named.jsonl"))] == ["2"]
+    (tmp_path / ".folder").mkdir()  # whoever names a hidden folder means it
+    assert [d.docid for d in Collection(write(tmp_path / ".folder", '{"id": "3", "text": "x"}').parent)] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('{"id": "1", "text": null, "contents": "x"}', "x"),
+        ('{"id": "1", "text": "", "contents": "x"}', "x"),
+        ('{"id": "1", "text": "y", "contents": "x"}', "y"),
+        ('{"id": "1", "contents": null, "text": "y"}', "y"),
+    ],
+)
+def test_the_text_is_where_text_is(tmp_path, line, text):
+    assert [d.text for d in Collection(write(tmp_path, line))] == [text]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "line"),
+    [
+        ("c.tsv", "docid\ttext", "1\tx"),
+        ("C.TSV", "id\tcontents", "1\tx"),
+        ("c.tsv", "pid\tpassage", "1\tx"),
+        ("msmarco-docs.tsv", "docid\turl\ttitle\tbody", "1\t\t\tx"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_header_line_is_no_document(tmp_path, name, header, line, pack):
+    (tmp_path / (name + ".GZ" * (pack is gzip.compress))).write_bytes(pack(f"\ufeff{header}\n{line}\n".encode()))
+    assert list(Collection(tmp_path)) == [Document("1", "", "x")]
+
+
 @pytest.mark.parametrize(
     ("line", "part"),
     [
@@ -43,6 +82,7 @@ def test_reads_every_format(tmp_path):
         ('{"id": "a b", "text": "x"}', "whitespace in its docid 'a b'"),
         ('{"id": "a\\nb", "text": "x"}', "whitespace in its docid"),
         ('{"id": "", "text": "x"}', "empty docid"),
+        ('{"id": "a\\u0000b", "text": "x"}', "a control character in its docid 'a\\x00b'"),
         ('{"id": "9", "text": " "}', "document '9' has no text"),
         ('{"id": "9", "text": 3}', "field 'text' is no text"),
         ('{"id": "9"}', "neither `contents` nor `text`"),

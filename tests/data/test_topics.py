@@ -75,6 +75,21 @@ class TestReadTopics:
         path = write(tmp_path / "t.tsv", f"1\tbefore{separator}after\n2\ttwo\n")
         assert read_topics(path) == {"1": f"before{separator}after", "2": "two"}
 
+    @pytest.mark.unit
+    @pytest.mark.parametrize("header", ["qid\tquery", "query_id\ttext", "id\tTitle", "_id\tquestion", "topic\tquery"])
+    @pytest.mark.parametrize("name", ["t.tsv", "t.txt.gz", "T.TSV.GZ"])
+    def test_a_header_line_is_no_query(self, tmp_path: Path, header: str, name: str) -> None:
+        (tmp_path / name).write_bytes(gzip.compress(BYTE_ORDER_MARK + f"{header}\r\n1\tone\r\nid\ttext\r\n".encode()))
+        assert read_topics(str(tmp_path / name)) == {"1": "one", "id": "text"}
+        (tmp_path / name).write_text(f"{header}\n")
+        with pytest.raises(TopicsError, match="holds no query"):
+            read_topics(str(tmp_path / name))
+
+    @pytest.mark.unit
+    @pytest.mark.parametrize("line", ["qid\twhat is a query", "how\tquery", "1\ttitle"])
+    def test_a_query_is_no_header_line(self, tmp_path: Path, line: str) -> None:
+        assert read_topics(write(tmp_path / "t.tsv", line)) == {line.split("\t")[0]: line.split("\t")[1]}
+
     @pytest.mark.property
     @given(st.dictionaries(ids, queries, min_size=1), st.booleans(), st.sampled_from([b"\n", b"\r\n", b"\n\n"]))
     def test_written_topics_are_read_back(
@@ -103,6 +118,7 @@ class TestReadTopics:
             ("\tone\n", "line 1 has an empty qid"),
             ("q 1\tone\n", "line 1 has whitespace in its qid 'q 1'"),
             ("q\xa01\tone\n", "line 1 has whitespace in its qid"),
+            ("1\tone\nq\0\ttwo\n", "line 2 has a control character in its qid"),
             ("1\tone\n2\ttwo\n1\tone\n", "line 3 repeats the qid '1'"),
             (b"1\tone\n2\tcaf\xe9\n", "line 2 is not UTF-8"),
             ("1\tone\n".encode("utf-16"), "line 1 is not UTF-8"),
@@ -202,6 +218,12 @@ class TestByPyserini:
         assert read_topics(write(tmp_path / "t.txt", "<1>\tone\n")) == {"<1>": "one"}
 
     @pytest.mark.unit
+    def test_qids_of_pyserini_are_checked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pyserini_jpq.compat.pyserini.topics_by_name", lambda name: [("a\0", "one")])
+        with pytest.raises(TopicsError, match="dl19-passage has a control character in its qid"):
+            read_topics("dl19-passage")
+
+    @pytest.mark.unit
     def test_other_formats(self, tmp_path: Path) -> None:
         assert read_topics(write(tmp_path / "t.jsonl", "{}"), "kilt") == {"file": "t.jsonl kilt"}
 
@@ -260,6 +282,8 @@ class TestReadQrels:
             ("1 0 a 8841823\n", "line 1: relevance '8841823'"),
             ("1 0 a 1\n1 0 b 1\n1 0 a 2\n", "line 3 judges 'a' for query '1' as 2, but a line before it as 1"),
             (b"1 0 a 1\n1 0 \xff 1\n", "line 2 is not UTF-8"),
+            ("1 0 a 1\n1 0 a\0b 1\n", "line 2 holds a control character"),
+            ("1 0 a\x7f 1\n", "line 1 holds a control character"),
         ],
     )
     def test_refused(self, tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -310,6 +334,8 @@ class TestReadRun:
             ("1 a 0.5\n", "line 1: rank '0.5' is no whole number from 1"),
             ("1 Q0 a 1 9 t\n2 Q0 a 1 9 t\n1 Q0 b 2 8 t\n1 Q0 a 3 7 t\n", "line 4 repeats 'a' for query '1'"),
             (b"1 Q0 \xff 1 9 t\n", "line 1 is not UTF-8"),
+            ("1 Q0 a\0b 1 9 t\n1 Q0 a\0c 2 8 t\n", "line 1 holds a control character"),
+            ("1\0 Q0 a 1 9 t\n", "line 1 holds a control character"),
         ],
     )
     def test_refused(self, tmp_path: Path, content: str | bytes, message: str) -> None:

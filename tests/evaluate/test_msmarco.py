@@ -1,5 +1,7 @@
 """What MS MARCO's scripts accept, and their reciprocal rank."""
 
+import gzip
+
 import pytest
 
 from pyserini_jpq.errors import RunError
@@ -30,6 +32,7 @@ def test_reciprocal_rank_counts_all_judged_queries(tmp_path, line):
         ("1\t1\t0\n", "not from 1 to 1000"),
         ("1\t1\t1001\n", "not from 1 to 1000"),
         ("1\t1\tx\n", "not from 1"),
+        ("1\t1\t²\n", "not from 1"),
         ("1\t1\t1\n1\t2\t1\n", "line 2: the rank 1 comes twice"),
         ("1\t1\t1\n1\t1\t2\n", "the document 1 comes twice"),
         ("1\t1\n", "2 columns"),
@@ -38,3 +41,10 @@ def test_reciprocal_rank_counts_all_judged_queries(tmp_path, line):
 def test_what_is_not_accepted(tmp_path, text, part):
     with pytest.raises(RunError, match=part):
         read_ranks(write(tmp_path, text))
+
+
+def test_byte_order_mark_gzip_and_control_characters(tmp_path):
+    (tmp_path / "run").write_bytes(gzip.compress("\ufeff1\t7\t1\r\n\r\n1\t8\t2\n".encode()))
+    assert read_ranks(tmp_path / "run") == {"1": {1: "7", 2: "8"}}
+    with pytest.raises(RunError, match="line 1 holds a control character"):
+        read_ranks(write(tmp_path, "1\ta\0b\t1\n"))

@@ -1,8 +1,6 @@
-from types import SimpleNamespace
-
 import pytest
 
-from pyserini_jpq.search.naming import default_run, in_trec_order
+from pyserini_jpq.search.naming import default_run
 
 pytestmark = pytest.mark.unit
 
@@ -17,14 +15,9 @@ pytestmark = pytest.mark.unit
         ("msmarco-v1-doc.jpq-m24", "dl20", "run.msmarco-doc.jpq-m24.dl20.txt"),
         ("beir-v1.0.0-fiqa.jpq-m48", "beir-v1.0.0-fiqa-test", "run.beir-v1.0.0-fiqa.jpq-m48.test.txt"),
         ("X.jpq-m24", "data/test.tsv.gz", "run.X.jpq-m24.test.txt"),
+        ("X.jpq-m24", "data/TEST.TSV.GZ", "run.X.jpq-m24.TEST.txt"),
         ("plain", "queries.jsonl", "run.plain.queries.txt"),
     ],
 )
 def test_runs_are_named_as_in_pyserini(index, topics, run):
     assert str(default_run(index, topics)) == f"runs/{run}"
-
-
-def test_equal_scores_go_by_docid_as_trec_eval_has_them():
-    pairs = [("d1", 2.0), ("d9", 2.0), ("d10", 1.00000001), ("d2", 1.0), ("é", 1.0), ("a", 3.0)]
-    ordered = in_trec_order(SimpleNamespace(docid=docid, score=score) for docid, score in pairs)
-    assert [hit.docid for hit in ordered] == ["a", "d9", "d1", "é", "d2", "d10"]

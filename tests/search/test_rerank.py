@@ -88,3 +88,63 @@ def test_what_cannot_be_is_one_line(classifier, search_words, tiny_encoder, tmp_
         err = capsys.readouterr().err
         assert part in err and "Traceback" not in err
     assert not (tmp_path / "run.txt").exists()
+
+
+def test_a_model_without_a_head_is_refused_before_anything_is_read(tiny_encoder, tmp_path):
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertModel, LlamaConfig, LlamaForCausalLM
+
+    from pyserini_jpq.errors import EncoderError
+    from pyserini_jpq.search.rerank import Reranker
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert, llama = BertConfig(**sizes, intermediate_size=16), LlamaConfig(**sizes, intermediate_size=16)
+    models = (
+        (BertModel(bert), "classifier"),
+        (BertForMaskedLM(bert), "classifier"),
+        (LlamaForCausalLM(llama), "score"),
+    )
+    for model, missing in models:
+        model.save_pretrained(tmp_path / missing)
+        tokenizer.save_pretrained(tmp_path / missing)
+        with pytest.raises(EncoderError, match=rf"has no weights for .*{missing}\.") as problem:
+            Reranker(str(tmp_path / missing), tmp_path / "no collection")
+        assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("limit", [64, int(1e30)])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2"])
+def test_long_queries_and_long_documents(tiny_encoder, tmp_path, limit, kind):
+    import torch
+    import transformers
+
+    from pyserini_jpq.search.rerank import Reranker
+
+    torch.manual_seed(2)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_encoder)
+    tokenizer.model_max_length = limit
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"num_labels": 1, "pad_token_id": tokenizer.pad_token_id}
+    if kind == "gpt2":  # neither has a padding token
+        config = transformers.GPT2Config(**sizes | {"pad_token_id": None}, n_positions=32)
+        model, tokenizer.pad_token = transformers.GPT2ForSequenceClassification(config), None
+    else:
+        config_class = transformers.BertConfig if kind == "bert" else transformers.RobertaConfig
+        config = config_class(**sizes, intermediate_size=16, max_position_embeddings=32)
+        name = "BertForSequenceClassification" if kind == "bert" else "RobertaForSequenceClassification"
+        model = getattr(transformers, name)(config)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    long, short = " ".join(WORDS[:80]), WORDS[0]
+    texts = [long, short, " ".join(WORDS[5:9])]
+    together = {query: Reranker(str(tmp_path), {}, max_length=999).scores(query, texts) for query in (long, short)}
+    assert np.isfinite(list(together.values())).all()
+    for query, scores in together.items():
+        alone = Reranker(str(tmp_path), {}, batch_size=1)
+        assert scores == pytest.approx([alone.scores(query, [text])[0] for text in texts], abs=1e-5)
+    # A query that is shorter than the room for both is whole: the document alone is cut.
+    with torch.no_grad():
+        most = 32 - (tokenizer.pad_token_id + 1 if kind == "roberta" else 0)
+        tokens = tokenizer(short, long, truncation="only_second", max_length=most, return_tensors="pt")
+        expected = model.eval()(**tokens).logits[0, 0]
+    assert together[short][0] == pytest.approx(float(expected), abs=1e-5)

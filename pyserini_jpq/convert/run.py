@@ -1,0 +1,237 @@
+"""Converting as one function: `convert("OPQ96,IVF1,PQ96x8.index", "indexes/x", source="jpq")`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pyserini_jpq import cli
+from pyserini_jpq.errors import ConversionError, EncoderError
+from pyserini_jpq.files import refuse_existing, write_json_atomically
+from pyserini_jpq.options import Options
+
+if TYPE_CHECKING:
+    from pyserini_jpq.convert.importing import KnownEncoder
+
+Format = Literal["jpq", "faiss"]
+FORMATS: tuple[Format, ...] = ("jpq", "faiss")
+
+
+@dataclass(frozen=True)
+class ConvertOptions(Options):
+    """What comes with an index, on the way in and out.
+
+    Attributes
+    ----------
+    docid
+        File of docids, one a line in the order of ids; on export, written.
+    pid2offset
+        Map of docids to ids, a pickled dict or TSV; on export, written by its suffix.
+    strip_docid_prefix, docid_prefix
+        Taken off the docids; put in front of docids without it (import).
+    encoder
+        Import: card, folder or Hugging Face name, or a RobertaDot checkpoint (jpq). Export: the folder to write.
+    overwrite
+        Replace what the outputs hold.
+    document_encoder
+        Import: card or folder of the documents' encoder, where it is another one (jpq).
+    output_encoder
+        Import: where a checkpoint's encoder goes; `encoders/NAME` by default.
+    tokenizer
+        Import: of a checkpoint that has none, a folder or Hugging Face name.
+    initial_index
+        Import: the index that training started from; with it documents can be appended (jpq).
+    any_metric
+        Import: take an index that ranks by L2 distance, too (faiss).
+    blocks
+        Import: keep the codes once more, for a faster search.
+    initial
+        Export: with the initial centroids in place of the trained ones.
+    """
+
+    docid: Path | None = None
+    pid2offset: Path | None = None
+    strip_docid_prefix: str = ""
+    docid_prefix: str = ""
+    encoder: str | None = None
+    overwrite: bool = False
+    document_encoder: str | None = None
+    output_encoder: Path | None = None
+    tokenizer: str | None = None
+    initial_index: Path | None = None
+    any_metric: bool = False
+    blocks: bool = True
+    initial: bool = False
+
+
+def convert(
+    index: str | Path,
+    output: str | Path,
+    *,
+    source: Format | None = None,
+    target: Format | None = None,
+    options: ConvertOptions | None = None,
+) -> Path:
+    """Import an index that others made, or export one for others.
+
+    Parameters
+    ----------
+    index
+        The file or folder to import; the folder or the name of the index to export.
+    output
+        The index folder to write; on export, the index file.
+    source
+        Import: `jpq`, the authors' format, or `faiss`.
+    target
+        Export, in place of `source`.
+    options
+        What comes with the index.
+
+    Returns
+    -------
+    pathlib.Path
+        The output.
+
+    Raises
+    ------
+    ConversionError
+        If the index is of a type that JPQ cannot represent, or files do not belong together.
+    EncoderError
+        If an encoder cannot be loaded.
+    OutputError
+        If an output exists and is not to be replaced, or cannot be written.
+
+    Examples
+    --------
+    >>> options = ConvertOptions(encoder="m24", pid2offset=Path("pid2offset.pickle"))
+    >>> convert("OPQ24,IVF1,PQ24x8.index", "indexes/x", source="jpq", options=options)  # doctest: +SKIP
+    >>> convert("indexes/x", "x.faiss", target="faiss")  # doctest: +SKIP
+    """
+    if (source is None) == (target is None) or (source or target) not in FORMATS:
+        raise ConversionError(f"give either source or target, one of {', '.join(FORMATS)}")
+    options = options or ConvertOptions()
+    if source:
+        _import(index, Path(output), source, options)
+    else:
+        _export(str(index), Path(output), target, options)
+    return Path(output)
+
+
+def _import(index: str | Path, output: Path, source: str, options: ConvertOptions) -> None:
+    from pyserini_jpq.convert.docids import DocidStyle, docids_of
+    from pyserini_jpq.convert.encoder import is_checkpoint
+    from pyserini_jpq.convert.foreign import read_foreign
+    from pyserini_jpq.convert.importing import import_faiss, import_jpq
+
+    path, docid = Path(index), options.docid
+    if (path / "docid").is_file() and not (docid or options.pid2offset):
+        docid = path / "docid"
+    made = None  # an encoder folder beside the index
+    if source == "jpq" and options.encoder and is_checkpoint(Path(options.encoder)):
+        made = options.output_encoder or Path("encoders") / output.name
+    with _together([output, *([made] if made else [])], path, options.overwrite) as overwrite:
+        foreign = read_foreign(path)
+        style = DocidStyle(options.docid_prefix, options.strip_docid_prefix)
+        docids = docids_of(foreign.ids, docid, options.pid2offset, style)
+        query = _query_encoder(options.encoder, made, options.tokenizer, overwrite) if options.encoder else None
+        if source == "jpq":
+            document = _document_encoder(options.document_encoder) if options.document_encoder else None
+            initial = options.initial_index
+            folder = import_jpq(foreign, output, docids, query, document, initial, overwrite, options.blocks)
+        else:
+            folder = import_faiss(foreign, output, docids, query, options.any_metric, overwrite, options.blocks)
+    if not foreign.inner_product:
+        cli.warn(f"{path} ranked by L2 distance; {output} ranks by inner product, so otherwise")
+    if not options.encoder:
+        cli.warn(f"{output} names no encoder: search needs --encoder, and training cannot start from it")
+    if not folder.manifest.initial_centroids_known:
+        cli.warn("the initial centroids are not known, so no document can be appended; --initial-index names them")
+
+
+def _export(index: str, output: Path, target: str | None, options: ConvertOptions) -> None:
+    from pyserini_jpq.convert.docids import DocidStyle, write_docid_file, write_pid2offset
+    from pyserini_jpq.convert.encoder import export_encoder
+    from pyserini_jpq.convert.exporting import export_faiss, export_jpq
+    from pyserini_jpq.index.encoders import query_encoder_source
+    from pyserini_jpq.index.folder import INDEX, IndexFolder, find_index
+
+    folder = IndexFolder(find_index(index))
+    with _together(outputs_of(output, options), folder.path / INDEX, options.overwrite) as overwrite:
+        style = DocidStyle(strip=options.strip_docid_prefix)
+        docids = [style(docid) for docid in folder.docids()] if options.docid or options.pid2offset else []
+        if options.encoder:
+            export_encoder(query_encoder_source(folder), Path(options.encoder), overwrite)
+        (export_jpq if target == "jpq" else export_faiss)(folder, output, options.initial, overwrite)
+        if options.docid:
+            write_docid_file(docids, options.docid)
+        if options.pid2offset:
+            write_pid2offset(docids, options.pid2offset)
+
+
+def outputs_of(output: Path, options: ConvertOptions) -> list[Path]:
+    """Return all that an export writes."""
+    encoder = Path(options.encoder) if options.encoder else None
+    return [path for path in (output, options.docid, options.pid2offset, encoder) if path]
+
+
+@contextmanager
+def _together(outputs: Sequence[Path], source: Path, overwrite: bool) -> Iterator[bool]:
+    """Write several outputs as one: what was killed between them goes on when it is asked for again.
+
+    Yields
+    ------
+    bool
+        Whether outputs may be replaced: by request, or because an earlier attempt left them.
+    """
+    note = outputs[0].with_name(f".{outputs[0].name}.converting")
+    stat = source.stat() if source.exists() else None
+    work: dict[str, Any] = {"outputs": [str(path.resolve()) for path in outputs], "source": str(source.resolve())}
+    work |= {"bytes": stat and stat.st_size, "modified": stat and stat.st_mtime_ns}
+    goes_on = _read(note) == work
+    for path in () if goes_on else outputs:
+        refuse_existing(path, overwrite)
+    if overwrite or len(outputs) == 1:
+        yield overwrite
+        return
+    write_json_atomically(note, work)
+    try:
+        yield goes_on
+    except Exception:
+        if not any(path.exists() for path in outputs):
+            note.unlink()
+        raise
+    note.unlink()
+
+
+def _read(note: Path) -> Any:
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _query_encoder(name: str, made: Path | None, tokenizer: str | None, overwrite: bool) -> "KnownEncoder":
+    from pyserini_jpq.convert.encoder import import_encoder
+    from pyserini_jpq.convert.importing import know_encoder
+    from pyserini_jpq.encode.source import find_encoder
+
+    if made is None:
+        return know_encoder(find_encoder(name))
+    return know_encoder(import_encoder(Path(name), made, tokenizer=tokenizer, overwrite=overwrite))
+
+
+def _document_encoder(name: str) -> "KnownEncoder":
+    """Find the documents' encoder; where its weights are not here, what is known of it is noted all the same."""
+    from pyserini_jpq.convert.importing import KnownEncoder, know_encoder
+    from pyserini_jpq.encode.source import find_encoder
+
+    source = find_encoder(name)
+    try:
+        if source.card.weights and not Path(source.card.backbone).is_dir():
+            raise EncoderError(f"the weights of {name} are not here")  # not fetched for their hash alone
+        return know_encoder(source)
+    except EncoderError as problem:
+        cli.warn(f"{problem}; embeddings of documents to append cannot be compared with {name}")
+        return KnownEncoder(source, None)
