@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.errors import CollectionError, EncoderError, IndexFolderError, JPQError
+from pyserini_jpq.trust.fields import is_sha256
+from pyserini_jpq.trust.places import is_plain_name
+from pyserini_jpq.trust.plain import read_yaml
 
 ENCODER_FOLDER_CARD = "encoder.yaml"
 POOLINGS = ("cls", "mean", "last")
 ARCHITECTURES = ("auto", "ance")
+TOKENIZER_OPTIONS = {
+    **dict.fromkeys(("do_lower_case", "add_prefix_space", "use_fast", "strip_accents", "tokenize_chinese_chars"), bool),
+    **dict.fromkeys(("do_basic_tokenize", "trim_offsets", "legacy", "add_bos_token", "add_eos_token"), bool),
+    **dict.fromkeys(("padding_side", "truncation_side"), str),
+    "model_max_length": int,
+}
+"""Options of a tokenizer that a card may give, with their types; none names a file, and none lets code of others run."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +176,13 @@ def encoder_card(name: str) -> EncoderCard:
 def index_card(name: str) -> IndexCard:
     """Read the index card of that name; raises IndexFolderError as `encoder_card` does."""
     path = _find_card("indexes", name, IndexFolderError)
-    return IndexCard(**_checked(IndexCard, _read_yaml(path, IndexFolderError), str(path), IndexFolderError))
+    return IndexCard(**_checked(IndexCard, read_yaml(path, IndexFolderError), str(path), IndexFolderError))
 
 
 def collection_card(name: str) -> CollectionCard:
     """Read the collection card of that name; raises CollectionError as `encoder_card` does."""
     path = _find_card("collections", name, CollectionError)
-    return CollectionCard(**_checked(CollectionCard, _read_yaml(path, CollectionError), str(path), CollectionError))
+    return CollectionCard(**_checked(CollectionCard, read_yaml(path, CollectionError), str(path), CollectionError))
 
 
 def has_card(kind: str, name: str) -> bool:
@@ -187,7 +197,7 @@ def card_names(kind: str) -> list[str]:
 
 def read_encoder_card(path: Path) -> EncoderCard:
     """Read and check an encoder card from a YAML file."""
-    return parse_encoder_card(_read_yaml(path, EncoderError), str(path))
+    return parse_encoder_card(read_yaml(path, EncoderError), str(path))
 
 
 def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
@@ -207,6 +217,15 @@ def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
     card = EncoderCard(**fields)
     if card.pooling not in POOLINGS:
         raise EncoderError(f"{where}: pooling {card.pooling!r} is not one of {', '.join(POOLINGS)}")
+    for name, value in card.sha256.items():
+        if not isinstance(name, str) or not is_plain_name(name) or not is_sha256(value):
+            raise EncoderError(
+                f"{where}: sha256 takes names of files and 64 hexadecimal digits, not {name}: {value!r}"
+            )
+    for name, value in card.tokenizer_options.items():
+        if type(value) is not TOKENIZER_OPTIONS.get(name):
+            known = ", ".join(TOKENIZER_OPTIONS)
+            raise EncoderError(f"{where}: tokenizer_options may not hold {name}: {value!r}; it takes {known}")
     if card.architecture not in ARCHITECTURES:
         raise EncoderError(f"{where}: architecture {card.architecture!r} is not one of {', '.join(ARCHITECTURES)}")
     for side_name, text_side in (("query", card.query), ("document", card.document)):
@@ -236,18 +255,6 @@ def _find_card(kind: str, name: str, error: type[JPQError]) -> Path:
     close = difflib.get_close_matches(name, cards, n=1)
     hint = f"did you mean {close[0]}?" if close else f"cards: {', '.join(cards) or 'none'}"
     raise error(f"{name!r} is neither a folder nor a card in {kind}/; {hint}")
-
-
-def _read_yaml(path: Path, error: type[JPQError]) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise error(f"{path} is no YAML: {problem}") from None
-    if not isinstance(values, dict):
-        raise error(f"{path} is no mapping of fields to values")
-    return values
 
 
 def _checked(kind: type, values: Mapping[str, Any], where: str, error: type[JPQError]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The folder of embeddings: memory-mapped float32 rows in `.npy` files, docids beside them, and a manifest."""
 
-import json
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import EmbeddingsError
+from pyserini_jpq.trust.arrays import open_npy
+from pyserini_jpq.trust.fields import ENCODER, is_count, wrong_fields
+from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 MANIFEST = "embeddings.json"
 SCHEMA = 1
+_FIELDS = {"documents": is_count, "dimension": is_count, "encoder": ENCODER}
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise EmbeddingsError(f"{folder} is no folder of embeddings ({MANIFEST} is missing); make one with encode")
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json_object(path)
         schema = manifest["schema"]
         if schema != SCHEMA:
             raise EmbeddingsError(
                 f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it"
             )
-        is_whole = all(type(manifest[name]) is int for name in ("documents", "dimension"))
-        is_whole = is_whole and {"name", "card", "sha256"} <= manifest["encoder"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError):
+        is_whole = _FIELDS.keys() <= manifest.keys() and not wrong_fields(manifest, _FIELDS)
+    except (NotPlain, KeyError):
         is_whole = False
     if not is_whole:
         raise EmbeddingsError(f"{path} is damaged; encode the collection again")
     return manifest
+
+
+def _row_file(path: Path) -> RowFile:
+    start = path.stem.removeprefix("rows-")
+    if not (start.isascii() and start.isdigit()):
+        raise EmbeddingsError(f"{path} is no file of rows, which are named by their first; remove it")
+    return RowFile(int(start), path)
 
 
 def is_complete(folder: Path) -> bool:
@@ -98,10 +107,7 @@ class Embeddings:
         self.documents = int(self.manifest["documents"])
         self.dimension = int(self.manifest["dimension"])
         self.encoder: dict[str, Any] = self.manifest["encoder"]
-        self._files = sorted(
-            (RowFile(int(p.stem.removeprefix("rows-")), p) for p in self.folder.glob("rows-*.npy")),
-            key=lambda f: f.start,
-        )
+        self._files = sorted(map(_row_file, self.folder.glob("rows-*.npy")), key=lambda f: f.start)
         self._arrays = [self._open(f) for f in self._files]
         self._check_whole()
 
@@ -144,18 +150,18 @@ class Embeddings:
         """Give the docids in row order."""
         for file, array in zip(self._files, self._arrays, strict=True):
             count = 0
-            with open(file.docid, encoding="utf-8", newline="\n") as lines:
-                for line in lines:
-                    count += 1
-                    yield line.rstrip("\n")
+            try:
+                with open(file.docid, encoding="utf-8", newline="\n") as lines:
+                    for line in lines:
+                        count += 1
+                        yield line.rstrip("\n")
+            except UnicodeDecodeError as problem:
+                raise EmbeddingsError(f"{file.docid} is not UTF-8 ({problem}); encode again") from None
             if count != len(array):
                 raise EmbeddingsError(f"{file.docid} has {count} docids for {len(array)} rows; encode again")
 
     def _open(self, file: RowFile) -> np.ndarray:
-        try:
-            array: np.ndarray = np.load(file.npy, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as problem:
-            raise EmbeddingsError(f"{file.npy} cannot be read: {problem}; remove it and encode again") from None
+        array: np.ndarray = open_npy(file.npy, EmbeddingsError, "remove it and encode again")
         if array.ndim != 2 or array.shape[1] != self.dimension:
             raise EmbeddingsError(f"{file.npy} has shape {array.shape}, expected rows of {self.dimension}")
         if not file.docid.is_file():

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_card, read_encoder_card
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.encode.source import EncoderSource, noted_encoder
 from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
+from pyserini_jpq.paths import ENCODERS
+from pyserini_jpq.trust.places import encoder_beside, is_plain_name, remember_folder
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
@@ -35,15 +37,13 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
             f"{index.path} names no query encoder: it was imported without one; name one with --encoder, "
             "or import it again with --encoder"
         )
-    card = parse_encoder_card(entry["card"], str(index.path / MANIFEST))
-    if not entry.get("folder") and card.backbone != _HERE:
-        return EncoderSource(entry["name"], card)
-    candidates = [Path("encoders") / entry["name"]]
-    if entry.get("folder"):
-        candidates.insert(0, index.path / entry["folder"])
+    where = str(index.path / MANIFEST)
+    if not entry.get("folder") and entry["card"].get("backbone") != _HERE:
+        return noted_encoder(entry, where)
+    candidates = _candidates(index, entry)
     for folder in candidates:
         if (folder / ENCODER_FOLDER_CARD).is_file():
-            return EncoderSource(entry["name"], read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
+            return EncoderSource(entry["name"], read_encoder_card(folder / ENCODER_FOLDER_CARD), folder, local=True)
     raise EncoderError(
         f"the query encoder {entry['name']} of {index.path} is not at "
         f"{' nor at '.join(os.path.normpath(folder) for folder in candidates)}; "
@@ -51,9 +51,23 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
     )
 
 
+def _candidates(index: IndexFolder, entry: Mapping[str, Any]) -> list[Path]:
+    """Return where an encoder that was built here may lie; see `encoder_beside`."""
+    beside = encoder_beside(index.path, entry["folder"]) if entry.get("folder") else None
+    if entry.get("folder") and beside is None:
+        raise EncoderError(
+            f"{index.path / MANIFEST} names an encoder at {entry['folder']!r}, too far from the index; if it is right, "
+            "name its folder with --encoder"
+        )
+    named = [ENCODERS / entry["name"]] if is_plain_name(entry["name"]) else []
+    return [beside, *named] if beside else named
+
+
 def entry_for(source: EncoderSource, sha256: str | None, index: Path) -> dict[str, Any]:
     """Return what `jpq.json` of the index at that place says of an encoder."""
     folder = seen_from(index, source.folder) if source.folder else None
+    if source.folder:
+        remember_folder(source.folder)
     return {"name": source.name, "card": source.card.as_dict(), "sha256": sha256, "folder": folder}
 
 
@@ -62,6 +76,8 @@ def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
     entry = index.manifest.query_encoder
     if not entry.get("folder"):
         return entry
+    if folder := encoder_beside(index.path, entry["folder"]):
+        remember_folder(folder)
     return {**entry, "folder": seen_from(place, index.path / entry["folder"])}
 
 

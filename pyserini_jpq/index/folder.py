@@ -1,6 +1,5 @@
 """The index folder: what Pyserini needs (`index`, `docid`), and what we add."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pyserini_jpq.cards import has_card, index_card
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import beside, move_into_place, put_back, sha256_of, write_json_atomically
 from pyserini_jpq.index.faiss_format import parts_of, read_faiss
 from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.trust.arrays import open_npy
+from pyserini_jpq.trust.faiss_file import faiss_layout
+from pyserini_jpq.trust.fields import ENCODER, is_count, is_file_list, is_object, is_text, or_none, wrong_fields
+from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 SCHEMA = 1
 INDEX = "index"
@@ -97,18 +98,15 @@ def _write(folder: Path, manifest: Manifest) -> None:
     write_json_atomically(folder / MANIFEST, asdict(manifest))
 
 
-def _wrong_fields(manifest: Manifest) -> list[str]:
-    """Return the names of the fields that hold what they cannot."""
-    numbers = ("documents", "dimension", "m", "bits", "bytes_per_document")
-    wrong = [name for name in numbers if type(getattr(manifest, name)) is not int]
-    for name in ("document_encoder", "query_encoder"):
-        encoder = getattr(manifest, name)
-        if not isinstance(encoder, dict) or not {"name", "card", "sha256"} <= encoder.keys():
-            wrong.append(name)
-    files = manifest.files.values() if isinstance(manifest.files, dict) else [None]
-    if not all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files):
-        wrong.append("files")
-    return wrong
+_FIELDS = {
+    **dict.fromkeys(("documents", "dimension", "m", "bits", "bytes_per_document"), is_count),
+    **dict.fromkeys(("document_encoder", "query_encoder"), ENCODER),
+    "training": or_none(is_object),
+    "metric": "inner_product".__eq__,
+    "embeddings": or_none(is_text),
+    "initial_centroids_known": (True, False).__contains__,
+    "files": is_file_list,
+}
 
 
 class IndexFolder:
@@ -157,20 +155,19 @@ class IndexFolder:
             If faiss cannot read it, or the manifest is of another index.
         """
         path = self.path / INDEX
-        whole = read_faiss(path, mapped)
-        _, inner = parts_of(whole, path)
-        found = {"documents": inner.ntotal, "dimension": whole.d, "m": inner.pq.M, "bits": inner.pq.nbits}
-        found["bytes_per_document"] = inner.pq.code_size
+        layout = faiss_layout(path)
         wrong = [
-            f"{name} {value}, not {getattr(self.manifest, name)}"
-            for name, value in found.items()
-            if value != getattr(self.manifest, name)
+            f"{name} {getattr(layout, name)}, not {getattr(self.manifest, name)}"
+            for name in ("documents", "dimension", "m", "bits", "bytes_per_document")
+            if getattr(layout, name) != getattr(self.manifest, name)
         ]
         if wrong:
             raise IndexFolderError(
                 f"{path} has {'; '.join(wrong)} as {MANIFEST} says; one of the two is of another index: "
                 "make the index again"
             )
+        whole = read_faiss(path, mapped)
+        parts_of(whole, path)
         return whole
 
     @contextmanager
@@ -232,7 +229,11 @@ class IndexFolder:
 
     def initial_centroids(self) -> Floats:
         """Return the centroids that the codes were assigned with, [M, K, D/M] float32."""
-        centroids: Floats = np.load(self.path / INITIAL_CENTROIDS, allow_pickle=False)
+        path, manifest = self.path / INITIAL_CENTROIDS, self.manifest
+        centroids: Floats = open_npy(path, IndexFolderError, "make the index again", mapped=False)
+        shape = (manifest.m, 1 << manifest.bits, manifest.dimension // manifest.m)
+        if centroids.shape != shape:
+            raise IndexFolderError(f"{path} has the shape {centroids.shape}, expected {shape}; make the index again")
         return centroids
 
     def embeddings(self) -> Path | None:
@@ -248,19 +249,22 @@ class IndexFolder:
                 f"{self.path} is no index of ours: {MANIFEST} is missing; make one with `python -m pyserini_jpq.index`"
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            schema = values.get("schema")
-        except (ValueError, AttributeError):
-            raise IndexFolderError(f"{path} is damaged; make the index again") from None
-        if schema != SCHEMA:
+            values = read_json_object(path)
+        except NotPlain as problem:
+            raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
+        schema = values.get("schema")
+        if type(schema) is not int or schema != SCHEMA:
             raise IndexFolderError(
                 f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
             )
+        wrong = wrong_fields(values, _FIELDS)
         try:
             manifest = Manifest(**values)
         except TypeError as problem:
             raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
-        if wrong := _wrong_fields(manifest):
+        if not wrong and (not manifest.m or not 0 < manifest.bits <= 8 or manifest.dimension % manifest.m):
+            wrong = ["dimension, m, bits"]
+        if wrong:
             raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
         return manifest
 

@@ -51,8 +51,8 @@ class Reranker:
         from pyserini_jpq.encode.precision import resolve_device
 
         try:
-            self._model: Any = AutoModelForSequenceClassification.from_pretrained(model)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
+            self._model: Any = AutoModelForSequenceClassification.from_pretrained(model, trust_remote_code=False)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         except (OSError, ValueError) as problem:
             reason = str(problem).strip().splitlines()[0]
             raise EncoderError(f"--rerank {model} is no sequence classifier that can be loaded: {reason}") from None

@@ -97,7 +97,7 @@ def make_trainer(materials: Materials, recipe: Recipe, args: argparse.Namespace,
     ranks = Ranks.join(device)
     torch.manual_seed(recipe.seed + ranks.rank)
     source = query_encoder_source(materials.index)
-    encoder = Encoder.load(source.card, source.folder)
+    encoder = source.load()
     check_encoder(materials.index, encoder, source.name)
     recipe = decided(recipe, materials.queries, materials.embeddings is not None, materials.dev is not None)
     held_out: Sequence[TrainingQuery] = ()
