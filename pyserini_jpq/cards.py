@@ -21,7 +21,7 @@ TOKENIZER_OPTIONS = {
     **dict.fromkeys(("padding_side", "truncation_side"), str),
     "model_max_length": int,
 }
-"""Options of a tokenizer that a card may give, with their types; none names a file, and none lets code of others run."""
+"""Options of a tokenizer that a card may give, with their types; none names a file or lets code of others run."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +219,7 @@ def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
         raise EncoderError(f"{where}: pooling {card.pooling!r} is not one of {', '.join(POOLINGS)}")
     for name, value in card.sha256.items():
         if not isinstance(name, str) or not is_plain_name(name) or not is_sha256(value):
-            raise EncoderError(
-                f"{where}: sha256 takes names of files and 64 hexadecimal digits, not {name}: {value!r}"
-            )
+            raise EncoderError(f"{where}: sha256 takes names of files and 64 hexadecimal digits, not {name}: {value!r}")
     for name, value in card.tokenizer_options.items():
         if type(value) is not TOKENIZER_OPTIONS.get(name):
             known = ", ".join(TOKENIZER_OPTIONS)

@@ -79,9 +79,7 @@ class Encoder(nn.Module):
                 raise EncoderError(f"{location} needs code of its own, which is never run; name another one") from None
             hint = "" if Path(location).is_dir() else "; name a folder, or connect to the network to have it fetched"
             if local and hint:
-                hint = (
-                    f"; it is not in the cache, and an index fetches nothing: name it with --encoder {location}"
-                )
+                hint = f"; it is not in the cache, and an index fetches nothing: name it with --encoder {location}"
             raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
         encoder = cls(card, backbone, tokenizer)
         encoder._check_card()

@@ -47,9 +47,7 @@ def backbone_location(card: EncoderCard) -> str:
 def _fetch(card: EncoderCard, url: str) -> None:
     folder = Path(card.backbone)
     if not may_be_named(folder):
-        raise EncoderError(
-            f"the card would fetch weights to {folder}; they go to encoders/ only: mend its backbone"
-        )
+        raise EncoderError(f"the card would fetch weights to {folder}; they go to encoders/ only: mend its backbone")
     try:
         fetch_weights(url, folder.name, folder)
     except DownloadError as problem:

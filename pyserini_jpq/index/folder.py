@@ -156,6 +156,8 @@ class IndexFolder:
         """
         path = self.path / INDEX
         layout = faiss_layout(path)
+        if layout.kind != "IndexPQ":
+            raise IndexFolderError(f"{path} is no rotation followed by an IndexPQ, but {layout.kind}")
         wrong = [
             f"{name} {getattr(layout, name)}, not {getattr(self.manifest, name)}"
             for name in ("documents", "dimension", "m", "bits", "bytes_per_document")
