@@ -176,13 +176,14 @@ def encoder_card(name: str) -> EncoderCard:
 def index_card(name: str) -> IndexCard:
     """Read the index card of that name; raises IndexFolderError as `encoder_card` does."""
     path = _find_card("indexes", name, IndexFolderError)
-    return IndexCard(**_checked(IndexCard, read_yaml(path, IndexFolderError), str(path), IndexFolderError))
+    return IndexCard(**checked_fields(IndexCard, read_yaml(path, IndexFolderError), str(path), IndexFolderError))
 
 
 def collection_card(name: str) -> CollectionCard:
     """Read the collection card of that name; raises CollectionError as `encoder_card` does."""
     path = _find_card("collections", name, CollectionError)
-    return CollectionCard(**_checked(CollectionCard, read_yaml(path, CollectionError), str(path), CollectionError))
+    values = read_yaml(path, CollectionError)
+    return CollectionCard(**checked_fields(CollectionCard, values, str(path), CollectionError))
 
 
 def has_card(kind: str, name: str) -> bool:
@@ -210,10 +211,10 @@ def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
     where
         The file they come from, for errors.
     """
-    fields = _checked(EncoderCard, values, where, EncoderError)
+    fields = checked_fields(EncoderCard, values, where, EncoderError)
     for side in ("query", "document"):
         if side in fields:
-            fields[side] = TextSide(**_checked(TextSide, fields[side] or {}, f"{where}: {side}", EncoderError))
+            fields[side] = TextSide(**checked_fields(TextSide, fields[side] or {}, f"{where}: {side}", EncoderError))
     card = EncoderCard(**fields)
     if card.pooling not in POOLINGS:
         raise EncoderError(f"{where}: pooling {card.pooling!r} is not one of {', '.join(POOLINGS)}")
@@ -255,7 +256,7 @@ def _find_card(kind: str, name: str, error: type[JPQError]) -> Path:
     raise error(f"{name!r} is neither a folder nor a card in {kind}/; {hint}")
 
 
-def _checked(kind: type, values: Mapping[str, Any], where: str, error: type[JPQError]) -> dict[str, Any]:
+def checked_fields(kind: type, values: Mapping[str, Any], where: str, error: type[JPQError]) -> dict[str, Any]:
     """Check names and types of the fields of a card against its dataclass; all that is wrong in one line."""
     if not isinstance(values, Mapping):
         raise error(f"{where}: expected fields and values, not {values!r}")
@@ -276,12 +277,15 @@ def _fits(value: Any, annotation: str) -> bool:
     """Tell whether a value from YAML fits a field's annotation, read off by its plain-type words."""
     if value is None:
         return "None" in annotation or annotation.startswith("<class 'pyserini_jpq")
+    outermost = annotation.partition("[")[0]
     if isinstance(value, bool):
-        return "bool" in annotation
+        return "bool" in outermost
     if isinstance(value, int):
-        return "int" in annotation or "float" in annotation
+        return "int" in outermost or "float" in outermost
     if isinstance(value, float):
-        return "float" in annotation
+        return "float" in outermost
     if isinstance(value, str):
         return annotation.startswith(("str", "<class 'str'"))
+    if isinstance(value, tuple):
+        return annotation.startswith("tuple")
     return isinstance(value, Mapping) and ("Mapping" in annotation or "TextSide" in annotation)

@@ -47,8 +47,8 @@ def unpack(archive: Path, folder: Path, within: str = "") -> None:
     Raises
     ------
     DownloadError
-        If it is no whole archive, is too large unpacked, or holds anything but files and folders below its own root; the folder then holds
-        a part, and the caller throws it away.
+        If it is no whole archive, is too large unpacked, or holds anything but files and folders below its own root;
+        the folder then holds a part, and the caller throws it away.
     """
     with _readable(archive):
         members = _zip_members(archive) if archive.name.lower().endswith(".zip") else _tar_members(archive)

@@ -102,9 +102,9 @@ _FIELDS = {
     **dict.fromkeys(("documents", "dimension", "m", "bits", "bytes_per_document"), is_count),
     **dict.fromkeys(("document_encoder", "query_encoder"), ENCODER),
     "training": or_none(is_object),
-    "metric": "inner_product".__eq__,
+    "metric": lambda value: value == "inner_product",
     "embeddings": or_none(is_text),
-    "initial_centroids_known": (True, False).__contains__,
+    "initial_centroids_known": lambda value: type(value) is bool,
     "files": is_file_list,
 }
 
