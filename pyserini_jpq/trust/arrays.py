@@ -54,7 +54,7 @@ def open_npy(
         raise
     except Exception as problem:  # NumPy raises whatever a header that is Python source provokes
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise error(f"{path} is no array, or damaged: {reason[:200]}; {remedy}") from None
+        raise error(f"{path} cannot be read: {reason[:200]}; {remedy}") from None
     if not mapped or 0 in shape:
         return np.fromfile(path, dtype, offset=offset).reshape(shape)
     return np.memmap(path, dtype, "r", offset, shape)
