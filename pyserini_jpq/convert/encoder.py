@@ -10,6 +10,7 @@ from pyserini_jpq.cards import EncoderCard, encoder_card
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError, EncoderError
 from pyserini_jpq.files import new_folder, remove
+from pyserini_jpq.trust.plain import read_json_object
 
 if TYPE_CHECKING:
     import torch
@@ -166,7 +167,7 @@ def _config(folder: Path) -> Any:
 
     path = folder / CONFIG
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json_object(path)
         lacking = [name for name in _SIZES if type(values.get(name)) is not int]
         kind = values.get("model_type", "roberta")
     except FileNotFoundError:

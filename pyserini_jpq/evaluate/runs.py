@@ -1,6 +1,5 @@
 """Evaluates several runs against one set of qrels."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pyserini_jpq.data.qrels import read_qrels
 from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import JPQError, RunError
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, Metrics, PerQuery, Qrels, paired_t_test
+from pyserini_jpq.trust.plain import read_json_object
 
 _RUN_ENDINGS = (".gz", ".txt", ".tsv")
 _SIDECAR_ENDING = ".json"
@@ -159,7 +159,7 @@ def _size_beside(run: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        size = json.loads(path.read_text(encoding="utf-8")).get("bytes_per_document")
+        size = read_json_object(path).get("bytes_per_document")
     except (ValueError, AttributeError):
         raise RunError(f"{path} is no JSON object; mend it, or remove it and give --bytes") from None
     if size is None:

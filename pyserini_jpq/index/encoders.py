@@ -11,7 +11,7 @@ from pyserini_jpq.encode.source import EncoderSource, noted_encoder
 from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
 from pyserini_jpq.paths import ENCODERS
-from pyserini_jpq.trust.places import encoder_beside, is_plain_name, remember_folder
+from pyserini_jpq.trust.places import is_plain_name, place_beside
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
@@ -52,22 +52,20 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
 
 
 def _candidates(index: IndexFolder, entry: Mapping[str, Any]) -> list[Path]:
-    """Return where an encoder that was built here may lie; see `encoder_beside`."""
-    beside = encoder_beside(index.path, entry["folder"]) if entry.get("folder") else None
-    if entry.get("folder") and beside is None:
+    """Return where an encoder that was built here may lie; see `place_beside`."""
+    beside = place_beside(index.path, entry["folder"]) if entry.get("folder") else None
+    named = [ENCODERS / entry["name"]] if entry["name"] and is_plain_name(entry["name"]) else []
+    if entry.get("folder") and beside is None and not any((f / ENCODER_FOLDER_CARD).is_file() for f in named):
         raise EncoderError(
             f"{index.path / MANIFEST} names an encoder at {entry['folder']!r}, too far from the index; if it is right, "
             "name its folder with --encoder"
         )
-    named = [ENCODERS / entry["name"]] if is_plain_name(entry["name"]) else []
     return [beside, *named] if beside else named
 
 
 def entry_for(source: EncoderSource, sha256: str | None, index: Path) -> dict[str, Any]:
     """Return what `jpq.json` of the index at that place says of an encoder."""
     folder = seen_from(index, source.folder) if source.folder else None
-    if source.folder:
-        remember_folder(source.folder)
     return {"name": source.name, "card": source.card.as_dict(), "sha256": sha256, "folder": folder}
 
 
@@ -76,9 +74,8 @@ def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
     entry = index.manifest.query_encoder
     if not entry.get("folder"):
         return entry
-    if folder := encoder_beside(index.path, entry["folder"]):
-        remember_folder(folder)
-    return {**entry, "folder": seen_from(place, index.path / entry["folder"])}
+    folder = place_beside(index.path, entry["folder"])
+    return {**entry, "folder": seen_from(place, folder) if folder else None}
 
 
 def check_encoder(index: IndexFolder, encoder: "Encoder", name: str) -> None:

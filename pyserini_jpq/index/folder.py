@@ -15,6 +15,7 @@ from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.trust.arrays import open_npy
 from pyserini_jpq.trust.faiss_file import faiss_layout
 from pyserini_jpq.trust.fields import ENCODER, is_count, is_file_list, is_object, is_text, or_none, wrong_fields
+from pyserini_jpq.trust.places import place_beside, remember_folder
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 SCHEMA = 1
@@ -79,7 +80,11 @@ def without_blocks(index: Path) -> str:
 
 
 def seen_from(index: Path, folder: Path) -> str:
-    """Return the path of a folder relative to an index folder, as `jpq.json` notes it; neither has to exist."""
+    """Return the path of a folder that we work with relative to an index, as `jpq.json` notes it; neither has to exist.
+
+    That index may name it from now on; see `place_beside`.
+    """
+    remember_folder(folder)
     return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
 
 
@@ -239,8 +244,11 @@ class IndexFolder:
         return centroids
 
     def embeddings(self) -> Path | None:
-        """Return the folder of embeddings that codes were assigned from, which may be gone; None if it is not known."""
-        return self.path / self.manifest.embeddings if self.manifest.embeddings else None
+        """Return the folder of embeddings that codes were assigned from, which may be gone.
+
+        None if it is not known, or lies where an index may not name it.
+        """
+        return place_beside(self.path, self.manifest.embeddings) if self.manifest.embeddings else None
 
     def _read_manifest(self) -> Manifest:
         path = self.path / MANIFEST

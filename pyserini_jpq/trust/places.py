@@ -25,8 +25,8 @@ def is_hub_name(name: str) -> bool:
     return fits and (not Path(name).exists() or _is_within(Path(name), ENCODERS))
 
 
-def encoder_beside(index: Path, relative: str) -> Path | None:
-    """Return the folder of an encoder that an index names by a path relative to itself; None where it may not.
+def place_beside(index: Path, relative: str) -> Path | None:
+    """Return the folder of an encoder or of embeddings that an index names relative to itself; None where it may not.
 
     It may lie in the index folder, or under the folder that holds the index or the folder above: where we write it.
     The folder one works in, and all in it, may be named too, and what `remember_folder` noted. A link may not lead out

@@ -101,7 +101,7 @@ def test_a_zip_behind_a_password(tmp_path, folder):
     for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         raw[raw.index(mark) + place] |= 1
     path.write_bytes(raw)
-    with pytest.raises(DownloadError, match="cannot be unpacked .*password"):
+    with pytest.raises(DownloadError, match=r"cannot be unpacked .*password"):
         unpack(path, folder)
 
 

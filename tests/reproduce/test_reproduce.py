@@ -135,7 +135,7 @@ def test_commands_are_printed_and_settings_replaced(experiment, capsys):
         (("no-such-experiment",), "there are msmarco"),
         ((), "name an experiment"),
     ):
-        assert run("reproduce", *words) == 2
+        assert run("reproduce", "--any-command", *words) == 2
         assert part in capsys.readouterr().err
 
 

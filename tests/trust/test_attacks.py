@@ -20,7 +20,7 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.trust.arrays import open_npy, safetensors_header
 from pyserini_jpq.trust.faiss_file import faiss_layout
 from pyserini_jpq.trust.frames import read_encoded_queries
-from pyserini_jpq.trust.places import encoder_beside, package_folder, remember_folder
+from pyserini_jpq.trust.places import package_folder, place_beside, remember_folder
 from tests.conftest import make_encoder, make_index
 
 pytestmark = pytest.mark.unit
@@ -135,16 +135,16 @@ def test_where_an_encoder_of_an_index_may_lie(tmp_path, monkeypatch):
     monkeypatch.chdir(elsewhere)
     index = project / "indexes" / "x"
     for fine in ("own", "../../encoders/x", "../y", "../../encoders/not-yet"):
-        assert encoder_beside(index, fine) == index / fine
-    assert encoder_beside(index, "../../../../elsewhere/e") is not None  # the folder one works in
+        assert place_beside(index, fine) == index / fine
+    assert place_beside(index, "../../../../elsewhere/e") is not None  # the folder one works in
     monkeypatch.chdir(project)
     (index / "link").symlink_to(elsewhere)
     (project / "indexes" / "out").symlink_to(elsewhere)
     outside = ("/etc", "../../../x", "../../../../elsewhere/e", "own/../../../../..", "..", "", "link/e", "../out/e")
     for wrong in (*outside, "C:\\x", "..\\..\\x", "a\0b"):
-        assert encoder_beside(index, wrong) is None, wrong
+        assert place_beside(index, wrong) is None, wrong
     remember_folder(elsewhere / "e")
-    assert encoder_beside(index, "../../../../elsewhere/e") is not None
+    assert place_beside(index, "../../../../elsewhere/e") is not None
 
 
 def test_names_of_encoders_do_not_climb(mine, tmp_path):
