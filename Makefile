@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The CPU build of torch, where pip knows one for this Python, must come first: else pip fetches gigabytes of CUDA.
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: help install demo test check clean
+.PHONY: help install demo test fuzz check clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt $(wildcard pyserini_jpq/scan/s
 
 demo: $(STAMP) ## BM25, flat, OPQ and JPQ side by side on the documentation of Python's standard library
 	$(BIN)/python -m demo
+
+fuzz: $(STAMP) ## damage every kind of file at random for ten minutes, or PYSERINI_JPQ_FUZZ_SECONDS
+	PYSERINI_JPQ_FUZZ_SECONDS=$${PYSERINI_JPQ_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -q tests/fuzz
 
 test: $(STAMP) ## all tests, with coverage
 	$(BIN)/python -m coverage erase

@@ -329,7 +329,8 @@ class Index:
 
     def encode_queries(self, queries: Sequence[str]) -> Floats:
         """Encode texts as queries, to [B, D] float32."""
-        return self._encoding().encode(list(queries))
+        vectors: Floats = self._encoding().encode(list(queries))
+        return vectors
 
     def add(self, ids: Iterable[Any], texts: Iterable[Text], *, replace: bool = False, **options: Any) -> Changed:
         """Add documents: encoded with the document encoder of the index, coded with its initial centroids.

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.errors import CollectionError, EncoderError, IndexFolderError, JPQError
+from pyserini_jpq.trust.fields import is_sha256
+from pyserini_jpq.trust.places import is_plain_name
+from pyserini_jpq.trust.plain import read_yaml
 
 ENCODER_FOLDER_CARD = "encoder.yaml"
 POOLINGS = ("cls", "mean", "last")
 ARCHITECTURES = ("auto", "ance")
+TOKENIZER_OPTIONS = {
+    **dict.fromkeys(("do_lower_case", "add_prefix_space", "use_fast", "strip_accents", "tokenize_chinese_chars"), bool),
+    **dict.fromkeys(("do_basic_tokenize", "trim_offsets", "legacy", "add_bos_token", "add_eos_token"), bool),
+    **dict.fromkeys(("padding_side", "truncation_side"), str),
+    "model_max_length": int,
+}
+"""Options of a tokenizer that a card may give, with their types; none names a file or lets code of others run."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +176,14 @@ def encoder_card(name: str) -> EncoderCard:
 def index_card(name: str) -> IndexCard:
     """Read the index card of that name; raises IndexFolderError as `encoder_card` does."""
     path = _find_card("indexes", name, IndexFolderError)
-    return IndexCard(**_checked(IndexCard, _read_yaml(path, IndexFolderError), str(path), IndexFolderError))
+    return IndexCard(**checked_fields(IndexCard, read_yaml(path, IndexFolderError), str(path), IndexFolderError))
 
 
 def collection_card(name: str) -> CollectionCard:
     """Read the collection card of that name; raises CollectionError as `encoder_card` does."""
     path = _find_card("collections", name, CollectionError)
-    return CollectionCard(**_checked(CollectionCard, _read_yaml(path, CollectionError), str(path), CollectionError))
+    values = read_yaml(path, CollectionError)
+    return CollectionCard(**checked_fields(CollectionCard, values, str(path), CollectionError))
 
 
 def has_card(kind: str, name: str) -> bool:
@@ -187,7 +198,7 @@ def card_names(kind: str) -> list[str]:
 
 def read_encoder_card(path: Path) -> EncoderCard:
     """Read and check an encoder card from a YAML file."""
-    return parse_encoder_card(_read_yaml(path, EncoderError), str(path))
+    return parse_encoder_card(read_yaml(path, EncoderError), str(path))
 
 
 def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
@@ -200,13 +211,20 @@ def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
     where
         The file they come from, for errors.
     """
-    fields = _checked(EncoderCard, values, where, EncoderError)
+    fields = checked_fields(EncoderCard, values, where, EncoderError)
     for side in ("query", "document"):
         if side in fields:
-            fields[side] = TextSide(**_checked(TextSide, fields[side] or {}, f"{where}: {side}", EncoderError))
+            fields[side] = TextSide(**checked_fields(TextSide, fields[side] or {}, f"{where}: {side}", EncoderError))
     card = EncoderCard(**fields)
     if card.pooling not in POOLINGS:
         raise EncoderError(f"{where}: pooling {card.pooling!r} is not one of {', '.join(POOLINGS)}")
+    for name, value in card.sha256.items():
+        if not isinstance(name, str) or not is_plain_name(name) or not is_sha256(value):
+            raise EncoderError(f"{where}: sha256 takes names of files and 64 hexadecimal digits, not {name}: {value!r}")
+    for name, value in card.tokenizer_options.items():
+        if type(value) is not TOKENIZER_OPTIONS.get(name):
+            known = ", ".join(TOKENIZER_OPTIONS)
+            raise EncoderError(f"{where}: tokenizer_options may not hold {name}: {value!r}; it takes {known}")
     if card.architecture not in ARCHITECTURES:
         raise EncoderError(f"{where}: architecture {card.architecture!r} is not one of {', '.join(ARCHITECTURES)}")
     for side_name, text_side in (("query", card.query), ("document", card.document)):
@@ -238,19 +256,7 @@ def _find_card(kind: str, name: str, error: type[JPQError]) -> Path:
     raise error(f"{name!r} is neither a folder nor a card in {kind}/; {hint}")
 
 
-def _read_yaml(path: Path, error: type[JPQError]) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise error(f"{path} is no YAML: {problem}") from None
-    if not isinstance(values, dict):
-        raise error(f"{path} is no mapping of fields to values")
-    return values
-
-
-def _checked(kind: type, values: Mapping[str, Any], where: str, error: type[JPQError]) -> dict[str, Any]:
+def checked_fields(kind: type, values: Mapping[str, Any], where: str, error: type[JPQError]) -> dict[str, Any]:
     """Check names and types of the fields of a card against its dataclass; all that is wrong in one line."""
     if not isinstance(values, Mapping):
         raise error(f"{where}: expected fields and values, not {values!r}")
@@ -271,12 +277,15 @@ def _fits(value: Any, annotation: str) -> bool:
     """Tell whether a value from YAML fits a field's annotation, read off by its plain-type words."""
     if value is None:
         return "None" in annotation or annotation.startswith("<class 'pyserini_jpq")
+    outermost = annotation.partition("[")[0]
     if isinstance(value, bool):
-        return "bool" in annotation
+        return "bool" in outermost
     if isinstance(value, int):
-        return "int" in annotation or "float" in annotation
+        return "int" in outermost or "float" in outermost
     if isinstance(value, float):
-        return "float" in annotation
+        return "float" in outermost
     if isinstance(value, str):
         return annotation.startswith(("str", "<class 'str'"))
+    if isinstance(value, tuple):
+        return annotation.startswith("tuple")
     return isinstance(value, Mapping) and ("Mapping" in annotation or "TextSide" in annotation)

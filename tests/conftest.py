@@ -1,10 +1,22 @@
 """A tiny encoder and a tiny collection, built here, so that no test needs a network or a download."""
 
 import json
+import os
 import random
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep what is noted and kept between runs out of the home folder."""
+    before = os.environ.get("PYSERINI_JPQ_CACHE")
+    os.environ["PYSERINI_JPQ_CACHE"] = before or str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["PYSERINI_JPQ_CACHE"]
+
 
 WORDS = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti") for b in ("do", "fa", "gi", "ho", "ju")]
 

@@ -11,6 +11,8 @@ class Published:
     """A file as the server gives it out.
 
     `breaks` holds, for the requests to come, after how many bytes each is cut off; `statuses` answers before any file.
+    `told` is the Content-Range of an answer 206 where a part was asked for, and with `!` also where none was;
+    `redirect` sends elsewhere.
     """
 
     content: bytes
@@ -20,6 +22,8 @@ class Published:
     statuses: list[int] = field(default_factory=list)
     kind: str = "application/octet-stream"
     length: bool = True
+    told: str | None = None
+    redirect: str | None = None
 
 
 class Publisher:
@@ -55,18 +59,25 @@ class Publisher:
         if file is None or file.statuses:
             handler.send_error(file.statuses.pop(0) if file else 404)
             return
+        if file.redirect:
+            handler.send_response(302)
+            handler.send_header("Location", file.redirect)
+            handler.end_headers()
+            return
         start = 0
-        if asked and file.ranges and handler.headers.get("If-Range") == file.etag:
+        if file.told is None and asked and file.ranges and handler.headers.get("If-Range") == file.etag:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(file.content):
                 handler.send_error(416)
                 return
         body = file.content[start:]
-        handler.send_response(206 if start else 200)
+        handler.send_response(206 if start or (file.told and (asked or file.told.endswith("!"))) else 200)
         handler.send_header("Content-Type", file.kind)
         if file.length:
             handler.send_header("Content-Length", str(len(body)))
-        if start:
+        if file.told and (asked or file.told.endswith("!")):
+            handler.send_header("Content-Range", file.told.removesuffix("!"))
+        elif start:
             handler.send_header("Content-Range", f"bytes {start}-{len(file.content) - 1}/{len(file.content)}")
         if file.etag:
             handler.send_header("ETag", file.etag)

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from pyserini_jpq.cards import parse_encoder_card
 from pyserini_jpq.encode.embeddings import MANIFEST, Embeddings
-from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.encode.source import EncoderSource, noted_encoder
 from pyserini_jpq.index.encoders import query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder
 
@@ -19,7 +18,7 @@ def query_encoder(folder: Path) -> EncoderSource:
     """
     if (folder / MANIFEST).is_file():
         entry = Embeddings(folder).encoder
-        return EncoderSource(entry["name"], parse_encoder_card(entry["card"], str(folder)))
+        return noted_encoder(entry, str(folder))
     return query_encoder_source(IndexFolder(folder))
 
 

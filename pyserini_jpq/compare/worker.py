@@ -63,11 +63,10 @@ def encode(task: dict[str, Any]) -> None:
     import torch
 
     from pyserini_jpq.compare.encoders import query_encoder
-    from pyserini_jpq.encode.encoder import Encoder
 
     torch.set_num_threads(1)
     source = query_encoder(Path(task["folder"]))
-    encoder = Encoder.load(source.card, source.folder)
+    encoder = source.load()
     texts = task["texts"]
     with torch.inference_mode():
         parts = [encoder.encode_queries(texts[start : start + 64]).numpy() for start in range(0, len(texts), 64)]

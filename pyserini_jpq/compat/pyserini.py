@@ -9,11 +9,13 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.compat.loading import check_faiss, load
 from pyserini_jpq.compat.topic_names import TOPICS_READERS, qrels_path_by_name, topics_by_name, topics_from_file
 from pyserini_jpq.errors import EncoderError, RunError
+from pyserini_jpq.trust.frames import read_encoded_queries
 
 __all__ = [
     "TOPICS_READERS",
@@ -126,9 +128,13 @@ def encoded_queries(folder_or_name: str) -> Any:
     """
     encoder_class = query_encoder_base()
     if os.path.isdir(folder_or_name):
-        if not os.path.isfile(os.path.join(folder_or_name, "embedding.pkl")):
+        path = Path(folder_or_name) / "embedding.pkl"
+        if not path.is_file():
             raise EncoderError(f"{folder_or_name}: no embedding.pkl in it; pyserini.encode.query writes such a folder")
-        return encoder_class(folder_or_name)
+        encoder = encoder_class()
+        encoder.embedding = encoder.embeddings = read_encoded_queries(path)  # as Pyserini 1 and 2 call it
+        encoder.has_encoded_query = encoder.has_encoded_queries = True
+        return encoder
     with contextlib.redirect_stdout(io.StringIO()):  # it says what it attempts, and that it failed
         encoder = encoder_class.load_encoded_queries(folder_or_name)
     if encoder is None:

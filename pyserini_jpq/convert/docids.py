@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.convert.foreign import Ids
-from pyserini_jpq.convert.unpickle import load_plain_dict
 from pyserini_jpq.data.ids import check_docids, words_of
 from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.files import beside, move_into_place, write_text_atomically
+from pyserini_jpq.trust.unpickle import load_plain_dict
 
 _PICKLES = (".pickle", ".pkl", ".p")
 

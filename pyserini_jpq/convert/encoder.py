@@ -10,6 +10,7 @@ from pyserini_jpq.cards import EncoderCard, encoder_card
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError, EncoderError
 from pyserini_jpq.files import new_folder, remove
+from pyserini_jpq.trust.plain import read_json_object
 
 if TYPE_CHECKING:
     import torch
@@ -118,14 +119,13 @@ def export_encoder(source: EncoderSource, output: Path, overwrite: bool = False)
     """
     import torch
 
-    from pyserini_jpq.encode.encoder import Encoder
 
     if source.card.architecture != "ance":
         raise ConversionError(
             f"the encoder {source.name} is no RobertaDot (architecture {source.card.architecture}), and the authors' "
             "code knows no other; leave --encoder out to export the index alone"
         )
-    encoder = Encoder.load(source.card, source.folder)
+    encoder = source.load()
     config = encoder.backbone.config
     values = {name: getattr(config, name) for name in _KEPT} | {
         "architectures": ["RobertaDot"],
@@ -166,7 +166,7 @@ def _config(folder: Path) -> Any:
 
     path = folder / CONFIG
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json_object(path)
         lacking = [name for name in _SIZES if type(values.get(name)) is not int]
         kind = values.get("model_type", "roberta")
     except FileNotFoundError:

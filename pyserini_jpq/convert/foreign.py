@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.index.faiss_format import of_widened, read_faiss, rotation_before
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+from pyserini_jpq.trust.faiss_file import faiss_layout
 
 Ids = NDArray[np.int64]
 
@@ -71,6 +72,9 @@ def read_foreign(path: Path) -> ForeignIndex:
         raise ConversionError(
             f"{path} does not exist; --index takes an index file of faiss's, or a folder that holds one"
         )
+    layout = faiss_layout(path)
+    if not layout.known:
+        raise ConversionError(f"{path} is a {layout.kind}; what can be converted is {_KINDS}")
     whole = read_faiss(path)
     rotation, core, ids = _unwrap(whole, path)
     _check_core(core, path)

@@ -33,9 +33,7 @@ def know_encoder(source: EncoderSource) -> KnownEncoder:
     EncoderError
         If it cannot be loaded.
     """
-    from pyserini_jpq.encode.encoder import Encoder
-
-    return KnownEncoder(source, Encoder.load(source.card, source.folder).weights_sha256())
+    return KnownEncoder(source, source.load().weights_sha256())
 
 
 def import_jpq(

@@ -1,20 +1,29 @@
 """Unpacking archives of others: regular files only, none outside the folder, no links, no devices, no pickles read."""
 
 import gzip
+import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from pyserini_jpq.errors import DownloadError
 
+_LEAST, _RATIO = 1 << 28, 64
+_MOST_FILES, _MOST_FIELDS = 1 << 20, 1 << 16
+_GZIP = b"\x1f\x8b"
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError),
+    *(ValueError, NotImplementedError, OverflowError, struct.error),
+)
 ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
@@ -38,42 +47,67 @@ def unpack(archive: Path, folder: Path, within: str = "") -> None:
     Raises
     ------
     DownloadError
-        If it is no whole archive, or holds anything but files and folders below its own root; the folder then holds
-        a part, and the caller throws it away.
+        If it is no whole archive, is too large unpacked, or holds anything but files and folders below its own root;
+        the folder then holds a part, and the caller throws it away.
     """
     with _readable(archive):
         members = _zip_members(archive) if archive.name.lower().endswith(".zip") else _tar_members(archive)
+        room, count = _room(archive, folder), 0
         with tqdm(desc=f"unpacking {archive.name}", unit=" files", delay=1) as progress:
-            for name, file in members:
+            for name, size, file in members:
+                count += 1
+                room -= size
+                if room < 0 or count > _MOST_FILES:
+                    raise _unsafe(archive, name, "comes after more than such an archive, or the disk, can hold")
                 path = _inside(name, within)
                 if path is not None:
-                    _write(file, folder / path, archive)
+                    _write(file, size, folder / path, archive)
                 progress.update()
+
+
+def _room(archive: Path, folder: Path) -> int:
+    """Return how many bytes an archive may become: of text, gzip makes a tenth at best."""
+    return min(_LEAST + _RATIO * archive.stat().st_size, shutil.disk_usage(folder).free)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose long name and further fields, which are read into memory, are no longer than that."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        if not (self.isreg() or self.isdir() or self.issym() or self.islnk()) and self.size > _MOST_FIELDS:
+            raise tarfile.ReadError(f"{self.size} bytes of fields for one file")
+        return super()._proc_member(tar)  # type: ignore[misc]  # Python's own, without a public name
 
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as problem:
+    except RuntimeError as problem:  # of zipfile, for a file behind a password
+        raise DownloadError(f"{archive} cannot be unpacked ({problem}); unpack it by hand") from None
+    except _DAMAGED as problem:
+        reason = " ".join(str(problem).split()) or type(problem).__name__
         raise DownloadError(
-            f"{archive} is no whole archive ({problem}); remove it, and run the same command again to fetch it anew"
+            f"{archive} is no whole archive ({reason}); remove it, and run the same command again to fetch it anew"
         ) from None
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive, "r:*") as tar:
+def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with open(archive, "rb") as file:
+        packed = file.read(2) == _GZIP  # of others that Python knows, some take gigabytes to unpack anything
+    with tarfile.open(archive, "r:gz" if packed else "r:", tarinfo=_Member) as tar:
         for member in tar:
             _check_name(member.name, archive)
             if member.isdir():
                 continue
-            file = tar.extractfile(member) if member.isfile() else None
-            if file is None:
-                raise _unsafe(archive, member.name, "is a link or a device")
-            yield member.name, file
+            content = tar.extractfile(member) if member.isreg() else None
+            if content is None or member.issparse():
+                raise _unsafe(archive, member.name, "has holes" if content else "is a link or a device")
+            yield member.name, member.size, content
+            tar.members = []  # type: ignore[attr-defined]  # else all of a long list stay in memory
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
             _check_name(member.filename, archive)
@@ -83,7 +117,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if kind not in (0, stat.S_IFREG):
                 raise _unsafe(archive, member.filename, "is a link or a device")
             with zipped.open(member) as file:
-                yield member.filename, file
+                yield member.filename, member.file_size, file
 
 
 def _check_name(name: str, archive: Path) -> None:
@@ -100,11 +134,13 @@ def _inside(name: str, within: str) -> PurePosixPath | None:
     return path.relative_to(within) if path.is_relative_to(within) else None
 
 
-def _write(source: IO[bytes], target: Path, archive: Path) -> None:
+def _write(source: IO[bytes], size: int, target: Path, archive: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(target, "xb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+            while block := source.read(min(size, 1 << 20)):
+                size -= len(block)  # no more than is told, whatever comes
+                file.write(block)
     except FileExistsError:
         raise DownloadError(f"{archive} holds {target.name} twice; nothing of it was used") from None
 

@@ -1,6 +1,7 @@
 """One file from one address: in pieces where the connection breaks, whole or not at all in its place."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 from filelock import FileLock
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, TooManyRedirects
 from tqdm import tqdm
 
 from pyserini_jpq import cli
@@ -23,11 +25,16 @@ ATTEMPTS = 5
 
 _TIMEOUT = (20, 60)
 _BLOCK = 1 << 15  # what a broken connection can lose
+_NO_ADDRESS = (InvalidSchema, InvalidURL, MissingSchema, TooManyRedirects)
 _RETRY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class _Refused(Exception):
     """An address does not give the file; says why."""
+
+
+class _Restart(requests.ConnectionError):
+    """What is here of a file is of no use; it has to be fetched from its start."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,16 @@ def name_of(url: str) -> str:
     DownloadError
         If the address names none that can be used.
     """
+    _check_scheme(url)
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     if name in ("", ".", "..") or "\\" in name or "\0" in name or name.startswith("."):
         raise DownloadError(f"the address {url} names no file; mend the card")
     return name
+
+
+def _check_scheme(url: str) -> None:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise DownloadError(f"the address {url} is neither http nor https; mend the card")
 
 
 def fetch(urls: str | Sequence[str], folder: Path, what: str, checksum: str | None = None) -> Path:
@@ -121,9 +134,9 @@ def _complete(urls: Sequence[str], partial: Path, path: Path, what: str) -> str:
 
 def _persist(url: str, partial: Path, name: str) -> None:
     """Fetch what is missing of a file, again and again as long as some of it arrives."""
-    failures = 0
+    failures = restarts = 0
+    most = _size(partial)
     while True:
-        before = _size(partial)
         try:
             _transfer(url, partial, name)
             return
@@ -131,7 +144,14 @@ def _persist(url: str, partial: Path, name: str) -> None:
             response = getattr(error, "response", None)
             if response is not None and response.status_code not in _RETRY:
                 raise _Refused(f"the host says {response.status_code} {response.reason}") from None
-            failures = 0 if _size(partial) > before else failures + 1
+            if isinstance(error, _NO_ADDRESS):
+                raise _Refused(_reason(error)) from None
+            # More than ever before, not than just now: a host could send the same beginning for ever.
+            failures = 0 if _size(partial) > most else failures + 1
+            most = max(most, _size(partial))
+            restarts += isinstance(error, _Restart)
+            if restarts > ATTEMPTS:
+                raise _Refused(_reason(error)) from None
             if failures >= ATTEMPTS or (failures and _is_offline(error)):
                 raise _Refused(_reason(error)) from None
         time.sleep(min(2**failures, 30) * 0.5)
@@ -148,10 +168,12 @@ def _transfer(url: str, partial: Path, name: str) -> None:
         if response.status_code == 416:
             # The file has become shorter, or is complete but was not known to be: only a new start can tell.
             _discard(partial)
-            raise requests.ConnectionError("the host has no such part of the file")
+            raise _Restart("the host has no such part of the file")
         response.raise_for_status()
         _refuse_page(response, url, name)
-        if response.status_code != 206:
+        if response.status_code == 206:
+            _check_part(response, have if "Range" in headers else None, partial)
+        else:
             have = 0
         version = _Version(url, response.headers.get("ETag"), response.headers.get("Last-Modified"))
         write_json_atomically(_version_file(partial), asdict(version))
@@ -159,6 +181,16 @@ def _transfer(url: str, partial: Path, name: str) -> None:
         _append(response, partial, have, total, name)
     if total is not None and _size(partial) != total:
         raise requests.ConnectionError(f"the connection closed after {_size(partial)} of {total} bytes")
+
+
+def _check_part(response: requests.Response, start: int | None, partial: Path) -> None:
+    """Refuse a part of the file that nobody asked for, or that begins elsewhere than asked."""
+    told = response.headers.get("Content-Range", "")
+    if start is None:
+        raise _Refused(f"the host answers with a part of the file ({told or 'not said which'}) that was not asked for")
+    if not re.fullmatch(rf"bytes {start}-\d+/(\d+|\*)", told):
+        _discard(partial)
+        raise _Restart(f"the host was asked for bytes from {start} on, and gives {told or 'others'}")
 
 
 def _append(response: requests.Response, partial: Path, have: int, total: int | None, name: str) -> None:
@@ -169,6 +201,9 @@ def _append(response: requests.Response, partial: Path, have: int, total: int | 
         file.seek(have)
         file.truncate()
         for block in _blocks(response):
+            have += len(block)
+            if total is not None and have > total:
+                raise _Refused(f"the host gives more than the {total} bytes that it says")
             file.write(block)
             progress.update(len(block))
 

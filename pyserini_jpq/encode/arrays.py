@@ -77,10 +77,9 @@ def _entry(encoder: str | Path | None, dimension: int) -> dict[str, Any]:
     """Return what the manifest says of the encoder."""
     if encoder is None:
         return {"name": None, "card": None, "sha256": None}
-    from pyserini_jpq.encode.encoder import Encoder
 
     source = find_encoder(str(encoder))
-    loaded = Encoder.load(source.card, source.folder)
+    loaded = source.load()
     if loaded.dimension != dimension:
         raise EmbeddingsError(f"{encoder} gives {loaded.dimension} dimensions, the vectors have {dimension}")
     return {"name": source.name, "card": source.card.as_dict(), "sha256": loaded.weights_sha256()}

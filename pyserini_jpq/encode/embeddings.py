@@ -1,6 +1,5 @@
 """The folder of embeddings: memory-mapped float32 rows in `.npy` files, docids beside them, and a manifest."""
 
-import json
 import re
 from array import array as numbers
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +12,12 @@ import numpy as np
 from pyserini_jpq.encode.row_files import RowFile, described, forget, mapped
 from pyserini_jpq.encode.row_files import row_file as row_file
 from pyserini_jpq.errors import EmbeddingsError
+from pyserini_jpq.trust.fields import ENCODER, is_count, wrong_fields
+from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 MANIFEST = "embeddings.json"
 SCHEMA = 1
+_FIELDS = {"documents": is_count, "dimension": is_count, "encoder": ENCODER}
 
 _MAPPED = 32
 """Files that are mapped at once: of 21 million documents there are 1,282, and a process may often open 1,024."""
@@ -36,19 +38,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise EmbeddingsError(f"{folder} is no folder of embeddings ({MANIFEST} is missing); make one with encode")
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json_object(path)
         schema = manifest["schema"]
         if schema != SCHEMA:
             raise EmbeddingsError(
                 f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it"
             )
-        is_whole = all(type(manifest[name]) is int for name in ("documents", "dimension"))
-        is_whole = is_whole and {"name", "card", "sha256"} <= manifest["encoder"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError):
+        is_whole = _FIELDS.keys() <= manifest.keys() and not wrong_fields(manifest, _FIELDS)
+    except (NotPlain, KeyError):
         is_whole = False
     if not is_whole:
         raise EmbeddingsError(f"{path} is damaged; encode the collection again")
     return manifest
+
+
+def _row_file(path: Path) -> RowFile:
+    start = path.stem.removeprefix("rows-")
+    if not (start.isascii() and start.isdigit()):
+        raise EmbeddingsError(f"{path} is no file of rows, which are named by their first; remove it")
+    return RowFile(int(start), path)
 
 
 def is_complete(folder: Path) -> bool:

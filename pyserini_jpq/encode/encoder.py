@@ -14,7 +14,7 @@ from torch import nn
 
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, TextSide
 from pyserini_jpq.encode.old_roberta import OldRobertaTokenizer, follows_old_rules
-from pyserini_jpq.encode.weights import backbone_location, quiet_transformers
+from pyserini_jpq.encode.weights import backbone_location, check_folder, quiet_transformers
 from pyserini_jpq.errors import EncoderError
 
 _COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
             self._old_tokenizer = OldRobertaTokenizer(tokenizer, bool(card.tokenizer_options.get("add_prefix_space")))
 
     @classmethod
-    def load(cls, card: EncoderCard, folder: Path | None = None) -> "Encoder":
+    def load(cls, card: EncoderCard, folder: Path | None = None, local: bool = False) -> "Encoder":
         """Load the weights that a card names.
 
         Parameters
@@ -54,6 +54,8 @@ class Encoder(nn.Module):
             The card.
         folder
             The folder with the weights, for an encoder that was built here; else the card's backbone.
+        local
+            Fetch nothing: what is not in a folder or in the cache of the Hugging Face hub is missing.
 
         Raises
         ------
@@ -65,13 +67,20 @@ class Encoder(nn.Module):
         is_path = location.startswith((".", os.sep))
         if is_path and not Path(location).is_dir():
             raise EncoderError(f"{location} is no folder; put the weights there (published at {card.source})")
+        if Path(location).is_dir():
+            check_folder(Path(location))
+        safely = {"trust_remote_code": False, "local_files_only": local or folder is not None}
         try:
-            backbone = _load_backbone(card, location)
-            tokenizer = _load_tokenizer(card, location if folder else card.tokenizer or location)
+            backbone = _load_backbone(card, location, safely)
+            tokenizer = _load_tokenizer(card, location if folder else card.tokenizer or location, safely)
         except EncoderError:
             raise
         except Exception as problem:  # transformers raises whatever a broken or foreign file provokes
+            if "trust_remote_code" in str(problem):
+                raise EncoderError(f"{location} needs code of its own, which is never run; name another one") from None
             hint = "" if Path(location).is_dir() else "; name a folder, or connect to the network to have it fetched"
+            if local and hint:
+                hint = f"; it is not in the cache, and an index fetches nothing: name it with --encoder {location}"
             raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
         encoder = cls(card, backbone, tokenizer)
         encoder._check_card()
@@ -198,33 +207,35 @@ class Encoder(nn.Module):
             raise EncoderError(f"{self.card.backbone}: mask_padding needs a tokenizer with a mask token")
 
 
-def _load_backbone(card: EncoderCard, location: str) -> nn.Module:
+def _load_backbone(card: EncoderCard, location: str, safely: dict[str, bool]) -> nn.Module:
     if card.architecture == "ance":
         from pyserini_jpq.encode.ance import AnceBackbone
 
-        return AnceBackbone.from_pretrained(location)
+        return AnceBackbone.from_pretrained(location, local_files_only=safely["local_files_only"])
     from transformers import AutoModel
 
-    model: nn.Module = AutoModel.from_pretrained(location, dtype=torch.float32, **_without_pooler(location))
+    pooler = _without_pooler(location, safely)
+    model: nn.Module = AutoModel.from_pretrained(location, dtype=torch.float32, **pooler, **safely)
     return model
 
 
-def _without_pooler(location: str) -> dict[str, bool]:
+def _without_pooler(location: str, safely: dict[str, bool]) -> dict[str, bool]:
     """Leave out the pooling layer of BERT and its kin: we pool ourselves, and unused weights would only be carried."""
     from transformers import AutoConfig
 
     with_pooler = {"bert", "roberta", "xlm-roberta", "mpnet", "camembert"}
-    return {"add_pooling_layer": False} if AutoConfig.from_pretrained(location).model_type in with_pooler else {}
+    kind = AutoConfig.from_pretrained(location, **safely).model_type
+    return {"add_pooling_layer": False} if kind in with_pooler else {}
 
 
-def _load_tokenizer(card: EncoderCard, location: str) -> Any:
+def _load_tokenizer(card: EncoderCard, location: str, safely: dict[str, bool]) -> Any:
     import transformers
 
     name = card.tokenizer_class or "AutoTokenizer"
     kind = getattr(transformers, name, None)
     if kind is None or (kind is not transformers.AutoTokenizer and not _is_tokenizer_class(kind)):
         raise EncoderError(f"transformers has no tokenizer class {name!r}")
-    tokenizer = kind.from_pretrained(location, **card.tokenizer_options)
+    tokenizer = kind.from_pretrained(location, **card.tokenizer_options, **safely)
     # Where its files are missing, transformers makes one that knows no word, and says nothing.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise EncoderError(f"{location} holds no tokenizer; put its files there, or name one with --tokenizer")

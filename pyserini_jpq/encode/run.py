@@ -9,13 +9,14 @@ from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.data.documents import Documents, spooled
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
-from pyserini_jpq.encode.source import find_encoder
+from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.errors import OutputError
+from pyserini_jpq.trust.places import remember_folder
 
 
 def encode(
     corpus: str | Path | Documents,
-    encoder: str | Path,
+    encoder: str | Path | EncoderSource,
     output: str | Path,
     *,
     options: EncodeOptions | None = None,
@@ -63,16 +64,18 @@ def encode(
     2
     """
     options, output = options or EncodeOptions(), Path(output)
-    source = find_encoder(str(encoder)).with_changes((changes or EncoderChanges()).as_changes())
+    if changes and changes.tokenizer and Path(changes.tokenizer).is_dir():
+        remember_folder(Path(changes.tokenizer))
+    source = encoder if isinstance(encoder, EncoderSource) else find_encoder(str(encoder))
+    source = source.with_changes((changes or EncoderChanges()).as_changes())
     with _collection(corpus, options.skip_empty, output) as collection:
         collection.scan()  # what is wrong with it is told before torch is imported, which takes seconds
 
         from pyserini_jpq.encode.document import Shard, encode_collection
-        from pyserini_jpq.encode.encoder import Encoder
         from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
 
         device = resolve_device(options.device)
-        loaded = Encoder.load(source.card, source.folder).to(device)
+        loaded = source.load().to(device)
         encode_collection(
             collection,
             loaded,

@@ -1,13 +1,19 @@
 """Which encoder is meant: a folder that was built here, a card, or any Hugging Face encoder described by flags."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq import cards
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard
+from pyserini_jpq.encode.weights import check_places
 from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.trust.places import remember_folder
+
+if TYPE_CHECKING:
+    from pyserini_jpq.encode.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,20 @@ class EncoderSource:
         How it is used.
     folder
         Where its weights lie, if it was built here; else the card names them.
+    local
+        Whether the card comes from an index or embeddings: then nothing of it is fetched.
     """
 
     name: str
     card: EncoderCard
     folder: Path | None = None
+    local: bool = False
+
+    def load(self) -> "Encoder":
+        """Load the weights; raises EncoderError as `Encoder.load` does."""
+        from pyserini_jpq.encode.encoder import Encoder
+
+        return Encoder.load(self.card, self.folder, self.local)
 
     def with_changes(self, changes: dict[str, Any]) -> "EncoderSource":
         """Return the same encoder with fields of its card replaced; `query` and `document` take partial mappings."""
@@ -57,7 +72,28 @@ def find_encoder(name: str) -> EncoderSource:
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise EncoderError(f"{name} is no encoder: it has neither {ENCODER_FOLDER_CARD} nor config.json")
+        remember_folder(Path(name))
         return EncoderSource(Path(name).resolve().name, EncoderCard(backbone=name))
     if "/" in name and not cards.has_card("encoders", name):
         return EncoderSource(name, EncoderCard(backbone=name))
     return EncoderSource(name, cards.encoder_card(name))
+
+
+def noted_encoder(entry: Mapping[str, Any], where: str) -> EncoderSource:
+    """Return the encoder that an index or embeddings describe by a card, with the places that such a card may name.
+
+    Parameters
+    ----------
+    entry
+        Its `name` and `card`.
+    where
+        The file that they come from, for errors.
+
+    Raises
+    ------
+    EncoderError
+        If the card cannot be used, or names a place that it may not.
+    """
+    card = cards.parse_encoder_card(entry["card"], where)
+    check_places(card, where)
+    return EncoderSource(entry["name"], dataclasses.replace(card, weights=None), local=True)

@@ -1,31 +1,38 @@
 """Where the weights of a card lie: a folder, a package that carries them, or the Hugging Face hub."""
 
-import importlib.util
 import logging
+import zipfile
 from pathlib import Path
+from typing import Any
 
 from pyserini_jpq.cards import EncoderCard
 from pyserini_jpq.download.weights import fetch_weights
 from pyserini_jpq.errors import DownloadError, EncoderError
 from pyserini_jpq.files import sha256_of
+from pyserini_jpq.trust.arrays import safetensors_header
+from pyserini_jpq.trust.places import is_hub_name, is_plain_name, may_be_named, package_folder
+from pyserini_jpq.trust.plain import NotPlain, read_json_object
+
+_WIDTHS = ("hidden_size", "dim", "d_model", "n_embd")
+_BESIDE_WIDTH = ("vocab_size", "intermediate_size", "hidden_dim", "type_vocab_size", "d_ff", "embedding_size")
+_LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+_POSITIONS = ("max_position_embeddings", "n_positions")
+_MOST_POSITIONS = 1 << 18  # rotary positions have no weights, and are computed
 
 
 def backbone_location(card: EncoderCard) -> str:
     """Return the folder of a card's weights, or the name that the Hugging Face hub gives them.
 
-    Weights that a card keeps elsewhere are fetched into the folder that it names.
+    Weights that a card keeps elsewhere are fetched into the folder that it names, under `encoders/`.
 
     Raises
     ------
     EncoderError
         If they cannot be fetched, or the weights that are here are not those that the card was written for.
     """
-    folder = _package_folder(card.package) if card.package else None
+    folder = package_folder(card.package) if card.package else None
     if folder is None and card.weights and not Path(card.backbone).exists():
-        try:
-            fetch_weights(card.weights, Path(card.backbone).name, Path(card.backbone))
-        except DownloadError as problem:
-            raise EncoderError(str(problem)) from None
+        _fetch(card, card.weights)
     if folder is None and Path(card.backbone).is_dir():
         folder = Path(card.backbone)
     if folder is None:
@@ -37,6 +44,101 @@ def backbone_location(card: EncoderCard) -> str:
     return str(folder)
 
 
+def _fetch(card: EncoderCard, url: str) -> None:
+    folder = Path(card.backbone)
+    if not may_be_named(folder):
+        raise EncoderError(f"the card would fetch weights to {folder}; they go to encoders/ only: mend its backbone")
+    try:
+        fetch_weights(url, folder.name, folder)
+    except DownloadError as problem:
+        raise EncoderError(str(problem)) from None
+
+
+def check_places(card: EncoderCard, where: str) -> None:
+    """Refuse a card of an index or of embeddings that names weights at a place of its own choice.
+
+    Parameters
+    ----------
+    card
+        The card.
+    where
+        The file that holds it, for errors.
+
+    Raises
+    ------
+    EncoderError
+        If backbone or tokenizer are neither a name of the Hugging Face hub, nor a folder under `encoders/`, nor one
+        that the user has named here before.
+    """
+    for name, place in (("backbone", card.backbone), ("tokenizer", card.tokenizer)):
+        if place is not None and not is_hub_name(place) and ("\0" in place or not may_be_named(Path(place))):
+            raise EncoderError(
+                f"{where}: the {name} {place!r} is no place that such a file may name; if it is right, give it with "
+                "--encoder once"
+            )
+
+
+def check_folder(folder: Path) -> None:
+    """Check an encoder folder before transformers reads it.
+
+    Raises
+    ------
+    EncoderError
+        If a file of it is damaged, names files elsewhere or another model, or asks for more than its weights hold.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise EncoderError(f"{folder} holds an adapter of another model; merge the two, and save them as one")
+    config = _object(folder / "config.json")
+    _object(folder / "tokenizer_config.json")
+    if config.get("quantization_config") or any("/" in str(config.get(f"{p}attn_implementation")) for p in ("", "_")):
+        raise EncoderError(f"{folder / 'config.json'} asks for code that transformers would fetch; it is not used")
+    for index in folder.glob("*.index.json"):
+        names = _object(index).get("weight_map", {})
+        if not isinstance(names, dict) or not all(isinstance(n, str) and is_plain_name(n) for n in names.values()):
+            raise EncoderError(f"{index} names files that do not lie beside it; copy the encoder again")
+    for path in folder.glob("*.bin"):
+        _check_zip(path)
+    tensors = [safetensors_header(path, EncoderError) for path in folder.glob("*.safetensors")]
+    if tensors:
+        _check_sizes(config, sum(t.values for t in tensors), sum(t.count for t in tensors), folder)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        return read_json_object(path) if path.is_file() else {}
+    except NotPlain as problem:
+        raise EncoderError(f"{path} is {problem}; copy the encoder again") from None
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse weights that are packed: torch writes them as they are, and a few bytes can stand for gigabytes."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
+            raise EncoderError(f"{path} holds packed weights, which torch does not write; copy the encoder again")
+
+
+def _check_sizes(config: dict[str, Any], values: int, tensors: int, folder: Path) -> None:
+    """Compare the sizes of a configuration with its weights: a model is made before its weights are missed."""
+    width = _largest(config, _WIDTHS)
+    positions = _largest(config, _POSITIONS)
+    wrong = [name for name in _BESIDE_WIDTH if _largest(config, (name,)) * width > values]
+    wrong += ["the width"] if width * width > values else []
+    wrong += ["the number of layers"] if _largest(config, _LAYERS) > tensors else []
+    wrong += ["the number of positions"] if positions > _MOST_POSITIONS and positions * width > values else []
+    if wrong:
+        raise EncoderError(
+            f"{folder / 'config.json'} claims more than the {values} values of its weights ({', '.join(wrong)}); "
+            "copy the encoder again"
+        )
+
+
+def _largest(config: dict[str, Any], names: tuple[str, ...]) -> int:
+    found = [config[name] for name in names if type(config.get(name)) is int]
+    return max(found, default=0)
+
+
 def quiet_transformers() -> None:
     """Keep transformers' advice and loading bars off the terminal; what matters we check and say ourselves."""
     from transformers.utils import logging as transformers_logging
@@ -44,12 +146,3 @@ def quiet_transformers() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-
-
-def _package_folder(package: str) -> Path | None:
-    module, _, inner = package.partition(":")
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin:
-        return None
-    folder = Path(spec.origin).parent / inner
-    return folder if folder.is_dir() else None

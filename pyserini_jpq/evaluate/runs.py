@@ -1,6 +1,5 @@
 """Evaluating several runs against one set of qrels."""
 
-import json
 import math
 import os
 import re
@@ -14,6 +13,7 @@ from pyserini_jpq.data.qrels import MAX_GRADE, read_qrels
 from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import JPQError, RunError, TopicsError
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, Metrics, PerQuery, Qrels, Run, paired_t_test
+from pyserini_jpq.trust.plain import read_json_object
 
 File = str | os.PathLike[str]
 Runs = File | Sequence[File] | Run | Mapping[str, File | Run]
@@ -219,7 +219,7 @@ def _size_beside(run: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        size = json.loads(path.read_text(encoding="utf-8")).get("bytes_per_document")
+        size = read_json_object(path).get("bytes_per_document")
     except (ValueError, AttributeError):
         raise RunError(f"{path} is no JSON object; mend it, or remove it and give --bytes") from None
     if size is None:

@@ -40,6 +40,7 @@ class Docids(Sequence[str]):
     """
 
     def __init__(self, path: Path, documents: int) -> None:
+        self._path = path
         small = path.stat().st_size <= _MAPPED
         self._step = 1 if small else _STEP
         self._length, self._starts = _lines(path, self._step)
@@ -74,6 +75,12 @@ class Docids(Sequence[str]):
 
     def at(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the docids of rows, [n] int64, each from 0 on; faster than one by one."""
+        try:
+            return self._at(rows)
+        except (UnicodeDecodeError, IndexError) as problem:
+            raise IndexFolderError(f"{self._path} does not fit the index ({problem}); make the index again") from None
+
+    def _at(self, rows: NDArray[np.int64]) -> list[str]:
         parts = rows // self._step
         starts, ends = self._starts[parts].tolist(), (self._starts[parts + 1] - 1).tolist()
         text = self._text
@@ -86,7 +93,11 @@ class Docids(Sequence[str]):
         ]
 
     def _part(self, i: int) -> list[str]:
-        return self._text(int(self._starts[i]), int(self._starts[i + 1]) - 1).decode().split("\n")
+        text = self._text(int(self._starts[i]), int(self._starts[i + 1]) - 1)
+        try:
+            return text.decode().split("\n")
+        except UnicodeDecodeError as problem:
+            raise IndexFolderError(f"{self._path} is not UTF-8 ({problem}); make the index again") from None
 
 
 def _reader(path: Path, small: bool) -> Callable[[int, int], bytes]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_card, read_encoder_card
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.encode.source import EncoderSource, noted_encoder
 from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
+from pyserini_jpq.paths import ENCODERS
+from pyserini_jpq.trust.places import is_plain_name, place_beside
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
@@ -29,26 +31,44 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
     EncoderError
         If it names none, or the encoder was built here and its folder is gone.
     """
-    entry = index.manifest.query_encoder
+    return _noted(index, index.manifest.query_encoder, "query encoder")
+
+
+def document_encoder_source(index: IndexFolder) -> EncoderSource:
+    """Return the encoder of the documents that `jpq.json` names; raises as `query_encoder_source`."""
+    return _noted(index, index.manifest.document_encoder, "document encoder")
+
+
+def _noted(index: IndexFolder, entry: Mapping[str, Any], what: str) -> EncoderSource:
     if entry["card"] is None:
         raise EncoderError(
-            f"{index.path} names no query encoder: it was imported without one; name one with --encoder, "
+            f"{index.path} names no {what}: it was imported without one; name one with --encoder, "
             "or import it again with --encoder"
         )
-    card = parse_encoder_card(entry["card"], str(index.path / MANIFEST))
-    if not entry.get("folder") and card.backbone != _HERE:
-        return EncoderSource(entry["name"], card)
-    candidates = [Path("encoders") / entry["name"]]
-    if entry.get("folder"):
-        candidates.insert(0, index.path / entry["folder"])
+    where = str(index.path / MANIFEST)
+    if not entry.get("folder") and entry["card"].get("backbone") != _HERE:
+        return noted_encoder(entry, where)
+    candidates = _candidates(index, entry)
     for folder in candidates:
         if (folder / ENCODER_FOLDER_CARD).is_file():
-            return EncoderSource(entry["name"], read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
+            return EncoderSource(entry["name"], read_encoder_card(folder / ENCODER_FOLDER_CARD), folder, local=True)
     raise EncoderError(
-        f"the query encoder {entry['name']} of {index.path} is not at "
+        f"the {what} {entry['name']} of {index.path} is not at "
         f"{' nor at '.join(os.path.normpath(folder) for folder in candidates)}; "
         "put it back, or name its folder with --encoder"
     )
+
+
+def _candidates(index: IndexFolder, entry: Mapping[str, Any]) -> list[Path]:
+    """Return where an encoder that was built here may lie; see `place_beside`."""
+    beside = place_beside(index.path, entry["folder"]) if entry.get("folder") else None
+    named = [ENCODERS / entry["name"]] if entry["name"] and is_plain_name(entry["name"]) else []
+    if entry.get("folder") and beside is None and not any((f / ENCODER_FOLDER_CARD).is_file() for f in named):
+        raise EncoderError(
+            f"{index.path / MANIFEST} names an encoder at {entry['folder']!r}, too far from the index; if it is right, "
+            "name its folder with --encoder"
+        )
+    return [beside, *named] if beside else named
 
 
 def entry_for(source: EncoderSource, sha256: str | None, index: Path) -> dict[str, Any]:
@@ -62,7 +82,8 @@ def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
     entry = index.manifest.query_encoder
     if not entry.get("folder"):
         return entry
-    return {**entry, "folder": seen_from(place, index.path / entry["folder"])}
+    folder = place_beside(index.path, entry["folder"])
+    return {**entry, "folder": seen_from(place, folder) if folder else None}
 
 
 def check_encoder(index: IndexFolder, encoder: "Encoder", name: str) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
+from pyserini_jpq.trust.faiss_file import faiss_layout
 
 
 def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
@@ -232,7 +233,7 @@ def write_faiss(index: Any, path: Path) -> None:
 
 
 def read_faiss(path: Path, mapped: bool = False) -> Any:
-    """Read an index file.
+    """Read an index file, after what it claims to hold was compared with its length.
 
     Parameters
     ----------
@@ -249,6 +250,9 @@ def read_faiss(path: Path, mapped: bool = False) -> Any:
     """
     import faiss
 
+    layout = faiss_layout(path)
+    if not layout.known:
+        raise IndexFolderError(f"{path} is a {layout.kind}, which no index of ours is")
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as problem:

@@ -1,14 +1,11 @@
 """The index folder: what Pyserini needs (`index`, `docid`), and what we add."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pyserini_jpq.cards import has_card, index_card
 from pyserini_jpq.data.ids import words_of
@@ -24,6 +21,11 @@ from pyserini_jpq.files import (
 )
 from pyserini_jpq.index.faiss_format import parts_of, read_faiss
 from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.trust.arrays import open_npy
+from pyserini_jpq.trust.faiss_file import faiss_layout
+from pyserini_jpq.trust.fields import ENCODER, is_count, is_file_list, is_object, is_text, or_none, wrong_fields
+from pyserini_jpq.trust.places import place_beside, remember_folder
+from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 SCHEMA = 1
 INDEX = "index"
@@ -89,7 +91,11 @@ def without_blocks(index: Path) -> str:
 
 
 def seen_from(index: Path, folder: Path) -> str:
-    """Return the path of a folder relative to an index folder, as `jpq.json` notes it; neither has to exist."""
+    """Return the path of a folder that we work with relative to an index, as `jpq.json` notes it; neither has to exist.
+
+    That index may name it from now on; see `place_beside`.
+    """
+    remember_folder(folder)
     return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
 
 
@@ -108,7 +114,7 @@ def text_files(names: Iterable[str]) -> list[str]:
 def is_text_file(name: str) -> bool:
     """Tell whether a file of an index folder holds texts, by its name."""
     head, dot, number = name.partition(".")
-    return head == TEXTS and (not dot or (number.isascii() and number.isdigit() and number[0] != "0"))
+    return head == TEXTS and (not dot or (number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 7))
 
 
 def number_of(name: str) -> int:
@@ -125,18 +131,15 @@ def _write(folder: Path, manifest: Manifest) -> None:
     write_json_atomically(folder / MANIFEST, asdict(manifest))
 
 
-def _wrong_fields(manifest: Manifest) -> list[str]:
-    """Return the names of the fields that hold what they cannot."""
-    numbers = ("documents", "dimension", "m", "bits", "bytes_per_document")
-    wrong = [name for name in numbers if type(getattr(manifest, name)) is not int]
-    for name in ("document_encoder", "query_encoder"):
-        encoder = getattr(manifest, name)
-        if not isinstance(encoder, dict) or not {"name", "card", "sha256"} <= encoder.keys():
-            wrong.append(name)
-    files = manifest.files.values() if isinstance(manifest.files, dict) else [None]
-    if not all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files):
-        wrong.append("files")
-    return wrong
+_FIELDS = {
+    **dict.fromkeys(("documents", "dimension", "m", "bits", "bytes_per_document"), is_count),
+    **dict.fromkeys(("document_encoder", "query_encoder"), ENCODER),
+    "training": or_none(is_object),
+    "metric": lambda value: value == "inner_product",
+    "embeddings": or_none(is_text),
+    "initial_centroids_known": lambda value: type(value) is bool,
+    "files": is_file_list,
+}
 
 
 class IndexFolder:
@@ -185,20 +188,21 @@ class IndexFolder:
             If faiss cannot read it, or the manifest is of another index.
         """
         path = self.path / INDEX
-        whole = read_faiss(path, mapped)
-        _, inner = parts_of(whole, path)
-        found = {"documents": inner.ntotal, "dimension": whole.d, "m": inner.pq.M, "bits": inner.pq.nbits}
-        found["bytes_per_document"] = inner.pq.code_size
+        layout = faiss_layout(path)
+        if layout.kind != "IndexPQ":
+            raise IndexFolderError(f"{path} is no rotation followed by an IndexPQ, but {layout.kind}")
         wrong = [
-            f"{name} {value}, not {getattr(self.manifest, name)}"
-            for name, value in found.items()
-            if value != getattr(self.manifest, name)
+            f"{name} {getattr(layout, name)}, not {getattr(self.manifest, name)}"
+            for name in ("documents", "dimension", "m", "bits", "bytes_per_document")
+            if getattr(layout, name) != getattr(self.manifest, name)
         ]
         if wrong:
             raise IndexFolderError(
                 f"{path} has {'; '.join(wrong)} as {MANIFEST} says; one of the two is of another index: "
                 "make the index again"
             )
+        whole = read_faiss(path, mapped)
+        parts_of(whole, path)
         return whole
 
     @contextmanager
@@ -267,12 +271,19 @@ class IndexFolder:
 
     def initial_centroids(self) -> Floats:
         """Return the centroids that the codes were assigned with, [M, K, D/M] float32."""
-        centroids: Floats = np.load(self.path / INITIAL_CENTROIDS, allow_pickle=False)
+        path, manifest = self.path / INITIAL_CENTROIDS, self.manifest
+        centroids: Floats = open_npy(path, IndexFolderError, "make the index again", mapped=False)
+        shape = (manifest.m, 1 << manifest.bits, manifest.dimension // manifest.m)
+        if centroids.shape != shape:
+            raise IndexFolderError(f"{path} has the shape {centroids.shape}, expected {shape}; make the index again")
         return centroids
 
     def embeddings(self) -> Path | None:
-        """Return the folder of embeddings that codes were assigned from, which may be gone; None if it is not known."""
-        return self.path / self.manifest.embeddings if self.manifest.embeddings else None
+        """Return the folder of embeddings that codes were assigned from, which may be gone.
+
+        None if it is not known, or lies where an index may not name it.
+        """
+        return place_beside(self.path, self.manifest.embeddings) if self.manifest.embeddings else None
 
     def _read_manifest(self) -> Manifest:
         path = self.path / MANIFEST
@@ -283,19 +294,22 @@ class IndexFolder:
                 f"{self.path} is no index of ours: {MANIFEST} is missing; make one with `python -m pyserini_jpq.index`"
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            schema = values.get("schema")
-        except (ValueError, AttributeError):
-            raise IndexFolderError(f"{path} is damaged; make the index again") from None
-        if schema != SCHEMA:
+            values = read_json_object(path)
+        except NotPlain as problem:
+            raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
+        schema = values.get("schema")
+        if type(schema) is not int or schema != SCHEMA:
             raise IndexFolderError(
                 f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
             )
+        wrong = wrong_fields(values, _FIELDS)
         try:
             manifest = Manifest(**values)
         except TypeError as problem:
             raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
-        if wrong := _wrong_fields(manifest):
+        if not wrong and (not manifest.m or not 0 < manifest.bits <= 8 or manifest.dimension % manifest.m):
+            wrong = ["dimension, m, bits"]
+        if wrong:
             raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
         return manifest
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import ExperimentError
-from pyserini_jpq.reproduce.experiment import Experiment, experiment_names, read_experiment
+from pyserini_jpq.reproduce.experiment import Experiment, check_commands, experiment_names, read_experiment
 
 if TYPE_CHECKING:
     from pyserini_jpq.reproduce.runner import Result
@@ -26,6 +26,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--set", nargs="+", metavar="NAME=VALUE", default=[], help="settings, such as threads=8")
     parser.add_argument("--page", type=Path, help="Markdown page to write the section into; rows not run are marked")
     parser.add_argument("--log", action="store_true", help="add a line to the reproduction log of --page")
+    parser.add_argument("--any-command", action="store_true", help="run whatever commands a YAML file of others names")
     parser.add_argument("--overwrite", action="store_true", help="search again where runs are there")
     return parser
 
@@ -40,6 +41,8 @@ def main(argv: Sequence[str]) -> None:
         print("\n".join(experiment_names()))
         return
     experiment = read_experiment(args.experiment, _settings(args.set))
+    if not (args.any_command or args.dry_run or args.list):
+        check_commands(experiment)
     if args.list:
         for name, condition in experiment.conditions.items():
             print(f"{name:20} {condition.display}")

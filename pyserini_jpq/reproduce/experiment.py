@@ -1,13 +1,16 @@
 """An experiment as its YAML file describes it, checked."""
 
-import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from pyserini_jpq.cards import checked_fields
 from pyserini_jpq.errors import ExperimentError
+from pyserini_jpq.trust.places import is_plain_name
+from pyserini_jpq.trust.plain import read_yaml
 
 _FOLDER = Path(__file__).parent / "experiments"
 
@@ -118,16 +121,30 @@ def read_experiment(name: str, settings: Mapping[str, str] | None = None) -> Exp
     ExperimentError
         If there is none, or it cannot be used; all that is wrong with it in one line.
     """
-    import yaml
-
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise ExperimentError(f"no experiment {name!r}; there are {', '.join(experiment_names())}, or give a YAML file")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise ExperimentError(f"{path} is no YAML: {problem}") from None
+    values = read_yaml(path, ExperimentError)
     return _Reader(str(path)).experiment(path.stem, values, settings or {})
+
+
+def check_commands(experiment: Experiment) -> None:
+    """Refuse an experiment that runs anything but commands of ours and of Pyserini, or makes things elsewhere.
+
+    Raises
+    ------
+    ExperimentError
+        With the first such command, output or name.
+    """
+    for name, condition in experiment.conditions.items():
+        for command in (condition.command, *(step.command for step in condition.steps)):
+            if not re.match(r"python -m pyserini(_jpq)?(\.\w+)*(\s|$)", command):
+                raise ExperimentError(
+                    f"row {name} runs `{command}`, which is no command of ours; if you trust it, give --any-command"
+                )
+        for step in condition.steps:
+            if Path(step.output).is_absolute() or ".." in Path(step.output).parts:
+                raise ExperimentError(f"row {name} makes {step.output}, outside of the folder you work in")
 
 
 class _Reader:
@@ -169,8 +186,14 @@ class _Reader:
         return condition
 
     def _check(self, experiment: Experiment) -> None:
+        if strange := [key for key in (*experiment.topics, *experiment.conditions) if not is_plain_name(str(key))]:
+            raise ExperimentError(f"{self._where}: {strange[0]!r} is no name that a file can have")
         for name, condition in experiment.conditions.items():
             for key, scores in condition.scores.items():
+                if not isinstance(scores, Mapping) or not all(type(score) in (int, float) for score in scores.values()):
+                    raise ExperimentError(
+                        f"{self._where}: condition {name}, topics {key}: scores are numbers by metric, not {scores!r}"
+                    )
                 if key not in experiment.topics:
                     raise ExperimentError(f"{self._where}: condition {name} has scores for unknown topics {key}")
                 metrics = experiment.topics[key].metrics
@@ -181,16 +204,12 @@ class _Reader:
 
     def _make(self, kind: Any, value: Any, where: str) -> Any:
         values = {key: self._filled(item) for key, item in self._mapping(value, where).items()}
-        names = {f.name for f in dataclasses.fields(kind)}
-        required = {
-            f.name
-            for f in dataclasses.fields(kind)
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        }
-        wrong = [f"unknown field {key!r}" for key in values if key not in names]
-        wrong += [f"field {key!r} is missing" for key in sorted(required - set(values))]
-        if wrong:
-            raise ExperimentError(f"{self._where}: {where}: {'; '.join(wrong)}")
+        place = f"{self._where}: {where}"
+        checked_fields(kind, values, place, ExperimentError)
+        for name, inner in (("metrics", str), ("needs", str)):
+            held = values.get(name, ())
+            if not all(isinstance(item, inner) for item in (held.values() if isinstance(held, Mapping) else held)):
+                raise ExperimentError(f"{place}: {name} takes texts, not {held!r}")
         return kind(**values)
 
     def _filled(self, value: Any) -> Any:

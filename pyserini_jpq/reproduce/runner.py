@@ -1,6 +1,5 @@
 """Running the commands of an experiment: each once, its output there whole or not at all."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -18,6 +17,7 @@ from pyserini_jpq.files import move_into_place, remove, write_json_atomically
 from pyserini_jpq.paths import RUNS
 from pyserini_jpq.reproduce.experiment import Condition, Experiment, Step
 from pyserini_jpq.reproduce.scores import Score, score_run
+from pyserini_jpq.trust.plain import read_json_object
 
 _TIMES = "times.json"
 _RESULTS = "results.json"
@@ -85,7 +85,7 @@ class Runner:
     def earlier(self) -> dict[str, Result]:
         """Return the results that were noted before, of the conditions that there still are."""
         try:
-            noted = json.loads((self.folder / _RESULTS).read_text(encoding="utf-8"))
+            noted = read_json_object(self.folder / _RESULTS)
             return {name: _result(values) for name, values in noted.items() if name in self.experiment.conditions}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
@@ -190,7 +190,7 @@ def _status(words: Sequence[str]) -> int:
 
 def _read_times(path: Path) -> dict[str, float]:
     try:
-        times: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        times: dict[str, float] = read_json_object(path)
     except (OSError, ValueError):
         return {}
     return times

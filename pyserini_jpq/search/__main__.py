@@ -132,9 +132,8 @@ def _jpq_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str
 
 
 def _flat_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
-    from pyserini_jpq.cards import parse_encoder_card
     from pyserini_jpq.encode.embeddings import Embeddings
-    from pyserini_jpq.encode.source import EncoderSource
+    from pyserini_jpq.encode.source import noted_encoder
     from pyserini_jpq.search.engines.flat import FlatSearcher
 
     if args.prf_depth or args.normalize_distances or args.faiss_device != "cpu":
@@ -143,7 +142,7 @@ def _flat_searcher(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[st
         raise JPQError(f"{folder} holds embeddings; --ivf and --nprobe need an index")
     embeddings = Embeddings(folder)
     entry = embeddings.encoder
-    encoder = _encoder(args, lambda: EncoderSource(entry["name"], parse_encoder_card(entry["card"], str(folder))))
+    encoder = _encoder(args, lambda: noted_encoder(entry, str(folder)))
     facts = {"bytes_per_document": 4 * embeddings.dimension, "encoder": args.encoder or entry["name"]}
     return FlatSearcher(folder, encoder), facts
 

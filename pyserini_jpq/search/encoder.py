@@ -8,7 +8,6 @@ import numpy as np
 
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.encode.backend import query_backend
-from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.errors import JPQError
@@ -56,7 +55,7 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         changes = {"max_length": max_length, "prefix": prefix}
         source = source.with_changes({"query": {k: v for k, v in changes.items() if v is not None}})
         self.name = source.name
-        self.encoder = Encoder.load(source.card, source.folder).to(resolve_device(device))
+        self.encoder = source.load().to(resolve_device(device))
         self._encode = query_backend(self.encoder, backend)
         self.has_model = True
 

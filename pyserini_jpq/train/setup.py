@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.train.averaging import hold_out
 from pyserini_jpq.train.biases import fitted_weight, start_biases
@@ -73,7 +72,7 @@ def start_model(inputs: Inputs, options: TrainOptions, machine: Machine) -> tupl
 def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> JPQModel:
     """Return encoder and index on their device, with gradients where something is trained, and nowhere else."""
     named = query_encoder_source(source.folder)
-    encoder = Encoder.load(named.card, named.folder)
+    encoder = named.load()
     check_encoder(source.folder, encoder, named.name)
     fit_encoder(encoder, options, machine.device)
     if not options.train_encoder:

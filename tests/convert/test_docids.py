@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyserini_jpq.convert.docids import DocidStyle, docids_of, write_docid_file, write_pid2offset
-from pyserini_jpq.convert.unpickle import load_plain_dict
 from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.index.folder import read_docids
+from pyserini_jpq.trust.unpickle import load_plain_dict
 
 pytestmark = pytest.mark.unit
 IDS = np.arange(3)

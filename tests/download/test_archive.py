@@ -57,6 +57,54 @@ def test_regular_files_come_out(tmp_path, folder, write):
     assert files(folder) == {"m96/config.json": b"{}", "m96/b/c": b"c"}
 
 
+def test_archives_that_grow_beyond_measure(tmp_path, folder, monkeypatch):
+    from pyserini_jpq.download import archive
+
+    monkeypatch.setattr(archive, "_LEAST", 1 << 16)
+    many = [(f"{i}", bytes(1 << 16)) for i in range(200)]
+    for path in (tar(tmp_path / "a.tar.gz", *many),):
+        with pytest.raises(DownloadError, match="more than such an archive"):
+            unpack(path, folder)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x", bytes(1 << 25))
+    with pytest.raises(DownloadError, match="more than such an archive"):
+        unpack(tmp_path / "b.zip", folder)
+    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) < 1 << 24
+
+
+def test_an_archive_that_the_disk_cannot_hold(tmp_path, folder, monkeypatch):
+    import shutil
+
+    path = tar(tmp_path / "a.tar.gz", ("x", bytes(1000)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 999, 999))
+    with pytest.raises(DownloadError, match="or the disk, can hold"):
+        unpack(path, folder)
+
+
+def test_files_with_holes_and_endless_names(tmp_path, folder):
+    holes = tarfile.TarInfo("x")
+    holes.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40)}
+    holes.size = 512
+    with tarfile.open(tmp_path / "h.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(holes, io.BytesIO(b"1\n0\n512\n".ljust(512, b"\0")))
+    with pytest.raises(DownloadError, match="'x' has holes"):
+        unpack(tmp_path / "h.tar", folder)
+    with tarfile.open(tmp_path / "n.tar.gz", "w:gz", format=tarfile.GNU_FORMAT) as file:
+        file.addfile(tarfile.TarInfo("x" * (1 << 20)))
+    with pytest.raises(DownloadError, match="1048577 bytes of fields for one file"):
+        unpack(tmp_path / "n.tar.gz", folder)
+
+
+def test_a_zip_behind_a_password(tmp_path, folder):
+    path = zipped(tmp_path / "a.zip", ("x", b"hello"))
+    raw = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        raw[raw.index(mark) + place] |= 1
+    path.write_bytes(raw)
+    with pytest.raises(DownloadError, match=r"cannot be unpacked .*password"):
+        unpack(path, folder)
+
+
 def test_only_what_lies_within(tmp_path, folder):
     unpack(zipped(tmp_path / "a.zip", ("x/y/1", b"1"), ("x/yz/2", b"2"), ("3", b"3")), folder, "x/y")
     assert files(folder) == {"1": b"1"}

@@ -171,3 +171,44 @@ def test_names_cannot_leave_the_folder():
     assert name_of("http://h/a%2F..%2F..%2Fetc%2Fpasswd") == "passwd"
     with pytest.raises(DownloadError):
         name_of("http://h/..%5C..%5Cx")
+
+
+@pytest.mark.parametrize("told", ["bytes 0-299999/300000", "bytes 150000-299999/300000", "", "bytes x", "bytes 1-2/3"])
+def test_a_part_that_begins_elsewhere_ends_after_some_starts(publisher, tmp_path, told):
+    file = publisher.files["a"] = Published(CONTENT, breaks=[100_000] * 100, told=told or " ")
+    with pytest.raises(DownloadError, match=r"was asked for bytes from \d+ on, and gives"):
+        fetch(publisher.url("a"), tmp_path, "it")
+    assert len(publisher.requests) < 4 * download.ATTEMPTS
+    assert file.breaks and names(tmp_path) in ([], [".a.partial", ".a.partial.json"])
+
+
+def test_a_part_that_nobody_asked_for(publisher, tmp_path):
+    publisher.files["a"] = Published(CONTENT[5:], told="bytes 5-299999/300000!")
+    with pytest.raises(DownloadError, match=r"a part of the file \(bytes 5-299999/300000\) that was not asked for"):
+        fetch(publisher.url("a"), tmp_path, "it")
+    assert len(publisher.requests) == 1 and not (tmp_path / "a").exists()
+
+
+def test_a_host_that_breaks_off_at_the_same_place_for_ever(publisher, tmp_path):
+    publisher.files["a"] = Published(CONTENT, ranges=False, breaks=[100_000, 66_000] * 100)
+    with pytest.raises(DownloadError, match="cannot fetch it"):
+        fetch(publisher.url("a"), tmp_path, "it")
+    assert len(publisher.requests) <= 2 * download.ATTEMPTS
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/y"])
+def test_other_ways_than_http(publisher, tmp_path, address, waits):
+    with pytest.raises(DownloadError, match="neither http nor https"):
+        fetch(address, tmp_path, "it")
+    publisher.files["a"] = Published(CONTENT, redirect=address)
+    with pytest.raises(DownloadError, match="cannot fetch it") as problem:
+        fetch(publisher.url("a"), tmp_path, "it")
+    assert len(publisher.requests) == 1 and not waits and "\n" not in str(problem.value)
+    assert not (tmp_path / "a").exists()
+
+
+def test_redirects_without_end(publisher, tmp_path, waits):
+    publisher.files["a"] = Published(CONTENT, redirect=publisher.url("a"))
+    with pytest.raises(DownloadError, match="cannot fetch it"):
+        fetch(publisher.url("a"), tmp_path, "it")
+    assert not waits

@@ -55,7 +55,7 @@ def test_rows_scores_verdicts_page_and_log(experiment, tmp_path, capsys):
     row = {"display": "OPQ", "command": SEARCH, "bytes": "4"}
     conditions = {"opq": {**row, "steps": [{"output": "made", "command": touch}]}, "other": {**row, "display": "Other"}}
     path = experiment(conditions)
-    assert run("reproduce", path, "--condition", "opq", "--page", "docs/tiny.md", "--log") == 0
+    assert run("reproduce", "--any-command", path, "--condition", "opq", "--page", "docs/tiny.md", "--log") == 0
     out = capsys.readouterr().out
     assert re.search(r"nDCG@10 +0\.5000", out) and re.search(r"RR@10 +0\.3333", out)
     assert "1 of 2 rows: 2 new" in out and (tmp_path / "made").is_file()
@@ -70,7 +70,7 @@ def test_rows_scores_verdicts_page_and_log(experiment, tmp_path, capsys):
     conditions["opq"]["command"] = "no-such-command"
     conditions["other"]["scores"] = {"dev": {"nDCG@10": 0.4, "RR@10": 0.3337}}
     (tmp_path / "docs" / "tiny.md").write_text("# Mine\n\nbefore\n\n" + page.partition("\n")[2] + "after\n")
-    assert run("reproduce", experiment(conditions), "--page", "docs/tiny.md", "--log") == 2
+    assert run("reproduce", "--any-command", experiment(conditions), "--page", "docs/tiny.md", "--log") == 2
     captured = capsys.readouterr()
     assert "error: not as expected: opq dev RR@10" in captured.err
     assert "1 OK, 2 OKish, 1 FAIL" in captured.out
@@ -81,7 +81,7 @@ def test_rows_scores_verdicts_page_and_log(experiment, tmp_path, capsys):
     assert again.count("\n- 20") == 2
 
     # A row that is run alone leaves the others on the page as they were.
-    assert run("reproduce", path, "--condition", "other", "--page", "docs/tiny.md", "--overwrite") == 0
+    assert run("reproduce", "--any-command", path, "--condition", "other", "--page", "docs/tiny.md", "--overwrite") == 0
     assert "| OPQ | 4 | .5000 | .3333 FAIL" in (tmp_path / "docs" / "tiny.md").read_text()
 
 
@@ -95,7 +95,7 @@ def test_one_row_fails_the_others_are_run(experiment, tmp_path, capsys):
         "step": {**quiet, "steps": [{"output": "never", "command": "python -c pass"}]},
         "opq": {"display": "OPQ", "command": SEARCH},
     }
-    assert run("reproduce", experiment(conditions)) == 2
+    assert run("reproduce", "--any-command", experiment(conditions)) == 2
     captured = capsys.readouterr()
     assert "error: not finished: missing, fails, quiet, step" in captured.err
     for part in ("no command 'no-such-command'", "ended with status 3", "wrote no run", "there is no never"):
@@ -135,7 +135,7 @@ def test_commands_are_printed_and_settings_replaced(experiment, capsys):
         (("no-such-experiment",), "there are msmarco"),
         ((), "name an experiment"),
     ):
-        assert run("reproduce", *words) == 2
+        assert run("reproduce", "--any-command", *words) == 2
         assert part in capsys.readouterr().err
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyserini_jpq.errors import ConversionError
+from pyserini_jpq.trust.memory import at_most
 
 Key = int | str
+
+_TIMES = 64
 
 
 def load_plain_dict(path: Path) -> dict[Key, int]:
@@ -22,9 +25,9 @@ def load_plain_dict(path: Path) -> dict[Key, int]:
         If the file is no pickle, names anything else, or holds another kind of value.
     """
     try:
-        with open(path, "rb") as file:
+        with at_most(path, _TIMES), open(path, "rb") as file:
             found = _PlainUnpickler(file).load()
-    except _Refused as problem:
+    except Refused as problem:
         raise ConversionError(
             f"{path} {problem}; nothing of it was run. Give the map as TSV, docid<TAB>offset"
         ) from None
@@ -41,7 +44,7 @@ def load_plain_dict(path: Path) -> dict[Key, int]:
     return found
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A pickle names something that is not allowed."""
 
 
@@ -50,7 +53,7 @@ class _Dtype:
 
     def __init__(self, code: str, *_: Any) -> None:
         if type(code) is not str or code[:1] not in ("i", "u") or code[1:] not in ("1", "2", "4", "8"):
-            raise _Refused(f"holds values of NumPy's type {code!r}, not whole numbers")
+            raise Refused(f"holds values of NumPy's type {code!r}, not whole numbers")
         self.signed = code[0] == "i"
         self.bytes = int(code[1])
         self.order: Literal["little", "big"] = "little"
@@ -62,35 +65,39 @@ class _Dtype:
 def _scalar(dtype: Any, content: Any) -> int:
     """Stand for the function that makes a NumPy scalar."""
     if type(dtype) is not _Dtype or type(content) is not bytes or len(content) != dtype.bytes:
-        raise _Refused("holds a NumPy value that is no whole number")
+        raise Refused("holds a NumPy value that is no whole number")
     return int.from_bytes(content, dtype.order, signed=dtype.signed)
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
+def _encode_latin1(text: Any, encoding: Any) -> bytes:
     """Stand for `_codecs.encode`, by which old protocols write bytes."""
     if type(text) is not str or encoding != "latin1":
-        raise _Refused("holds bytes written in an unknown way")
+        raise Refused("holds bytes written in an unknown way")
     return text.encode("latin1")
 
 
-class _Callable:
+class Sealed:
     """A function that a pickle may call, and do nothing else to."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
 
     def __call__(self, *args: Any) -> Any:
+        """Call it."""
         return self._function(*args)
 
     def __setstate__(self, state: Any) -> None:
-        raise _Refused("would change a function")
+        """Refuse what a pickle would put into it."""
+        raise Refused("would change a function")
 
+
+Encode = Sealed(_encode_latin1)
 
 _STAND_INS = {
-    ("numpy", "dtype"): _Callable(_Dtype),
-    ("numpy.core.multiarray", "scalar"): _Callable(_scalar),
-    ("numpy._core.multiarray", "scalar"): _Callable(_scalar),
-    ("_codecs", "encode"): _Callable(_encode),
+    ("numpy", "dtype"): Sealed(_Dtype),
+    ("numpy.core.multiarray", "scalar"): Sealed(_scalar),
+    ("numpy._core.multiarray", "scalar"): Sealed(_scalar),
+    ("_codecs", "encode"): Encode,
 }
 
 
@@ -102,8 +109,8 @@ class _PlainUnpickler(pickle.Unpickler):
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise _Refused(f"would run {module}.{name} when unpickled") from None
+            raise Refused(f"would run {module}.{name} when unpickled") from None
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to what is outside of the file."""
-        raise _Refused("refers to objects outside of it")
+        raise Refused("refers to objects outside of it")

@@ -1,0 +1,116 @@
+"""JSON and YAML of others: of bounded size and depth, and plain values only."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq.errors import JPQError
+
+MOST_BYTES = 16 << 20
+"""Of a file of settings: a manifest of ours has a few thousand."""
+
+_MOST_YAML = 1 << 20
+_MOST_DEPTH = 32
+_MOST_VALUES = 200_000
+
+
+class NotPlain(ValueError):
+    """A text is no JSON or YAML, or asks for more than a file of settings needs; says why."""
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises
+    ------
+    NotPlain
+        If it is none, is nested deeply, or holds a text that is no Unicode.
+    """
+    return _parsed(json.loads, text, "JSON")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file; raises NotPlain as `parse_json` does, or where the file is too large."""
+    return parse_json(_text(path, MOST_BYTES, "JSON"))
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file; raises NotPlain also where it holds another value."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise NotPlain("no JSON object")
+    return value
+
+
+def read_yaml(path: Path, error: type[JPQError]) -> Mapping[str, Any]:
+    """Return the fields of a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        What is raised if it is no YAML, holds no fields, is too large, or refers to its own parts: a few lines of
+        references can stand for more values than memory holds.
+    """
+    try:
+        values = _parsed(_load_yaml, _text(path, _MOST_YAML, "YAML"), "YAML")
+    except NotPlain as problem:
+        raise error(f"{path} is {problem}") from None
+    if not isinstance(values, dict):
+        raise error(f"{path} is no mapping of fields to values")
+    return values
+
+
+def _load_yaml(text: str) -> Any:
+    import yaml
+
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError(f"line {token.start_mark.line + 1} refers to another part of the file")
+    return yaml.safe_load(text)
+
+
+def _text(path: Path, most: int, kind: str) -> str:
+    size = path.stat().st_size
+    if size > most:
+        raise NotPlain(f"no {kind} of settings, with {size} bytes")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as problem:
+        raise NotPlain(f"no {kind}: {problem}") from None
+
+
+def _parsed(parse: Callable[[str], Any], text: str, kind: str) -> Any:
+    try:
+        value = parse(text)
+        _check(value)
+    except RecursionError:
+        raise NotPlain(f"no {kind} of settings: it is nested too deeply") from None
+    except Exception as problem:  # PyYAML lets pass what its own scalars provoke, such as IndexError for `!!int ''`
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        raise NotPlain(f"no {kind}: {reason[:300]}") from None
+    return value
+
+
+def _check(value: Any) -> None:
+    """Raise ValueError for more values or a greater depth than settings have, and for half of a surrogate pair."""
+    level, count = [value], 0
+    for _ in range(_MOST_DEPTH):
+        for text in level:
+            if isinstance(text, str):
+                text.encode()
+        level = [inner for outer in level for inner in _inner(outer)]
+        count += len(level)
+        if count > _MOST_VALUES:
+            raise ValueError(f"more than {_MOST_VALUES} values")
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, list) else []
