@@ -17,7 +17,7 @@ def option(
     default: Any,
     text: str,
     kind: Callable[[str], Any] = str,
-    choices: tuple[str, ...] | None = None,
+    choices: tuple[Any, ...] | None = None,
     flag: str | None = None,
     metavar: str | None = None,
 ) -> Any:
@@ -43,10 +43,24 @@ def option(
 
 
 def yes_or_no(text: str) -> bool:
-    """Parse yes or no, as an argparse type."""
+    """Parse yes or no, as an argparse type: `--flag yes`."""
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
     return text == "yes"
+
+
+def switch(text: str) -> bool:
+    """Parse what a flag without a value is, in Python: `--flag` is true."""
+    return yes_or_no(text)
+
+
+def on_or_off(text: str) -> bool:
+    """Parse what a flag with an opposite is, in Python: `--flag` is true, `--no-flag` false."""
+    return yes_or_no(text)
+
+
+_ACTIONS: dict[Any, Any] = {switch: "store_true", on_or_off: argparse.BooleanOptionalAction}
+_TRUTHS = (yes_or_no, switch, on_or_off)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +97,18 @@ def add_flags(parser: Any, options: type[Options], names: Collection[str] | None
         if "type" not in field.metadata or (names is not None and field.name not in names):
             continue
         about = field.metadata
-        is_switch = about["type"] is yes_or_no
+        name = about["flag"] or "--" + field.name.replace("_", "-")
+        keep: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
+        if action := _ACTIONS.get(about["type"]):
+            parser.add_argument(name, action=action, help=about["help"], **keep)
+            continue
         parser.add_argument(
-            about["flag"] or "--" + field.name.replace("_", "-"),
-            dest=field.name,
+            name,
             type=about["type"],
             choices=about["choices"],
-            metavar="yes|no" if is_switch else about["metavar"],
-            default=argparse.SUPPRESS,
-            help=f"{about['help']} (default: {_shown(field.default)})",
+            metavar="yes|no" if about["type"] is yes_or_no else about["metavar"],
+            help=about["help"] + _shown(field.default),
+            **keep,
         )
 
 
@@ -113,7 +130,7 @@ def from_flags(options: type[T], given: Mapping[str, Any], **defaults: Any) -> T
 
 def _checked(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
     kind, choices = field.metadata["type"], field.metadata["choices"]
-    text = ("no", "yes")[value] if kind is yes_or_no and isinstance(value, bool) else str(value)
+    text = ("no", "yes")[value] if kind in _TRUTHS and isinstance(value, bool) else str(value)
     try:
         checked = kind(text)
     except (argparse.ArgumentTypeError, ValueError) as problem:
@@ -125,5 +142,5 @@ def _checked(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
 
 def _shown(default: Any) -> str:
     if default is None:
-        return "by the data"
-    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
+        return ""
+    return f" (default: {('no', 'yes')[default] if isinstance(default, bool) else default})"
