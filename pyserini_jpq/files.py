@@ -44,16 +44,12 @@ def writing(path: Path) -> Iterator[None]:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a UTF-8 text file beside its place, then rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path), open(beside, "w", encoding="utf-8") as file:
+    with beside(path) as partial:
+        with open(partial, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        os.replace(partial, path)
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
