@@ -16,6 +16,7 @@ from pyserini_jpq.index.faiss_format import read_faiss, stored_codes, to_faiss
 from pyserini_jpq.index.folder import BLOCKS, INDEX
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan import available
+from pyserini_jpq.search.adapter import FaissLike
 from pyserini_jpq.search.engines.scan import ScanEngine
 
 OURS = "ours"
@@ -109,7 +110,7 @@ def ours(index: Any, bytes_per_document: int, name: str = OURS, exact: str = "In
         faiss.write_index(index, str(path))
         mapped = read_faiss(path, mapped=True)  # what is mapped stays when the file's name is gone
         write_blocks(blocks, stored_codes(index, path))
-        engine = ScanEngine(mapped, "the index", blocks)
+        engine = FaissLike(ScanEngine(mapped, "the index", blocks))
     return Engine(name, engine.search, bytes_per_document, exact, keep=(mapped,))
 
 

@@ -8,7 +8,8 @@ from benchmarks.engine import Engine
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.scan import available
-from pyserini_jpq.search.engines.ivf import speed_up_lists
+from pyserini_jpq.search.adapter import FaissLike
+from pyserini_jpq.search.engines.ivf import ListsEngine
 
 _LINKS = 32
 _ROW_BYTES = 8
@@ -32,7 +33,7 @@ def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int])
     whole = build_ivf(index, "the index", lists)
     searches = {"IVF by faiss": whole.search}
     if available():
-        searches["IVF"] = speed_up_lists(whole, index, "the index").search  # as JPQFaissSearcher has them
+        searches["IVF"] = FaissLike(ListsEngine(whole, index, "the index")).search  # as JPQFaissSearcher has them
 
     def engine(nprobe: int, search: Any, name: str) -> Engine:
         def with_so_many(queries: Floats, k: int) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from pyserini_jpq.data.documents import Text, documents_of, spooled
 from pyserini_jpq.encode.arrays import write_embeddings
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
-from pyserini_jpq.encode.queries import QueryEncoding
+from pyserini_jpq.encode.queries import QueryVectors
 from pyserini_jpq.encode.run import encode
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import remove
@@ -131,7 +131,7 @@ class Index:
         self._encoder, self._any_encoder, self._device, self._backend = encoder, any_encoder, device, backend
         self._ivf, self._nprobe = ivf, nprobe
         self._lock = threading.Lock()
-        self._queries: QueryEncoding | None = None
+        self._queries: QueryVectors | None = None
         self._now = self._opened(verify)
 
     @classmethod
@@ -410,12 +410,12 @@ class Index:
             found.append([Hit(d, s, now.texts) for d, s in zip(docids, of_query[there].tolist(), strict=True)])
         return found
 
-    def _encoding(self) -> QueryEncoding:
+    def _encoding(self) -> QueryVectors:
         """Return the query encoder, loaded by the first call."""
         with self._lock:
             if self._queries is None:
                 source = query_encoder_source(self._now.folder) if self._encoder is None else self._encoder
-                queries = QueryEncoding(source, self._device, backend=self._backend)
+                queries = QueryVectors(source, self._device, backend=self._backend)
                 if not self._any_encoder:
                     check_encoder(self._now.folder, queries.encoder, queries.name)
                 self._queries = queries

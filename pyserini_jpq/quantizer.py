@@ -1,5 +1,6 @@
 """The product quantizer in NumPy: rotation, centroids and codes; the reference that every engine is tested against."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from pyserini_jpq.errors import QuantizerError
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
+Rows = NDArray[np.int64]
 
 _SCORE_BLOCK = 1 << 16
 
@@ -145,7 +147,7 @@ class ProductQuantizer:
             scores += tables[:, j, codes[:, j]]
         return scores
 
-    def search(self, queries: Floats, codes: Codes, k: int) -> tuple[Floats, NDArray[np.int64]]:
+    def search(self, queries: Floats, codes: Codes, k: int) -> tuple[Floats, Rows]:
         """Return the k best documents of each query; the earlier row first where scores are equal.
 
         Parameters
@@ -164,15 +166,37 @@ class ProductQuantizer:
         offsets : numpy.ndarray
             [B, min(k, N)] int64.
         """
-        k = min(k, len(codes))
-        best_scores = np.empty((len(queries), 0), dtype=np.float32)
-        best_rows = np.empty((len(queries), 0), dtype=np.int64)
+        return best_of_blocks(self._score_blocks(queries, codes), len(queries), k)
+
+    def _score_blocks(self, queries: Floats, codes: Codes) -> Iterator[tuple[Floats, Rows]]:
+        """Yield the scores and the rows of a block of documents after the other, [B, n] each."""
         for start in range(0, len(codes), _SCORE_BLOCK):
             scores = self.score(queries, codes[start : start + _SCORE_BLOCK])
-            rows = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
-            scores = np.concatenate([best_scores, scores], axis=1)
-            rows = np.concatenate([best_rows, rows], axis=1)
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            best_scores = np.take_along_axis(scores, order, axis=1)
-            best_rows = np.take_along_axis(rows, order, axis=1)
-        return best_scores, best_rows
+            yield scores, np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
+
+
+def best_of_blocks(blocks: Iterable[tuple[Floats, Rows]], queries: int, k: int) -> tuple[Floats, Rows]:
+    """Return the k best documents of each query, of scores that come block by block; at ties, the one that came first.
+
+    Parameters
+    ----------
+    blocks
+        Scores and rows, [B, n] each.
+    queries
+        B.
+    k
+        Hits wanted; all documents where there are fewer.
+
+    Returns
+    -------
+    scores : numpy.ndarray
+        [B, min(k, N)] float32, falling.
+    rows : numpy.ndarray
+        [B, min(k, N)] int64.
+    """
+    best: tuple[Floats, Rows] = np.empty((queries, 0), dtype=np.float32), np.empty((queries, 0), dtype=np.int64)
+    for block in blocks:
+        scores, rows = np.concatenate([best[0], block[0]], axis=1), np.concatenate([best[1], block[1]], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    return best

@@ -47,10 +47,10 @@ def test_stock_searcher_gives_the_same_ranking(built, tiny_collection, monkeypat
     from pyserini_jpq import JPQFaissSearcher, JPQQueryEncoder
     from pyserini_jpq.compat import pyserini
     from pyserini_jpq.data.topics import read_topics
-    from pyserini_jpq.search.engines import scan as engine
+    from pyserini_jpq.search import open as opening
 
     if scans:
-        monkeypatch.setattr(engine, "SCAN_FROM", 0)
+        monkeypatch.setattr(opening, "SCAN_FROM", 0)
     # The first search leaves faiss, and with it torch's sums in the encoder, with one thread; so may the others' bits.
     faiss.omp_set_num_threads(1)
     encoder = JPQQueryEncoder(built / "enc" / "x.jpq-m4")
@@ -58,7 +58,8 @@ def test_stock_searcher_gives_the_same_ranking(built, tiny_collection, monkeypat
         JPQFaissSearcher(built / "x.jpq-m4"),
         pyserini.faiss_searcher_base()(str(built / "x.jpq-m4"), encoder),
     )
-    quantizer, codes = from_faiss(ours.index, "ours")
+    index = ours.folder.read()  # which the codes are a view of
+    quantizer, codes = from_faiss(index, "ours")
     topics = read_topics(str(tiny_collection / "topics.dev.tsv"))
     for query in topics.values():
         hits = ours.search(query, k=50)

@@ -37,10 +37,9 @@ class IndexBuilt(Built):
     """An index folder of ours, searched as `JPQFaissSearcher` does."""
 
     def __init__(self, folder: Path) -> None:
-        from pyserini_jpq.index.folder import IndexFolder
-        from pyserini_jpq.search.engines.scan import opened
+        from pyserini_jpq.search.open import open_index
 
-        self._index = opened(IndexFolder(folder))
+        self._index = open_index(folder)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Search as `Built.search` says."""
@@ -120,7 +119,7 @@ def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, in
 
         return OnDevice(folder, task["device"]), None  # its memory is the device's
     if task["engine"] == OURS:
-        importlib.import_module("pyserini_jpq.search.engines.scan")  # code is not an index's memory
+        importlib.import_module("pyserini_jpq.search.open")  # code is not an index's memory
         before = resident_bytes()
         built: Built = IndexBuilt(folder)
     else:

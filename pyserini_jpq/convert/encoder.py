@@ -119,7 +119,6 @@ def export_encoder(source: EncoderSource, output: Path, overwrite: bool = False)
     """
     import torch
 
-
     if source.card.architecture != "ance":
         raise ConversionError(
             f"the encoder {source.name} is no RobertaDot (architecture {source.card.architecture}), and the authors' "

@@ -7,17 +7,38 @@ import numpy as np
 import torch
 
 from pyserini_jpq.encode.encoder import Encoder
-from pyserini_jpq.encode.onnx_model import onnx_encoder
+from pyserini_jpq.encode.onnx_model import OnnxBackend
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.scan.threads import in_forked_process
 
 BACKENDS = ("torch", "bfloat16", "onnx", "onnx-int8")
 
 Encode = Callable[[Sequence[str]], Floats]
 
 
+class TorchBackend:
+    """Encodes queries by torch, in the type of the encoder's weights.
+
+    Parameters
+    ----------
+    encoder
+        The encoder, on any device.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Encode B texts to [B, D] float32."""
+        if in_forked_process() and torch.get_num_threads() > 1:
+            torch.set_num_threads(1)  # the others were not forked, and it would wait for them
+        with torch.inference_mode():
+            return np.asarray(self._encoder.encode_queries(texts).float().cpu().numpy())
+
+
 def query_backend(encoder: Encoder, backend: str) -> Encode:
-    """Return what encodes queries.
+    """Return what encodes queries; it can be pickled, and threads can share it.
 
     Parameters
     ----------
@@ -41,14 +62,8 @@ def query_backend(encoder: Encoder, backend: str) -> Encode:
     """
     if backend not in BACKENDS:
         raise JPQError(f"no encoder backend {backend!r}; there are {', '.join(BACKENDS)}")
-    if backend.startswith("onnx"):
-        if encoder.device.type != "cpu":
-            raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {encoder.device}; leave one out")
-        return onnx_encoder(encoder, int8=backend == "onnx-int8")
-    model = encoder if backend == "torch" else copy.deepcopy(encoder).to(torch.bfloat16)
-
-    def encode(texts: Sequence[str]) -> Floats:
-        with torch.inference_mode():
-            return np.asarray(model.encode_queries(texts).float().cpu().numpy())
-
-    return encode
+    if not backend.startswith("onnx"):
+        return TorchBackend(encoder if backend == "torch" else copy.deepcopy(encoder).to(torch.bfloat16))
+    if encoder.device.type != "cpu":
+        raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {encoder.device}; leave one out")
+    return OnnxBackend(encoder, int8=backend == "onnx-int8")

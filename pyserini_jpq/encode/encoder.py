@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,20 @@ from pyserini_jpq.encode.weights import backbone_location, check_folder, quiet_t
 from pyserini_jpq.errors import EncoderError
 
 _COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+
+_TOKENIZING = threading.Lock()
+"""A fast tokenizer that two threads use at once raises "Already borrowed". No process is forked while one is in use."""
+
+
+def _go_on_after_fork() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else tokenizers warns, and does the same
+    _TOKENIZING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_TOKENIZING.acquire, after_in_parent=_TOKENIZING.release, after_in_child=_go_on_after_fork
+    )
 
 
 class Encoder(nn.Module):
@@ -103,8 +118,9 @@ class Encoder(nn.Module):
         texts = [self._prepare(text, side) for text in texts]
         longest = min(side.max_length, self._most_positions())
         if self._old_tokenizer is not None:
-            return self._old_tokenizer.encode(texts, longest, side.special_tokens)
-        with warnings.catch_warnings():
+            with _TOKENIZING:
+                return self._old_tokenizer.encode(texts, longest, side.special_tokens)
+        with _TOKENIZING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             encoded = self.tokenizer(
                 texts,

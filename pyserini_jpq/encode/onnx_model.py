@@ -1,4 +1,4 @@
-"""An encoder encoder in ONNX Runtime: exported once, quantized if asked for, and kept for the next time."""
+"""A query encoder in ONNX Runtime: exported once, quantized if asked for, and kept for the next time."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ _INPUTS = ("input_ids", "attention_mask")
 _OPSET = 17
 
 
-def onnx_encoder(encoder: Encoder, int8: bool) -> Callable[[Sequence[str]], Floats]:
-    """Return what encodes queries by ONNX Runtime, with as many threads as torch is set to.
+class OnnxBackend:
+    """Encodes queries by ONNX Runtime, with as many threads as torch is set to.
 
     Parameters
     ----------
@@ -34,31 +34,44 @@ def onnx_encoder(encoder: Encoder, int8: bool) -> Callable[[Sequence[str]], Floa
     int8
         Weights of 8 bits, and activations of 8 bits with a range found for each query.
 
-    Returns
-    -------
-    Callable
-        Takes B texts, returns [B, D] float32.
-
     Raises
     ------
     InstallationError
         If a package is missing.
     """
-    runtime = _module("onnxruntime")
-    path = cache_folder() / f"{_key(encoder)}{'.int8' if int8 else ''}.onnx"
-    if not path.is_file():
-        cli.say(f"exporting the query encoder to {path}, once")
-        _export(encoder, path, int8)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def encode(texts: Sequence[str]) -> Floats:
-        inputs = encoder.pad(encoder.tokenize(texts, encoder.card.query))
+    def __init__(self, encoder: Encoder, int8: bool) -> None:
+        self._encoder, self._int8 = encoder, int8
+        self._session: Any = None
+        self._process = os.getpid()
+        self._open()
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Encode B texts to [B, D] float32."""
+        if self._process != os.getpid():
+            self._open()  # the threads of the session were not forked
+        inputs = self._encoder.pad(self._encoder.tokenize(texts, self._encoder.card.query))
         named = {name: tensor.numpy() for name, tensor in zip(_INPUTS, inputs, strict=True)}
-        return np.asarray(session.run(None, named)[0], dtype=np.float32)
+        return np.asarray(self._session.run(None, named)[0], dtype=np.float32)
 
-    return encode
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the session out: it is opened again from the cache, or exported once more."""
+        return {"_encoder": self._encoder, "_int8": self._int8}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open a session of its own."""
+        self.__init__(state["_encoder"], state["_int8"])  # type: ignore[misc]  # a new object
+
+    def _open(self) -> None:
+        runtime = _module("onnxruntime")
+        path = cache_folder() / f"{_key(self._encoder)}{'.int8' if self._int8 else ''}.onnx"
+        if not path.is_file():
+            cli.say(f"exporting the query encoder to {path}, once")
+            _export(self._encoder, path, self._int8)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._process = os.getpid()
 
 
 def _key(encoder: Encoder) -> str:

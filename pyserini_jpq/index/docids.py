@@ -3,9 +3,10 @@
 import mmap
 import operator
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,9 @@ _BLOCK = 1 << 18
 
 
 class Docids(Sequence[str]):
-    """The lines of a docid file, which stays on disk.
+    """The lines of a docid file, which stays on disk; threads can share it.
+
+    One that was pickled reads the same file again, and refuses another one. A copy is the object itself.
 
     Parameters
     ----------
@@ -92,6 +95,21 @@ class Docids(Sequence[str]):
             for start, end, line in zip(starts, ends, lines, strict=True)
         ]
 
+    def checksum(self) -> int:
+        """Return a CRC-32 of all docids."""
+        value = 0
+        for start in range(0, int(self._starts[-1]), _BLOCK):
+            value = zlib.crc32(self._text(start, min(start + _BLOCK, int(self._starts[-1]))), value)
+        return value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Docids":
+        """Return the object itself, which only reads."""
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., "Docids"], tuple[Path, int, int]]:
+        """Pickle where the file is, and what tells it from another."""
+        return _reopened, (self._path.resolve(), self._length, self.checksum())
+
     def _part(self, i: int) -> list[str]:
         text = self._text(int(self._starts[i]), int(self._starts[i + 1]) - 1)
         try:
@@ -110,10 +128,18 @@ def _reader(path: Path, small: bool) -> Callable[[int, int], bytes]:
     return lambda start, end: os.pread(file.fileno(), end - start, start)
 
 
-def _lines(path: Path, step: int) -> tuple[int, NDArray[np.int64]]:
-    """Count the lines of a file, and find where every so-manieth begins, and one more would: [lines / step + 1] int64.
+def _reopened(path: Path, documents: int, checksum: int) -> Docids:
+    """Open the docids that were pickled; raise IndexFolderError if the file is another by now."""
+    docids = Docids(path, documents)
+    if docids.checksum() != checksum:
+        raise IndexFolderError(f"{path} was changed after its docids were pickled; open the index again instead")
+    return docids
 
-    Where the last line has no end, one more would begin a byte after the end of the file.
+
+def _lines(path: Path, step: int) -> tuple[int, NDArray[np.int64]]:
+    """Count the lines of a file, and find the offset of every `step`-th line and of the end: [lines / step + 1] int64.
+
+    Where the last line has no end, the end is a byte after that of the file.
     """
     starts, count, position, last = [np.zeros(1, dtype=np.int64)], 0, 0, b"\n"
     with open(path, "rb", buffering=0) as file:

@@ -1,6 +1,7 @@
 """The index folder: what Pyserini needs (`index`, `docid`), and what we add."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -106,6 +107,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     _write(folder, replace(manifest, files={name: described(folder / name) for name in names}))
 
 
+_TEXT_NUMBER = re.compile("[1-9][0-9]{0,5}")
+
+
 def text_files(names: Iterable[str]) -> list[str]:
     """Return those names of files that are texts', in the order in which they were written."""
     return sorted((name for name in names if is_text_file(name)), key=number_of)
@@ -114,7 +118,7 @@ def text_files(names: Iterable[str]) -> list[str]:
 def is_text_file(name: str) -> bool:
     """Tell whether a file of an index folder holds texts, by its name."""
     head, dot, number = name.partition(".")
-    return head == TEXTS and (not dot or (number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 7))
+    return head == TEXTS and (not dot or bool(_TEXT_NUMBER.fullmatch(number)))
 
 
 def number_of(name: str) -> int:

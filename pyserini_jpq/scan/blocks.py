@@ -1,5 +1,7 @@
 """The exhaustive scan in torch, for GPUs: block by block, so that memory holds the scores of one block only."""
 
+from collections.abc import Iterable, Iterator
+
 import torch
 
 _BLOCK = 1 << 18
@@ -25,16 +27,43 @@ def best_by_table(codes: torch.Tensor, tables: torch.Tensor, k: int) -> tuple[to
     rows : torch.Tensor
         [B, min(k, N)] int64.
     """
+    return best_of_blocks(_sums(codes, tables), tables.new_empty(len(tables), 0), k)
+
+
+def best_of_blocks(blocks: Iterable[torch.Tensor], none: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the k best documents of each query, of the scores of all documents in order, block by block.
+
+    Parameters
+    ----------
+    blocks
+        [B, n] float32 each.
+    none
+        [B, 0] float32: the scores of no documents.
+    k
+        Hits wanted.
+
+    Returns
+    -------
+    scores : torch.Tensor
+        [B, min(k, N)] float32, falling; equal ones in any order.
+    rows : torch.Tensor
+        [B, min(k, N)] int64.
+    """
+    best_scores, best, start = none, none.long(), 0
+    for block in blocks:
+        rows = torch.arange(start, start + block.shape[1], device=block.device).expand_as(block)
+        scores, rows = torch.cat([best_scores, block], 1), torch.cat([best, rows], 1)
+        best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
+        best = rows.gather(1, order)
+        start += block.shape[1]
+    return best_scores, best
+
+
+def _sums(codes: torch.Tensor, tables: torch.Tensor) -> Iterator[torch.Tensor]:
     by_subspace = tables.transpose(0, 1).contiguous()
-    best_scores = tables.new_empty(len(tables), 0)
-    best = torch.empty(len(tables), 0, dtype=torch.int64, device=codes.device)
     for start in range(0, len(codes), _BLOCK):
         block = codes[start : start + _BLOCK]
         scores = tables.new_zeros(len(tables), len(block))
         for j, table in enumerate(by_subspace):
             scores += table[:, block[:, j].int()]
-        rows = torch.arange(start, start + len(block), device=codes.device).expand_as(scores)
-        scores, rows = torch.cat([best_scores, scores], 1), torch.cat([best, rows], 1)
-        best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
-        best = rows.gather(1, order)
-    return best_scores, best
+        yield scores

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pyserini_jpq.errors import InstallationError, QuantizerError
 from pyserini_jpq.scan.layout import Blocks, bytes_of
+from pyserini_jpq.scan.threads import usable
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -89,7 +90,7 @@ class PQScanner:
         k
             Hits wanted; all N documents where there are fewer.
         threads
-            Most threads to use.
+            Most threads to use, up to one a core.
 
         Returns
         -------
@@ -107,7 +108,7 @@ class PQScanner:
         tables = _checked(tables, self.m, k, threads)
         with _explained():
             scores, rows = self._native.search(
-                self.codes, self.documents, self.in_blocks, tables, k, threads, os.environ.get(KERNEL_VARIABLE, "")
+                self.codes, self.documents, self.in_blocks, tables, k, usable(threads), _kernel()
             )
         return scores, rows
 
@@ -148,7 +149,7 @@ class ListScanner:
         k
             Hits wanted.
         threads
-            Most threads to use; they share the queries.
+            Most threads to use, up to one a core; they share the queries.
 
         Returns
         -------
@@ -166,7 +167,7 @@ class ListScanner:
         sizes = np.where(probed < 0, 0, self._sizes[probed])
         with _explained():
             scores, rows = self._native.search_lists(
-                self._codes[probed], self._rows[probed], sizes, tables, k, threads, os.environ.get(KERNEL_VARIABLE, "")
+                self._codes[probed], self._rows[probed], sizes, tables, k, usable(threads), _kernel()
             )
         return scores, rows
 
@@ -190,6 +191,11 @@ def _explained() -> Iterator[None]:
         raise QuantizerError(f"{problem}; is the query finite, and of ordinary length?") from None
     except ValueError as problem:  # more documents or subspaces than it can count, or an unknown kernel
         raise QuantizerError(f"{problem} (kernels here: {', '.join(kernels())})") from None
+
+
+def _kernel() -> str:
+    """Return the name of the kernel that the user asks for; none for the fastest."""
+    return os.environ.get(KERNEL_VARIABLE, "")
 
 
 def _required() -> ModuleType:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.compat import pyserini
-from pyserini_jpq.encode.backend import query_backend
-from pyserini_jpq.encode.precision import resolve_device
-from pyserini_jpq.encode.source import EncoderSource, find_encoder
+from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.encode.queries import QueryVectors, check_queries
+from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
 _QueryEncoder: Any = pyserini.query_encoder_base()
-_BATCH = 64
 
 
 class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
@@ -51,24 +50,27 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         super().__init__()
-        source = encoder_dir if isinstance(encoder_dir, EncoderSource) else find_encoder(str(encoder_dir))
-        changes = {"max_length": max_length, "prefix": prefix}
-        source = source.with_changes({"query": {k: v for k, v in changes.items() if v is not None}})
-        self.name = source.name
-        self.encoder = source.load().to(resolve_device(device))
-        self._encode = query_backend(self.encoder, backend)
+        self.vectors = QueryVectors(encoder_dir, device, max_length, prefix, backend)
         self.has_model = True
+
+    @property
+    def name(self) -> str:
+        """What the encoder is called."""
+        return self.vectors.name
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder itself, in float32."""
+        return self.vectors.encoder
 
     def encode(self, query: str, **_: Any) -> Floats:
         """Encode a query to [D] float32."""
-        vector: Floats = self.encode_batch([query])[0]
+        vector: Floats = self.vectors.encode([query])[0]
         return vector
 
     def encode_batch(self, queries: Sequence[str], **_: Any) -> Floats:
         """Encode queries to [B, D] float32."""
-        return np.concatenate(
-            [self._encode(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)]
-        )
+        return self.vectors.encode(queries)
 
 
 def encode_queries(encoder: Any, queries: Sequence[Any]) -> Floats:
@@ -86,10 +88,8 @@ def encode_queries(encoder: Any, queries: Sequence[Any]) -> Floats:
     JPQError
         If a query is empty, or has no vector among those that were encoded before.
     """
-    for query in queries:
-        if isinstance(query, str) and not query.strip():
-            raise JPQError("the query is empty; give it a word at least")
-    if isinstance(encoder, JPQQueryEncoder):
+    check_queries([query for query in queries if not isinstance(query, dict)])
+    if isinstance(encoder, JPQQueryEncoder) and not any(isinstance(query, dict) for query in queries):
         return encoder.encode_batch(queries)
     try:
         return np.stack([encoder.encode(**q) if isinstance(q, dict) else encoder.encode(q) for q in queries])

@@ -1,7 +1,7 @@
 """Search of the index in training, against its centroids as they are now."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import PQScanner, available
-from pyserini_jpq.scan.blocks import best_by_table
+from pyserini_jpq.scan.blocks import best_by_table, best_of_blocks
 from pyserini_jpq.train.model import JPQModel
 
 
@@ -85,7 +85,7 @@ class FlatSearch:
     Parameters
     ----------
     blocks
-        Gives all rows in order, as [n, D] float32 blocks; called for each search.
+        Returns all rows in order, as [n, D] float32 blocks; called for each search.
     """
 
     def __init__(self, blocks: Callable[[], Iterable[np.ndarray]]) -> None:
@@ -94,14 +94,8 @@ class FlatSearch:
     @torch.no_grad()
     def search(self, queries: torch.Tensor, k: int) -> torch.Tensor:
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        best_scores = queries.new_empty(len(queries), 0)
-        best = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-        start = 0
+        return best_of_blocks(self._products(queries), queries.new_empty(len(queries), 0), k)[1]
+
+    def _products(self, queries: torch.Tensor) -> Iterator[torch.Tensor]:
         for block in self._blocks():
-            documents = torch.from_numpy(np.require(block, requirements="W")).to(queries.device)
-            scores = torch.cat([best_scores, queries @ documents.T], dim=1)
-            rows = torch.arange(start, start + len(block), device=queries.device).expand(len(queries), -1)
-            best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
-            best = torch.cat([best, rows], dim=1).gather(1, order)
-            start += len(block)
-        return best
+            yield queries @ torch.from_numpy(np.require(block, requirements="W")).to(queries.device).T

@@ -1,5 +1,6 @@
 """The compiled scan against the reference, bit for bit, with every kernel that this machine can run."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -206,3 +207,29 @@ def test_without_the_extension_one_line_says_so(monkeypatch):
 def test_import_loads_nothing_heavy():
     code = "import sys, pyserini_jpq.scan; print(sorted({'torch', 'faiss', 'jnius', 'pyserini'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@needs_extension
+@pytest.mark.integration
+def test_where_no_thread_can_be_started_fewer_do_the_work():
+    resource = pytest.importorskip("resource")
+    code = """
+import os, resource
+import numpy as np
+from pyserini_jpq.scan.scanner import _native
+codes = np.random.default_rng(0).integers(0, 256, (300_000, 8), dtype=np.uint8)
+tables = np.random.default_rng(1).normal(size=(32, 8, 256)).astype(np.float32)
+one = _native().search(codes, len(codes), False, tables, 10, 1, "")
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, resource.RLIM_INFINITY))
+many = _native().search(codes, len(codes), False, tables, 10, 30, "")
+print(all(np.array_equal(a, b) for a, b in zip(one, many)))
+"""
+
+    def large_stacks():
+        resource.setrlimit(resource.RLIMIT_STACK, (1 << 30, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, preexec_fn=large_stacks
+    )
+    assert done.stdout.strip() == "True", done.stderr

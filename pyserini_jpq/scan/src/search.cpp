@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -18,7 +19,7 @@ constexpr std::size_t kMostQueries = 32;          // of a batch: their tables mu
 constexpr std::size_t kPoolBytes = 512 << 20;     // of candidates; fewer queries at once where k is very large
 constexpr std::size_t kThreadBytes = 2 << 20;     // of codes by queries: for less, starting a thread takes longer
 
-// Run work(0) to work(threads - 1) at once.
+// Run work(0) to work(threads - 1) at once. Where the system starts no more threads, those that run share the work.
 template <typename Work>
 void run_all(std::size_t threads, const Work &work) {
     std::exception_ptr failure;
@@ -32,7 +33,11 @@ void run_all(std::size_t threads, const Work &work) {
         }
     };
     std::vector<std::thread> others;
-    for (std::size_t i = 1; i < threads; ++i) others.emplace_back(guarded, i);
+    others.reserve(threads);
+    try {
+        for (std::size_t i = 1; i < threads; ++i) others.emplace_back(guarded, i);
+    } catch (const std::system_error &) {
+    }
     guarded(0);
     for (std::thread &thread : others) thread.join();
     if (failure) std::rethrow_exception(failure);

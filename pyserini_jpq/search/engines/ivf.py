@@ -1,4 +1,4 @@
-"""The compiled scan in place of faiss's search of inverted lists, on the faiss index that holds them."""
+"""Search of inverted lists by the compiled scan: faiss finds the lists, the scan goes through their documents."""
 
 from typing import Any
 
@@ -7,52 +7,37 @@ import numpy as np
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.index.faiss_format import spread
 from pyserini_jpq.index.ivf import by_bytes, make_again
-from pyserini_jpq.quantizer import Floats
-from pyserini_jpq.scan import ListScanner, available
-from pyserini_jpq.search.engines.table import Rows, TableEngine, searched_by
+from pyserini_jpq.quantizer import Floats, Rows
+from pyserini_jpq.scan import ListScanner
+from pyserini_jpq.search.engines.codes import TableEngine
 
 GRAPH_FROM = 64
 """Times as many lists as are searched, from which on a graph finds these faster than a comparison with all does."""
 
 
-def speed_up_lists(lists: Any, index: Any, where: str) -> Any:
-    """Let inverted lists be searched by the compiled scan, where that is there; scores are those of exhaustive search.
-
-    Parameters
-    ----------
-    lists
-        What `build_ivf` made of the index.
-    index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
-    where
-        Named in an error.
-
-    Returns
-    -------
-    Any
-        The same lists, whose `search` and `search_and_reconstruct` are replaced; they hold on to the index.
-    """
-    return searched_by(lists, ListsEngine(lists, index, where)) if available() else lists
-
-
 class ListsEngine(TableEngine):
-    """Searches the lists whose directions are nearest to a query; `set_nprobe` says how many of them.
+    """Searches the lists whose directions are nearest to a query; scores are those of exhaustive search.
 
     Parameters
     ----------
     lists
-        What `build_ivf` made of the index; the engine must not outlive it.
+        What `build_ivf` made of the index; `set_nprobe` says how many of them are searched.
     index
         A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
     where
         Named in an error.
+
+    Raises
+    ------
+    InstallationError
+        If the scan was not built.
     """
 
     def __init__(self, lists: Any, index: Any, where: str) -> None:
         import faiss
 
         super().__init__(index, where)
-        self._index, self._where = index, where  # the codes of the index are mapped, not copied
+        self._lists = lists  # the scanner knows addresses in them
         self._spread_as = by_bytes(self.quantizer)
         inner: Any = faiss.downcast_index(lists.index)
         self._inner = inner
@@ -72,7 +57,7 @@ class ListsEngine(TableEngine):
         # Directions are 0 where a query is 1.
         _, probed = coarse.search(spread(self._spread_as, rotated, 1.0), inner.nprobe)
         scores, rows = self._scanner.search(probed, tables, k, threads)
-        if rows.max(initial=-1) >= len(self._codes):
+        if rows.max(initial=-1) >= self.documents:
             raise IndexFolderError(
                 f"the lists in {self._where} are damaged: they hold a document that the index has not; "
                 f"{make_again(self._where)}"

@@ -37,7 +37,7 @@ def test_flat_search_ranks_all_documents(built, tiny_collection, tmp_path, monke
 
 def test_an_empty_query_is_refused(built):
     from pyserini_jpq.errors import JPQError
-    from pyserini_jpq.search.engines.flat import FlatSearcher
+    from pyserini_jpq.search.searcher import FlatSearcher
 
     class Encoder:
         def encode(self, query):
@@ -51,7 +51,7 @@ def test_an_empty_query_is_refused(built):
 
 def test_a_query_that_was_not_encoded_is_named(built):
     from pyserini_jpq.errors import JPQError
-    from pyserini_jpq.search.engines.flat import FlatSearcher
+    from pyserini_jpq.search.searcher import FlatSearcher
 
     class Encoded:
         def encode(self, query):

@@ -12,8 +12,10 @@ from pyserini_jpq.index.faiss_format import to_faiss
 from pyserini_jpq.index.ivf import build_ivf, set_nprobe
 from pyserini_jpq.scan import ListScanner, available
 from pyserini_jpq.scan.scanner import KERNEL_VARIABLE, kernels
+from pyserini_jpq.search.adapter import FaissLike
 from pyserini_jpq.search.engines import ivf as lists_engine
-from pyserini_jpq.search.engines.ivf import ListsEngine, speed_up_lists
+from pyserini_jpq.search.engines.faiss import FaissEngine
+from pyserini_jpq.search.engines.ivf import ListsEngine
 from pyserini_jpq.search.engines.scan import ScanEngine
 from tests.search.engines.test_scan import make_index
 
@@ -33,6 +35,7 @@ def engines(lists, **settings):
 @pytest.mark.parametrize(("threads", "m", "bits"), [(1, 8, 8), (2, 8, 8), (1, 8, 4), (2, 5, 4)])
 def test_all_lists_are_exhaustive_search_bit_for_bit(monkeypatch, threads, m, bits, biased):
     exhaustive, by_lists, lists, queries = engines(30, m=m, bits=bits, dimension=40, biased=biased)
+    exhaustive, by_lists = FaissLike(exhaustive), FaissLike(by_lists)
     set_nprobe(lists, 30)
     faiss.omp_set_num_threads(threads)
     for kernel in kernels():
@@ -134,7 +137,7 @@ def test_a_document_that_the_index_has_not_is_refused():
         rows = faiss.rev_swig_ptr(kept.get_ids(number), kept.list_size(number))
         rows[rows == best] = 3000
     with pytest.raises(IndexFolderError, match="a document that the index has not; make them again"):
-        by_lists.search_and_reconstruct(queries, 1)
+        FaissLike(by_lists).search_and_reconstruct(queries, 1)
 
 
 @pytest.mark.integration
@@ -145,7 +148,7 @@ def test_without_the_extension_faiss_searches(monkeypatch):
     set_nprobe(lists, 4)
     by_faiss = lists.search(queries, 10)
     monkeypatch.setenv(KERNEL_VARIABLE, "off")
-    for one, other in zip(speed_up_lists(lists, index, "x").search(queries, 10), by_faiss, strict=True):
+    for one, other in zip(FaissEngine(index, "x", lists).search(queries, 10), by_faiss, strict=True):
         assert np.array_equal(one, other)
     with pytest.raises(InstallationError):
         ListsEngine(lists, index, "x")

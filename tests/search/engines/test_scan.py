@@ -13,8 +13,11 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.scan.scanner import KERNEL_VARIABLE
-from pyserini_jpq.search.engines import scan as engine
-from pyserini_jpq.search.engines.scan import ScanEngine, speed_up
+from pyserini_jpq.search import open as opening
+from pyserini_jpq.search.adapter import FaissLike
+from pyserini_jpq.search.engines.faiss import FaissEngine
+from pyserini_jpq.search.engines.scan import ScanEngine
+from pyserini_jpq.search.open import exhaustive, open_index
 
 needs_extension = pytest.mark.skipif(not available(), reason="the extension was not built: no C++ compiler")
 
@@ -36,9 +39,11 @@ def make_index(documents=3000, m=8, dimension=32, bits=8, seed=0, biased=False):
 def test_results_are_the_references(tmp_path, threads, m, bits, biased):
     quantizer, codes, queries = make_index(m=m, bits=bits, biased=biased)
     faiss.write_index(to_faiss(quantizer, codes), str(tmp_path / "index"))
-    plain, index = read_faiss(tmp_path / "index"), speed_up(read_faiss(tmp_path / "index", mapped=True), "x")
+    plain, mapped = read_faiss(tmp_path / "index"), read_faiss(tmp_path / "index", mapped=True)
+    engine = ScanEngine(mapped, "x")
+    index = FaissLike(engine)
     faiss.omp_set_num_threads(threads)
-    scores, rows = index.search(queries, 20)
+    scores, rows = engine.search(queries, 20, threads)
     expected_scores, expected_rows = quantizer.search(queries, codes, 20)
     assert m == 1 or np.array_equal(rows, expected_rows)
     assert np.allclose(scores, expected_scores, atol=1e-5)
@@ -48,8 +53,8 @@ def test_results_are_the_references(tmp_path, threads, m, bits, biased):
     assert np.array_equal(again, scores) and np.array_equal(rows_again, rows)
     # Where two documents all but tie, faiss may order them otherwise; m = 1 has many that do.
     assert m == 1 or (np.array_equal(rows, rows_by_faiss) and np.allclose(vectors, vectors_by_faiss, atol=1e-5))
-    assert isinstance(index, faiss.IndexPreTransform) and (index.ntotal, index.d) == (3000, 32)
-    assert np.array_equal(from_faiss(index, "x")[1], codes)
+    assert (index.ntotal, index.d) == (engine.documents, engine.dimension) == (3000, 32)
+    assert np.array_equal(from_faiss(mapped, "x")[1], codes)
 
 
 @needs_extension
@@ -60,7 +65,8 @@ def test_blocks_give_the_same_bit_for_bit(tmp_path, threads, m, bits):
     index = to_faiss(quantizer, codes)
     write_blocks(tmp_path / "blocks", stored_codes(index, "x"))
     faiss.omp_set_num_threads(threads)
-    by_rows, by_blocks = ScanEngine(index, "x"), ScanEngine(index, "x", tmp_path / "blocks")
+    by_rows = FaissLike(ScanEngine(index, "x"))
+    by_blocks = FaissLike(ScanEngine(index, "x", tmp_path / "blocks"))
     for k in (1, 20, 4000):
         found = by_blocks.search_and_reconstruct(queries, k)
         for one, other in zip(found, by_rows.search_and_reconstruct(queries, k), strict=True):
@@ -68,7 +74,7 @@ def test_blocks_give_the_same_bit_for_bit(tmp_path, threads, m, bits):
         assert np.array_equal(np.isnan(found[2]).all(2), found[1] < 0) and (found[1] < 0).any() == (k == 4000)
     write_blocks(tmp_path / "blocks", stored_codes(index, "x")[::-1])
     with pytest.raises(IndexFolderError, match="holds other codes than the index; delete it"):
-        speed_up(index, "x", tmp_path / "blocks")
+        ScanEngine(index, "x", tmp_path / "blocks")
 
 
 @needs_extension
@@ -76,14 +82,14 @@ def test_blocks_give_the_same_bit_for_bit(tmp_path, threads, m, bits):
 def test_a_searcher_reads_the_blocks_where_they_are(built, tmp_path, monkeypatch):
     from pyserini_jpq import JPQFaissSearcher
 
-    monkeypatch.setattr(engine, "SCAN_FROM", 1)
+    monkeypatch.setattr(opening, "SCAN_FROM", 1)
     shutil.copytree(built / "x.jpq-m4", tmp_path / "x")
     query = np.random.default_rng(0).normal(size=(1, IndexFolder(tmp_path / "x").manifest.dimension)).astype(np.float32)
     found = []
     for in_blocks in (True, False):
         searcher = JPQFaissSearcher(tmp_path / "x", query_encoder=False)
-        for index in (searcher.index, engine.opened(searcher.folder)):
-            assert index.search.__self__._scanner.in_blocks == in_blocks
+        for engine in (searcher.engine, searcher.index.engine, open_index(tmp_path / "x")):
+            assert engine._scanner.in_blocks == in_blocks
         found.append([(hit.docid, hit.score) for hit in searcher.search(query, 300)])
         (tmp_path / "x" / "blocks").unlink(missing_ok=True)
     assert found[0] == found[1] and len(found[0]) == 300
@@ -91,12 +97,12 @@ def test_a_searcher_reads_the_blocks_where_they_are(built, tmp_path, monkeypatch
 
 @needs_extension
 @pytest.mark.unit
-@pytest.mark.parametrize(("bits", "smallest"), [(8, engine.SCAN_FROM), (4, engine.SCAN_4_FROM)])
+@pytest.mark.parametrize(("bits", "smallest"), [(8, opening.SCAN_FROM), (4, opening.SCAN_4_FROM)])
 def test_small_indexes_are_left_to_faiss(bits, smallest):
     for documents in (smallest - 1, smallest):
         quantizer, codes, _ = make_index(documents, m=2, dimension=4, bits=bits)
-        index = engine.exhaustive(to_faiss(quantizer, codes), "x")
-        assert isinstance(getattr(index.search, "__self__", None), ScanEngine) == (documents == smallest)
+        engine = exhaustive(to_faiss(quantizer, codes), "x")
+        assert type(engine) is (ScanEngine if documents == smallest else FaissEngine)
 
 
 @needs_extension
@@ -126,15 +132,16 @@ def test_extreme_queries_are_refused(value):
 def test_without_the_extension_faiss_searches_and_one_line_says_so(monkeypatch, capsys):
     quantizer, codes, queries = make_index(50)
     index = to_faiss(quantizer, codes)
+    monkeypatch.setattr(opening, "SCAN_FROM", 1)
     monkeypatch.delenv(KERNEL_VARIABLE, raising=False)
-    monkeypatch.setattr(engine, "available", lambda: False)
-    engine._say_once.cache_clear()
+    monkeypatch.setattr(opening, "available", lambda: False)
+    opening._say_once.cache_clear()
     for _ in range(2):
-        assert np.array_equal(speed_up(index, "x").search(queries, 5)[1], quantizer.search(queries, codes, 5)[1])
+        assert np.array_equal(exhaustive(index, "x").search(queries, 5)[1], quantizer.search(queries, codes, 5)[1])
     err = capsys.readouterr().err
     assert err.count("searching with faiss") == 1 and err.count("\n") == 1
     monkeypatch.setenv(KERNEL_VARIABLE, "off")
-    engine._say_once.cache_clear()
-    speed_up(index, "x")
+    opening._say_once.cache_clear()
+    exhaustive(index, "x")
     assert capsys.readouterr().err == ""
-    engine._say_once.cache_clear()
+    opening._say_once.cache_clear()

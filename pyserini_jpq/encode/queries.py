@@ -1,0 +1,89 @@
+"""From the texts of queries to their vectors, without Pyserini."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.encode.backend import query_backend
+from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.encode.precision import resolve_device
+from pyserini_jpq.encode.source import EncoderSource, find_encoder
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.quantizer import Floats
+
+_BATCH = 64
+
+
+class QueryVectors:
+    """Encodes queries; threads can share it, and it can be pickled, with its weights.
+
+    Parameters
+    ----------
+    encoder
+        The folder that training wrote, a card's name, or a Hugging Face name.
+    device
+        `cpu`, `cuda`, `cuda:1` or `auto`.
+    max_length
+        Most tokens of a query; the card's by default.
+    prefix
+        Put in front of every query; the card's by default.
+    backend
+        What computes the vectors: `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
+
+    Attributes
+    ----------
+    name : str
+        Of the encoder.
+    encoder : Encoder
+        The encoder itself, in float32.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder cannot be found or loaded.
+    JPQError, InstallationError
+        If there is no such backend here.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Path | EncoderSource,
+        device: str = "cpu",
+        max_length: int | None = None,
+        prefix: str | None = None,
+        backend: str = "torch",
+    ) -> None:
+        source = encoder if isinstance(encoder, EncoderSource) else find_encoder(str(encoder))
+        changes = {"max_length": max_length, "prefix": prefix}
+        source = source.with_changes({"query": {k: v for k, v in changes.items() if v is not None}})
+        self.name = source.name
+        self.encoder = Encoder.load(source.card, source.folder).to(resolve_device(device))
+        self._backend = query_backend(self.encoder, backend)
+
+    @property
+    def dimension(self) -> int:
+        """The number of dimensions D of a vector."""
+        return self.encoder.dimension
+
+    def encode(self, queries: Sequence[str]) -> Floats:
+        """Encode B queries to [B, D] float32.
+
+        Raises
+        ------
+        JPQError
+            If one is empty, or no text.
+        """
+        check_queries(queries)
+        parts = [self._backend(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+
+
+def check_queries(queries: Sequence[Any]) -> None:
+    """Raise JPQError if one of the texts is empty, or none at all."""
+    for query in queries:
+        if not isinstance(query, str):
+            raise JPQError(f"the query {query!r} is no text, but {type(query).__name__}")
+        if not query.strip():
+            raise JPQError("the query is empty; give it a word at least")

@@ -1,0 +1,183 @@
+"""Open a folder for search: which engine is the right one for its size, the device and what is beside the index."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.encode.embeddings import MANIFEST as EMBEDDINGS_MANIFEST
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import IndexFolderError, JPQError
+from pyserini_jpq.index.faiss_format import parts_of
+from pyserini_jpq.index.folder import FILES, IVF, IndexFolder, find_index
+from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
+from pyserini_jpq.index.ivf_file import read_ivf
+from pyserini_jpq.scan import available, turned_off
+from pyserini_jpq.search.engines.base import SearchEngine
+from pyserini_jpq.search.engines.faiss import FaissEngine
+from pyserini_jpq.search.engines.flat import FlatEngine
+from pyserini_jpq.search.engines.ivf import ListsEngine
+from pyserini_jpq.search.engines.scan import ScanEngine
+
+SCAN_FROM = 10_000
+"""Documents from which on the compiled scan searches. Below, it would save a tenth of a millisecond, and equal scores
+(documents that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
+
+SCAN_4_FROM = 1_000
+"""The same for codes of 4 bits, for which faiss takes a microsecond a document."""
+
+
+def is_flat(folder: Path) -> bool:
+    """Tell whether a folder holds embeddings, and no index."""
+    return (folder / EMBEDDINGS_MANIFEST).is_file()
+
+
+def open_index(
+    folder: str | Path | IndexFolder,
+    device: str = "cpu",
+    ivf: int | None = None,
+    nprobe: int | None = None,
+    verify: bool = False,
+) -> SearchEngine:
+    """Open an index, or uncompressed embeddings, for search; no JVM is started.
+
+    Parameters
+    ----------
+    folder
+        An index folder, the name of one under `indexes/`, or a folder of embeddings.
+    device
+        `cpu`, or `cuda:0` and so on, where torch searches.
+    ivf
+        Number of inverted lists: those beside the index, else they are made in memory now. By default all documents are
+        searched.
+    nprobe
+        How many of the lists a query looks at; an eighth by default. Without `ivf`, of the lists beside the index.
+    verify
+        Compare the hashes of all files of the index first.
+
+    Returns
+    -------
+    SearchEngine
+        The compiled scan, faiss for small indexes and where the scan was not built, torch on a GPU. Memory-mapped, so
+        that opening takes no time.
+
+    Raises
+    ------
+    IndexFolderError, EmbeddingsError
+        If the folder is missing, incomplete or damaged.
+    JPQError
+        If it has no such lists, or the device cannot be used or does not go with the rest.
+    """
+    by_lists = ivf is not None or nprobe is not None
+    if not isinstance(folder, IndexFolder) and is_flat(Path(folder)):
+        if device != "cpu" or by_lists:
+            raise JPQError(f"{folder} holds embeddings; inverted lists and other devices than the CPU need an index")
+        return open_flat(Path(folder))
+    if by_lists and device != "cpu":
+        raise JPQError(f"inverted lists are searched on the CPU only, not on {device}; leave one of the two out")
+    if not isinstance(folder, IndexFolder):
+        folder = IndexFolder(find_index(str(folder)), verify)
+    engine = _lists_engine(folder, ivf, nprobe) if by_lists else _engine(folder, device)
+    engine.reopen = _reopened, (folder.path.resolve(), _fingerprint(folder, by_lists), device, ivf, nprobe)
+    return engine
+
+
+def _engine(folder: IndexFolder, device: str) -> SearchEngine:
+    """Return an engine that looks at all documents."""
+    index, where = folder.read(mapped=True), str(folder.path)
+    if device != "cpu":
+        from pyserini_jpq.encode.precision import resolve_device
+        from pyserini_jpq.search.engines.torch import TorchEngine
+
+        return TorchEngine(index, where, resolve_device(device))
+    return exhaustive(index, where, folder.blocks)
+
+
+def exhaustive(index: Any, where: str, blocks: Path | None = None) -> SearchEngine:
+    """Return the engine that looks at all documents of a faiss index on the CPU.
+
+    Parameters
+    ----------
+    index
+        A rotation, then an `IndexPQ` of 8 or 4 bits a code.
+    where
+        Named in an error.
+    blocks
+        The file of its codes laid out for the scan, if there is one.
+    """
+    _, inner = parts_of(index, where)
+    enough = index.ntotal >= (SCAN_4_FROM if inner.pq.nbits == 4 else SCAN_FROM)
+    if enough and can_scan():
+        return ScanEngine(index, where, blocks)
+    return FaissEngine(index, where)
+
+
+def can_scan() -> bool:
+    """Tell whether the compiled scan is there; where it is missing, say so once."""
+    if not available():
+        _say_once()
+    return available()
+
+
+@cache
+def _say_once() -> None:
+    if not turned_off():
+        cli.warn("the compiled scan was not built (no C++ compiler); searching with faiss, several times slower")
+
+
+def _lists_engine(folder: IndexFolder, ivf: int | None, nprobe: int | None) -> SearchEngine:
+    index, where = folder.read(mapped=True), str(folder.path)
+    command = f"python -m pyserini_jpq.index --index {where} --ivf"
+    kept = read_ivf(folder, index)
+    if kept is None and ivf is None:
+        raise JPQError(f"{where} has no inverted lists; make them with `{command} LISTS`")
+    lists = ivf or lists_in(kept)
+    nprobe = default_nprobe(lists) if nprobe is None else nprobe
+    check_nprobe(nprobe, lists)
+    if nprobe == lists:  # faster than all lists; nor would a graph be sure to find them all
+        return exhaustive(index, where, folder.blocks)
+    if kept is None or lists_in(kept) != lists:
+        check_lists(lists, index.ntotal, where)
+        cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
+        kept = build_ivf(index, where, lists)
+    set_nprobe(kept, nprobe)
+    return ListsEngine(kept, index, where) if available() else FaissEngine(index, where, kept)
+
+
+def open_flat(folder: Path) -> FlatEngine:
+    """Open a folder of embeddings for exact search.
+
+    Raises
+    ------
+    EmbeddingsError
+        If it is missing, incomplete or damaged.
+    """
+    engine = FlatEngine(Embeddings(folder))
+    engine.reopen = _reopened_flat, (folder.resolve(), engine.embeddings.manifest)
+    return engine
+
+
+def _reopened(
+    path: Path, fingerprint: dict[str, str], device: str, ivf: int | None, nprobe: int | None
+) -> SearchEngine:
+    """Open an index once more, for an engine that was pickled; refuse another index."""
+    folder = IndexFolder(path)
+    if _fingerprint(folder, ivf is not None or nprobe is not None) != fingerprint:
+        raise _changed(path)
+    return open_index(folder, device, ivf, nprobe)
+
+
+def _reopened_flat(folder: Path, manifest: dict[str, Any]) -> SearchEngine:
+    engine = open_flat(folder)
+    if engine.embeddings.manifest != manifest:
+        raise _changed(folder)
+    return engine
+
+
+def _fingerprint(folder: IndexFolder, by_lists: bool) -> dict[str, str]:
+    names, files = (*FILES, *([IVF] if by_lists else [])), folder.manifest.files
+    return {name: files[name]["sha256"] for name in names if name in files}
+
+
+def _changed(folder: Path) -> IndexFolderError:
+    return IndexFolderError(f"{folder} was changed after its searcher was pickled; open it again instead")
