@@ -7,7 +7,7 @@ from pyserini_jpq.data.qrels import read_qrels
 from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.train.inputs import qrels_of, topics_of
+from pyserini_jpq.train.inputs import qrels_of, scores_of, topics_of
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.run import train
 from pyserini_jpq.train.trainer import Trainer
@@ -101,14 +101,34 @@ def test_labels_in_the_forms_that_people_have():
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("qrels", [{}, {"q": {"d": 0.5}}, {"q": {"d": "high"}}, {"q": None}, {"q": 1.5}])
+@pytest.mark.parametrize(
+    "qrels",
+    [
+        {},
+        {"q": {"d": 0.5}},
+        {"q": {"d": "high"}},
+        {"q": {"d": float("inf")}},
+        {"q": None},
+        {"q": 1.5},
+        {"1": "d", 1: "d"},
+        {"q": [1, "1"]},
+    ],
+)
 def test_labels_that_cannot_be_used(qrels):
     with pytest.raises(TopicsError, match="qrels"):
         qrels_of(qrels)
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("topics", [{}, {"q": ""}, {"q": None}, {"q": ["bado"]}])
+@pytest.mark.parametrize("topics", [{}, {"q": ""}, {"q": None}, {"q": ["bado"]}, {1: "bado", "1": "kefa"}])
 def test_topics_that_cannot_be_used(topics):
     with pytest.raises(TopicsError, match="topics"):
         topics_of(topics)
+
+
+@pytest.mark.unit
+def test_scores_of_a_stronger_model():
+    assert scores_of({1: {"d1": 2, 7: -0.5}}) == {"1": {"d1": 2.0, "7": -0.5}}
+    for wrong in ({}, {"q": {"d": float("nan")}}, {"q": {"d": "high"}}, {"q": "d"}, {"q": {"1": 1.0, 1: 2.0}}):
+        with pytest.raises(TopicsError, match="scores"):
+            scores_of(wrong)
