@@ -18,7 +18,12 @@ LOG = logging.getLogger("pyserini_jpq")
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = {
+    errno.ENOSPC: "no space left on the disk{where}; free some",
+    errno.EDQUOT: "no space left on the disk{where}; free some",
+    errno.EFBIG: "a file is larger than files may be here (ulimit -f){where}; allow larger ones",
+}
+"""What to say of a disk that is full, for the user at least."""
 _WRONG_PLACE = (
     *(errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EIO),
@@ -133,6 +138,7 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     """
     # SIGTERM (a scheduler's or a container's stop) gets the same orderly end as Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
+    _open_standard_streams()
     try:
         with _spoken():
             main(sys.argv[1:] if argv is None else argv)
@@ -154,22 +160,35 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     return 0
 
 
+def _open_standard_streams() -> None:
+    """Open those that the shell has closed (`2>&-`); else the next file gets their number, and what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one, since those below are open.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
 def _problem_of_the_machine(error: Exception) -> str | None:
     """Say what is wrong with the disk or with a path; None for what may be a fault of ours."""
     # torch raises an exception of its own while it closes a file that it could not write.
-    if full := next((cause for cause in causes(error) if _is_no_space(cause)), None):
+    if full := next((cause for cause in causes(error) if _no_room(cause)), None):
         # Notes name what was being written (`files.writing`).
         place = next(iter(getattr(error, "__notes__", ())), None) or getattr(full, "filename", None)
-        where = f" for {place}" if place else ""
-        return f"no space left on the disk{where}; free some, then run the same command again"
+        said = _NO_ROOM[_no_room(full)].format(where=f" for {place}" if place else "")
+        return f"{said}, then run the same command again"
     if isinstance(error, OSError) and error.errno in _WRONG_PLACE and error.filename:
         return f"{error.filename}: {error.strerror}; choose a place that can be read and written"
     return None
 
 
-def _is_no_space(error: BaseException) -> bool:
+def _no_room(error: BaseException) -> int:
+    """Return the number by which the system says that a file cannot grow; 0 where the error is another."""
     # safetensors, faiss and torch raise exceptions of their own on a full disk, which only quote the system.
-    return getattr(error, "errno", None) in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error)
+    return next((n for n in _NO_ROOM if getattr(error, "errno", None) == n or os.strerror(n) in str(error)), 0)
 
 
 def _fail(message: str) -> int:

@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.errors import OutputError
+from pyserini_jpq.locks import BusyError
+from pyserini_jpq.locks import exclusive as exclusive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,19 +45,24 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def begins_again() -> Iterator[None]:
+    """Tell who interrupts this block that its work is not kept; elsewhere commands go on where they stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("nothing was changed; the same command begins again") from None
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a UTF-8 text file beside its place, then rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path), open(beside, "w", encoding="utf-8") as file:
+    with beside(path) as partial:
+        with open(partial, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        os.replace(partial, path)
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
@@ -76,23 +85,32 @@ def partial_folder(final: Path) -> Path:
     return final.with_name(f".{final.name}.partial")
 
 
+def unique_partial(final: Path) -> Path:
+    """Return a name beside an output that no other process takes, not even one in another container."""
+    return final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+
+
 @contextlib.contextmanager
 def beside(final: Path) -> Iterator[Path]:
-    """Give the name of a file beside another, for this process alone; what is left of it in the end is removed.
+    """Yield the name of a file beside another, for this process alone; what is left of it in the end is removed.
 
     So are files that a killed process left there an hour ago or earlier.
     """
-    for old in final.parent.glob(f".{final.name}.*.partial"):
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > _STALE:
-                old.unlink()
-    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    _remove_stale(final)
+    partial = unique_partial(final)
     with writing(final):
         try:
             yield partial
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
+
+
+def _remove_stale(final: Path) -> None:
+    for old in final.parent.glob(f".{glob.escape(final.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _STALE:
+                remove(old)
 
 
 def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) -> None:
@@ -107,6 +125,8 @@ def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) ->
     marker
         A file that every folder of the kind to be written holds: a folder without it is something else, and stays.
     """
+    if _holds_the_working_folder(output):
+        raise OutputError(f"{output} holds the folder that the command runs in; give a folder of its own")
     parent = next((folder for folder in output.parents if folder.exists()), None)
     if parent is not None and not parent.is_dir():
         raise OutputError(f"{parent} is a file, so {output} cannot be made; give another --output")
@@ -123,6 +143,14 @@ def refuse_existing_file(output: Path, overwrite: bool) -> None:
     if output.is_dir():
         raise OutputError(f"{output} is a folder; give the name of a file")
     refuse_existing(output, overwrite)
+
+
+def _holds_the_working_folder(output: Path) -> bool:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        return False
+    return Path(os.path.realpath(output)) in (here, *here.parents)
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -151,8 +179,11 @@ def move_into_place(prepared: Path, final: Path) -> None:
 
 def put_back(final: Path) -> None:
     """Bring back what `move_into_place` was about to replace, if the process was killed between its two renames."""
-    if not final.exists() and _replaced(final).exists():
-        os.rename(_replaced(final), final)
+    if final.exists() or not _replaced(final).exists():
+        return
+    with contextlib.suppress(BusyError), exclusive(final):  # else it is being replaced just now
+        if not final.exists():
+            os.rename(_replaced(final), final)
 
 
 def _replaced(final: Path) -> Path:
@@ -187,21 +218,23 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
-    """Give an empty folder to write into; it becomes `final` when the block ends well, and vanishes when it does not.
+    """Yield an empty folder to write into; it becomes `final` when the block ends well, and vanishes when it does not.
 
     Raises
     ------
     OutputError
-        If `final` exists and `overwrite` is false.
+        If `final` exists and `overwrite` is false, or another process writes it.
     """
     refuse_existing(final, overwrite)
-    prepared = partial_folder(final)
-    remove(prepared)
-    prepared.mkdir(parents=True)
-    try:
-        with writing(final):
-            yield prepared
-    except BaseException:
+    with exclusive(final):
+        refuse_existing(final, overwrite)  # another process may have finished it since
+        prepared = partial_folder(final)
         remove(prepared)
-        raise
-    move_into_place(prepared, final)
+        prepared.mkdir(parents=True)
+        try:
+            with writing(final):
+                yield prepared
+        except BaseException:
+            remove(prepared)
+            raise
+        move_into_place(prepared, final)

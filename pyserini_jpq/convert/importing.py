@@ -9,11 +9,11 @@ import numpy as np
 
 from pyserini_jpq.convert.foreign import ForeignIndex, read_foreign
 from pyserini_jpq.encode.source import EncoderSource
-from pyserini_jpq.errors import ConversionError, JPQError
-from pyserini_jpq.files import refuse_existing, remove
+from pyserini_jpq.errors import ConversionError
+from pyserini_jpq.files import refuse_existing
 from pyserini_jpq.index.encoders import UNKNOWN, entry_for
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest
-from pyserini_jpq.index.writing import begin, finish, kept, write_codes, write_docids
+from pyserini_jpq.index.writing import finish, kept, preparing, write_codes, write_docids
 from pyserini_jpq.quantizer import Floats
 
 
@@ -199,14 +199,11 @@ def _write(
     if len(docids) != len(foreign.ids):
         raise ConversionError(f"{len(docids)} docids for the {len(foreign.ids)} documents of {foreign.file}")
     stat = foreign.file.stat()
-    folder = begin(output, {"import": [str(foreign.file.resolve()), stat.st_size, stat.st_mtime_ns]})
+    work = {"import": [str(foreign.file.resolve()), stat.st_size, stat.st_mtime_ns]}
     rows = np.arange(len(foreign.ids))
-    try:
+    with preparing(output, work) as folder:
         write_codes(folder, foreign.quantizer, len(rows), kept(foreign.codes, rows), "copying codes")
-    except JPQError:
-        remove(folder)
-        raise
-    write_docids(folder, docids)
-    np.save(folder / INITIAL_CENTROIDS, foreign.quantizer.centroids if initial is None else initial)
-    finish(folder, manifest, output, blocks)
+        write_docids(folder, docids)
+        np.save(folder / INITIAL_CENTROIDS, foreign.quantizer.centroids if initial is None else initial)
+        finish(folder, manifest, output, blocks)
     return IndexFolder(output)

@@ -1,7 +1,7 @@
 """Encoding a collection: windows of documents sorted by length, written row by row, resumed where it stopped."""
 
-import errno
-import os
+import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,10 +13,14 @@ import torch
 from tqdm import tqdm
 
 from pyserini_jpq.data.collection import Collection, Document, Summary, check_template
-from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, RowFile, read_manifest, row_file
+from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, is_complete, is_usable, read_manifest
 from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.encode.row_files import RowFile, described, row_file
 from pyserini_jpq.errors import EmbeddingsError, OutputError
 from pyserini_jpq.files import (
+    exclusive,
+    move_into_place,
+    partial_folder,
     refuse_existing,
     remove,
     save_array,
@@ -24,11 +28,14 @@ from pyserini_jpq.files import (
     write_text_atomically,
     writing,
 )
+from pyserini_jpq.locks import BusyError
 
 WINDOW = 16384
 """Documents sorted by length together: large enough that hardly anything is padded, 50 MB at 768 dimensions."""
 
 _TOKENIZED_AT_ONCE = 256
+_PATIENCE = 10.0
+"""Seconds to wait for another shard, which has just started, to begin the folder."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class Shard:
     def rows(self, documents: int) -> range:
         """Return the rows of this shard; the shards of a collection share its rows out evenly and in order."""
         return range(documents * self.id // self.num, documents * (self.id + 1) // self.num)
+
+    def files(self, output: Path, documents: int) -> list[tuple[RowFile, int]]:
+        """Return the files of this shard, each with its number of rows."""
+        rows = self.rows(documents)
+        return [(row_file(output, start), min(WINDOW, rows.stop - start)) for start in rows[::WINDOW]]
 
 
 def encode_collection(
@@ -82,9 +94,9 @@ def encode_collection(
     CollectionError
         If the collection holds something that cannot be used.
     OutputError
-        If `output` is complete already, or was begun with other settings.
+        If `output` is complete already, was begun with other settings, or another process writes it.
     EmbeddingsError
-        If the encoder gives a value that is not finite.
+        If the encoder gives a value that is not finite, or what was there before does not fit.
     EncoderError
         If the card's template cannot be used.
     """
@@ -98,70 +110,102 @@ def encode_collection(
         "compute_dtype": str(dtype).removeprefix("torch."),
         "encoder": entry,
         "collection_sha256": summary.sha256,
+        "shards": shard.num,
     }
     _prepare_folder(output, manifest, shard, overwrite)
     rows = shard.rows(summary.documents)
     documents = islice(collection, rows.start, rows.stop)
+    files = shard.files(output, summary.documents)
     with (
+        exclusive(output, shared=True),
+        exclusive(output / f"shard-{shard.id}", f"part {shard.id} of {shard.num} of {output}"),
         torch.inference_mode(),
         torch.autocast(encoder.device.type, dtype, enabled=dtype != torch.float32),
-        tqdm(total=len(rows), desc="encoding", unit=" documents", smoothing=0.1) as progress,
+        tqdm(
+            total=len(rows),
+            initial=sum(_rows_done(file, rows, encoder.dimension) for file, rows in files),
+            desc="encoding",
+            unit=" documents",
+            smoothing=0.1,
+        ) as progress,
     ):
-        for start in range(rows.start, rows.stop, WINDOW):
-            window = list(islice(documents, WINDOW))
+        for file, count in files:
+            window = list(islice(documents, count))
             with writing(output):
-                _encode_window(row_file(output, start), window, encoder, batch_size, progress)
+                _encode_window(file, window, encoder, batch_size, progress)
+    if shard.num == 1:
+        Embeddings(output)  # raises where rows are left that are not of this collection
     return summary
 
 
 def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> None:
     """Begin the folder, or make sure that what it holds is a beginning of the same work."""
+    deadline = time.monotonic() + _PATIENCE
+    while not _is_begun(output, manifest, shard, overwrite):
+        try:
+            with exclusive(output):
+                if not _is_begun(output, manifest, shard, overwrite):
+                    _begin(output, manifest)
+        except BusyError:
+            # Of several shards that start together, one begins the folder for all; it takes an instant.
+            if overwrite or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    if partial_folder(output).exists():  # of a run that was killed while it removed what it had replaced
+        with contextlib.suppress(BusyError), exclusive(output):
+            remove(partial_folder(output))
+
+
+def _is_begun(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> bool:
+    """Tell whether the folder holds a beginning of the same work; raise where it holds what must not be replaced."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; give a folder as --output")
-    if not output.exists():
-        refuse_existing(output, overwrite)
-    if (output / MANIFEST).is_file():
-        begun = read_manifest(output)
-        if begun != manifest and not overwrite:
-            differing = ", ".join(sorted(k for k in manifest if begun.get(k) != manifest[k]))
-            raise OutputError(
-                f"{output} holds embeddings made otherwise ({differing}); give --overwrite, or another --output"
-            )
-        if begun == manifest and not _is_done(output, manifest, shard):
-            return
-        if not overwrite:
-            raise OutputError(f"{output} exists already and is complete; give --overwrite to replace it")
-    elif output.is_dir() and any(not file.name.startswith(".embeddings") for file in output.iterdir()):
-        raise OutputError(f"{output} holds other files and no embeddings; give another --output")
-    remove(output)
-    _begin(output, manifest)
+    refuse_existing(output, overwrite=True)
+    if not (output / MANIFEST).is_file():
+        if output.is_dir() and any(not file.name.startswith(".embeddings") for file in output.iterdir()):
+            raise OutputError(f"{output} holds other files and no embeddings; give another --output")
+        return False
+    begun = {"shards": shard.num, **read_manifest(output)}  # older folders do not note it
+    if begun == manifest and not _is_done(output, manifest, shard):
+        return True
+    if overwrite:
+        return False
+    is_same = begun == {**manifest, "shards": begun["shards"]}
+    if begun == manifest or (is_same and is_complete(output)):
+        raise OutputError(f"{output} exists already and is complete; give --overwrite to replace it")
+    if is_same:
+        raise OutputError(
+            f"{output} is encoded in {begun['shards']} parts, not {shard.num}; give --shard-num {begun['shards']}, "
+            "--overwrite to begin again, or another --output"
+        )
+    differing = ", ".join(sorted(k for k in manifest if begun.get(k) != manifest[k]))
+    raise OutputError(f"{output} holds embeddings made otherwise ({differing}); give --overwrite, or another --output")
 
 
 def _begin(output: Path, manifest: dict[str, Any]) -> None:
-    """Make the folder with its manifest in one step: of several shards that start together, one makes it for all."""
-    prepared = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    """Put a folder with its manifest in place of what is there, in one step; who reads that keeps it."""
+    prepared = partial_folder(output)
+    remove(prepared)
     write_json_atomically(prepared / MANIFEST, manifest)
-    try:
-        os.rename(prepared, output)
-    except OSError as problem:
-        remove(prepared)
-        if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        if read_manifest(output) != manifest:
-            raise OutputError(
-                f"{output} was just begun by another run, in another way; give another --output"
-            ) from None
+    move_into_place(prepared, output)
 
 
 def _is_done(output: Path, manifest: dict[str, Any], shard: Shard) -> bool:
     if shard.num == 1:
-        try:
-            Embeddings(output)
-        except EmbeddingsError:
-            return False
-        return True
-    rows = shard.rows(manifest["documents"])
-    return len(rows) > 0 and all(row_file(output, s).npy.is_file() for s in range(rows.start, rows.stop, WINDOW))
+        return is_complete(output)
+    files = shard.files(output, manifest["documents"])
+    return bool(files) and all(file.npy.is_file() for file, _ in files)
+
+
+def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
+    """Return how many rows of a file are written already; raise where it is there and of other rows."""
+    if file.npy.is_file():
+        if (found := described(file.npy, dimension).rows) != rows:
+            raise EmbeddingsError(f"{file.npy} has {found} rows, not {rows}: it is of other shards; give --overwrite")
+        return rows
+    if (vectors := _kept_partial(_partial_of(file), rows, dimension)) is None:
+        return 0
+    return rows - int(np.isnan(vectors).any(axis=1).sum())
 
 
 def _encode_window(
@@ -169,23 +213,27 @@ def _encode_window(
 ) -> None:
     """Encode consecutive documents into one file; only batches that are not in it yet."""
     if file.npy.is_file():
-        progress.update(len(window))
-        progress.refresh()
         return
-    partial = file.npy.with_suffix(".partial")
+    partial = _partial_of(file)
     vectors = _open_partial(partial, len(window), encoder.dimension)
     tokens = _tokens_of(window, encoder)
     for batch in _batches_by_length(tokens, batch_size):
         # NaN marks a row that no run has written yet; a batch cut off in the middle is encoded again whole.
-        if np.isnan(vectors[batch]).any():
+        if missing := int(np.isnan(vectors[batch]).any(axis=1).sum()):
             embeddings = encoder(*encoder.pad([tokens[i] for i in batch])).float().cpu().numpy()
-            _refuse_nonfinite(embeddings, [window[i].docid for i in batch])
+            _refuse_unusable(embeddings, [window[i].docid for i in batch])
             vectors[batch] = embeddings
-        progress.update(len(batch))
+            progress.update(missing)
     vectors.flush()
     del vectors
     write_text_atomically(file.docid, "".join(f"{d.docid}\n" for d in window))
     partial.rename(file.npy)
+    for killed in file.npy.parent.glob(f".{file.docid.name}.*.partial"):
+        remove(killed)
+
+
+def _partial_of(file: RowFile) -> Path:
+    return file.npy.with_suffix(".partial")
 
 
 def _tokens_of(window: Sequence[Document], encoder: Encoder) -> list[list[int]]:
@@ -200,18 +248,22 @@ def _tokens_of(window: Sequence[Document], encoder: Encoder) -> list[list[int]]:
 
 def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]":
     """Open the rows that an interrupted run left, or make a file of rows that are all NaN."""
-    if path.is_file():
-        try:
-            array = np.lib.format.open_memmap(path, mode="r+")
-            if array.shape == (rows, dimension):
-                return array
-        except ValueError:  # cut off while it was being made
-            pass
-    beside = path.with_suffix(".new")
+    if (kept := _kept_partial(path, rows, dimension)) is not None:
+        return kept
+    new = path.with_suffix(".new")
     # All rows at once, so that a full disk shows here, not when the memory map is written to.
-    save_array(beside, np.full((rows, dimension), np.nan, dtype=np.float32))
-    beside.rename(path)
+    save_array(new, np.full((rows, dimension), np.nan, dtype=np.float32))
+    new.rename(path)
     return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _kept_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any] | None":
+    """Return the rows that an interrupted run left, [rows, D] float32; None where there are none."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r+")
+    except (FileNotFoundError, ValueError):  # none, or cut off while it was being made
+        return None
+    return array if array.shape == (rows, dimension) and array.dtype == np.float32 else None
 
 
 def _batches_by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
@@ -221,9 +273,10 @@ def _batches_by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iter
         yield order[start : start + batch_size]
 
 
-def _refuse_nonfinite(embeddings: np.ndarray, docids: Sequence[str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+def _refuse_unusable(embeddings: np.ndarray, docids: Sequence[str]) -> None:
+    bad = np.flatnonzero(~is_usable(embeddings))
     if len(bad):
         raise EmbeddingsError(
-            f"the encoder gives a value that is NaN or infinite for document {docids[bad[0]]!r}; try --dtype float32"
+            "the encoder gives a value that is NaN, infinite or too large to compute with for document "
+            f"{docids[bad[0]]!r}; try --dtype float32"
         )

@@ -1,36 +1,27 @@
 """The folder of embeddings: memory-mapped float32 rows in `.npy` files, docids beside them, and a manifest."""
 
 import json
-import mmap
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from array import array as numbers
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.encode.row_files import RowFile, described, forget, mapped
+from pyserini_jpq.encode.row_files import row_file as row_file
 from pyserini_jpq.errors import EmbeddingsError
 
 MANIFEST = "embeddings.json"
 SCHEMA = 1
 
-
-@dataclass(frozen=True)
-class RowFile:
-    """One file of consecutive rows; `docid` stands beside `npy`."""
-
-    start: int
-    npy: Path
-
-    @property
-    def docid(self) -> Path:
-        """The file of docids, one a line."""
-        return self.npy.with_suffix(".docid")
-
-
-def row_file(folder: Path, start: int) -> RowFile:
-    """Return the file of the rows from `start` on."""
-    return RowFile(start, folder / f"rows-{start:010d}.npy")
+_MAPPED = 32
+"""Files that are mapped at once: of 21 million documents there are 1,282, and a process may often open 1,024."""
+_LONGEST = 1e15
+"""Length of an embedding from which on sums of squared distances, which faiss computes in float32, could overflow."""
+_NOT_IN_DOCIDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -89,7 +80,7 @@ class Embeddings:
     Raises
     ------
     EmbeddingsError
-        If rows are missing or files do not fit each other.
+        If rows are missing or there twice, or files do not fit each other.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -98,37 +89,42 @@ class Embeddings:
         self.documents = int(self.manifest["documents"])
         self.dimension = int(self.manifest["dimension"])
         self.encoder: dict[str, Any] = self.manifest["encoder"]
-        self._files = sorted(
-            (RowFile(int(p.stem.removeprefix("rows-")), p) for p in self.folder.glob("rows-*.npy")),
-            key=lambda f: f.start,
-        )
-        self._arrays = [self._open(f) for f in self._files]
+        files = (described(npy, self.dimension) for npy in self.folder.glob("rows-*.npy"))
+        self._files = sorted(files, key=lambda file: file.start)
         self._check_whole()
+        # A wrapper of its own for each folder: mapped files go when it goes.
+        self._map: Callable[[RowFile], np.ndarray] = lru_cache(_MAPPED)(mapped)
+
+    def __reduce__(self) -> tuple[type["Embeddings"], tuple[Path]]:
+        """Pickle the path alone; the folder is opened again where it is needed."""
+        return Embeddings, (self.folder,)
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
-        """Give all rows in order, as [<= rows, D] float32 blocks, checked to be finite.
+        """Yield all rows in order, as [<= rows, D] float32 blocks, checked to be finite.
 
         Raises
         ------
         EmbeddingsError
-            At the first row that holds NaN or an infinite value, with its docid.
+            At the first row that holds NaN, an infinite value or one too large to compute with, with its docid.
         """
-        for file, array in zip(self._files, self._arrays, strict=True):
+        for file in self._files:
+            array = self._map(file)
             for start in range(0, len(array), rows):
                 yield self._finite(np.asarray(array[start : start + rows], dtype=np.float32), file, start)
-            _forget(array)
+            forget(array)
 
     def sample(self, rows: int, seed: int) -> np.ndarray:
         """Return a random sample without replacement, [min(rows, N), D] float32, in row order."""
-        if rows >= self.documents:
-            return np.concatenate(list(self.blocks(1 << 16)))
-        chosen = np.sort(np.random.default_rng(seed).choice(self.documents, rows, replace=False))
-        parts = []
-        for file, array in zip(self._files, self._arrays, strict=True):
-            inside = chosen[(chosen >= file.start) & (chosen < file.start + len(array))] - file.start
-            parts.append(self._finite(np.asarray(array[inside], dtype=np.float32), file, None, inside))
-            _forget(array)
-        return np.concatenate(parts)
+        chosen = np.arange(self.documents)
+        if rows < self.documents:
+            chosen = np.sort(np.random.default_rng(seed).choice(self.documents, rows, replace=False))
+        sample = np.empty((len(chosen), self.dimension), dtype=np.float32)
+        for file in self._files:
+            first, end = np.searchsorted(chosen, (file.start, file.start + file.rows))
+            inside, array = chosen[first:end] - file.start, self._map(file)
+            sample[first:end] = self._finite(np.asarray(array[inside], dtype=np.float32), file, None, inside)
+            forget(array)
+        return sample
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """Return chosen rows, [n] int64 to [n, D] float32; only these are read from disk."""
@@ -137,37 +133,50 @@ class Embeddings:
         chosen = np.empty((len(rows), self.dimension), dtype=np.float32)
         for i in np.unique(file_of):
             inside = file_of == i
-            chosen[inside] = self._arrays[i][rows[inside] - starts[i]]
+            chosen[inside] = self._map(self._files[i])[rows[inside] - starts[i]]
         return chosen
 
     def docids(self) -> Iterator[str]:
-        """Give the docids in row order."""
-        for file, array in zip(self._files, self._arrays, strict=True):
-            count = 0
-            with open(file.docid, encoding="utf-8", newline="\n") as lines:
-                for line in lines:
-                    count += 1
-                    yield line.rstrip("\n")
-            if count != len(array):
-                raise EmbeddingsError(f"{file.docid} has {count} docids for {len(array)} rows; encode again")
+        """Yield the docids in row order.
 
-    def _open(self, file: RowFile) -> np.ndarray:
-        try:
-            array: np.ndarray = np.load(file.npy, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as problem:
-            raise EmbeddingsError(f"{file.npy} cannot be read: {problem}; remove it and encode again") from None
-        if array.ndim != 2 or array.shape[1] != self.dimension:
-            raise EmbeddingsError(f"{file.npy} has shape {array.shape}, expected rows of {self.dimension}")
-        if not file.docid.is_file():
-            raise EmbeddingsError(f"{file.docid} is missing; remove {file.npy} and encode again")
-        return array
+        Raises
+        ------
+        EmbeddingsError
+            If a file holds another number of them than it has rows, or is no UTF-8.
+        """
+        for file in self._files:
+            count = 0
+            try:
+                with open(file.docid, encoding="utf-8", newline="\n") as lines:
+                    for line in lines:
+                        count += 1
+                        yield line.rstrip("\n")
+            except UnicodeDecodeError as problem:
+                raise EmbeddingsError(f"{file.docid} is not UTF-8 ({problem}); encode again") from None
+            if count != file.rows:
+                raise EmbeddingsError(f"{file.docid} has {count} docids for {file.rows} rows; encode again")
+
+    def check_docids(self) -> None:
+        """Raise EmbeddingsError if a docid comes twice, or could not stand in a run."""
+        check_docids(self.docids, str(self.folder))
 
     def _check_whole(self) -> None:
         expected = 0
-        for file, array in zip(self._files, self._arrays, strict=True):
-            if file.start != expected:
+        for file in self._files:
+            if file.start < expected:
+                raise EmbeddingsError(
+                    f"{self.folder} holds rows {file.start} to {min(expected, file.start + file.rows) - 1} twice, the "
+                    f"second time in {file.npy.name}: of other shards; remove the files that are not of these shards"
+                )
+            if file.start > expected:
                 break
-            expected += len(array)
+            expected += file.rows
+        last = self._files[-1] if self._files else RowFile(0, self.folder)
+        if expected >= self.documents and last.start + last.rows > self.documents:
+            raise EmbeddingsError(
+                f"{self.folder} holds more rows than its {self.documents} documents: {last.npy.name} is of others; "
+                "remove the files that are not of these documents"
+            )
         if expected != self.documents:
             raise EmbeddingsError(
                 f"{self.folder} is not complete: rows from {expected} on are missing of {self.documents}; "
@@ -177,20 +186,50 @@ class Embeddings:
     def _finite(
         self, block: np.ndarray, file: RowFile, start: int | None, offsets: np.ndarray | None = None
     ) -> np.ndarray:
-        good = np.isfinite(block).all(axis=1)
+        good = is_usable(block)
         if good.all():
             return block
         bad = int(np.flatnonzero(~good)[0])
         row = int(offsets[bad]) if offsets is not None else (start or 0) + bad
         docid = file.docid.read_text(encoding="utf-8").split("\n")[row]
+        what = "a value that is NaN or infinite"
+        if np.isfinite(block[bad]).all():
+            what = f"values too large to compute with (the longest vector that can be used is {_LONGEST:.0e})"
         raise EmbeddingsError(
-            f"{file.npy} row {row} (docid {docid}) holds a value that is NaN or infinite; "
+            f"{file.npy} row {row} (docid {docid}) holds {what}; "
             "remove the file and encode again, in --dtype float32 if it comes back"
         )
 
 
-def _forget(array: np.ndarray) -> None:
-    """Give back the memory of a mapped file that was read; else all files, once read, would count as ours."""
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+def is_usable(vectors: np.ndarray) -> np.ndarray:
+    """Tell of each row, [n, D] float32, whether it is finite and faiss can square it: [n] bool."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        usable: np.ndarray = np.einsum("nd,nd->n", vectors, vectors) <= np.float32(_LONGEST**2)
+    return usable
+
+
+def check_docids(docids: Callable[[], Iterable[str]], where: str) -> None:
+    """Raise EmbeddingsError if a docid comes twice, or holds what cannot stand in a run or a file of lines.
+
+    Parameters
+    ----------
+    docids
+        Makes them, once more where two may be the same: only eight bytes of each are held.
+    where
+        Named in an error.
+    """
+    hashes = numbers("q")
+    for docid in docids():
+        if not docid or _NOT_IN_DOCIDS.search(docid):
+            raise EmbeddingsError(
+                f"{where} holds docid {docid!r}, which is empty or has whitespace or control characters; "
+                "give the document another and encode again"
+            )
+        hashes.append(hash(docid))
+    values, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
+    suspects, seen = set(values[counts > 1].tolist()), set()
+    for docid in docids() if suspects else ():
+        if hash(docid) in suspects:
+            if docid in seen:
+                raise EmbeddingsError(f"{where} holds docid {docid!r} twice; every document needs its own")
+            seen.add(docid)

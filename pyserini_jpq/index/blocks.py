@@ -51,12 +51,14 @@ def keep_blocks(index: IndexFolder, keep: bool) -> None:
     ------
     IndexFolderError
         If another command has changed the index meanwhile.
+    OutputError
+        If another process writes the index.
     """
     if not keep:
         index.drop(BLOCKS)
         return
-    whole = index.read(mapped=True)
     with index.adding(BLOCKS) as partial:
+        whole = index.read(mapped=True)
         write_blocks(partial, stored_codes(whole, index.path))
 
 

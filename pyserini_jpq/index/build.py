@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import refuse_existing, remove, save_array
+from pyserini_jpq.files import remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
-from pyserini_jpq.index.folder import INITIAL_CENTROIDS, MANIFEST, IndexFolder, Manifest, seen_from
+from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest, seen_from
 from pyserini_jpq.index.opq import check_shape, train_opq
-from pyserini_jpq.index.writing import assigned, begin, finish, identity, write_codes, write_docids
+from pyserini_jpq.index.writing import assigned, finish, identity, new_index, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
 
 _ROTATION = "rotation.npy"
+_STATE = "opq.npz"
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,28 @@ def build_index(
     QuantizerError
         If M does not divide D, or documents are fewer than centroids.
     EmbeddingsError
-        If an embedding is not finite.
+        If an embedding is not finite, or a docid comes twice or cannot stand in a run.
     OutputError
-        If `output` exists and `overwrite` is false.
+        If `output` exists and `overwrite` is false, or another process writes it.
     """
-    refuse_existing(output, overwrite, MANIFEST)
     check_shape(embeddings.dimension, settings.m, settings.bits, min(embeddings.documents, settings.sample))
-    folder = begin(output, {"embeddings": identity(embeddings), "settings": vars(settings)})
-    try:
+    with new_index(output, {"embeddings": identity(embeddings), "settings": vars(settings)}, overwrite) as folder:
+        embeddings.check_docids()
         quantizer = _quantizer(embeddings, settings, folder)
         write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, Assigner(quantizer)))
         write_docids(folder, embeddings.docids())
-    except JPQError:
-        remove(folder)
-        raise
-    manifest = Manifest(
-        documents=embeddings.documents,
-        dimension=quantizer.dimension,
-        m=quantizer.m,
-        bits=quantizer.bits,
-        bytes_per_document=quantizer.bytes_per_document,
-        document_encoder=embeddings.encoder,
-        query_encoder=embeddings.encoder,
-        embeddings=seen_from(output, embeddings.folder),
-    )
-    (folder / _ROTATION).unlink()
-    finish(folder, manifest, output, blocks)
+        manifest = Manifest(
+            documents=embeddings.documents,
+            dimension=quantizer.dimension,
+            m=quantizer.m,
+            bits=quantizer.bits,
+            bytes_per_document=quantizer.bytes_per_document,
+            document_encoder=embeddings.encoder,
+            query_encoder=embeddings.encoder,
+            embeddings=seen_from(output, embeddings.folder),
+        )
+        (folder / _ROTATION).unlink()
+        finish(folder, manifest, output, blocks)
 
 
 def build_from(
@@ -117,32 +113,28 @@ def build_from(
     EncoderError
         If the embeddings are not those of the index's document encoder.
     IndexFolderError
-        If the initial centroids of the index are not known.
+        If the initial centroids of the index are not known, or another process has changed it meanwhile.
     OutputError
-        If `output` exists and `overwrite` is false.
+        If `output` exists and `overwrite` is false, or another process writes it.
     """
-    refuse_existing(output, overwrite, MANIFEST)
     check_document_encoder(index, embeddings, any_encoder)
     scoring = quantizer_of(index.read(mapped=True), index.path)
     assigner = Assigner(assigning_quantizer(index, scoring))
-    folder = begin(output, {"from": index.manifest.files, "embeddings": identity(embeddings)})
-    try:
+    with new_index(output, {"from": index.manifest.files, "embeddings": identity(embeddings)}, overwrite) as folder:
+        embeddings.check_docids()
         write_codes(folder, scoring, embeddings.documents, assigned(embeddings, assigner))
         write_docids(folder, embeddings.docids())
-    except JPQError:
-        remove(folder)
-        raise
-    shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
-    training = index.manifest.training
-    manifest = dataclasses.replace(
-        index.manifest,
-        documents=embeddings.documents,
-        document_encoder=embeddings.encoder,
-        query_encoder=moved_entry(index, output),
-        training={**training, "trained_on": index.path.resolve().name} if training else None,
-        embeddings=seen_from(output, embeddings.folder),
-    )
-    finish(folder, manifest, output, blocks)
+        shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+        training = index.manifest.training
+        manifest = dataclasses.replace(
+            index.manifest,
+            documents=embeddings.documents,
+            document_encoder=embeddings.encoder,
+            query_encoder=moved_entry(index, output),
+            training={**training, "trained_on": index.path.resolve().name} if training else None,
+            embeddings=seen_from(output, embeddings.folder),
+        )
+        finish(folder, manifest, output, blocks, index.check_unchanged)
 
 
 def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) -> ProductQuantizer:
@@ -151,7 +143,8 @@ def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) ->
     except (OSError, ValueError, EOFError):
         pass
     sample = embeddings.sample(settings.sample, settings.seed)
-    quantizer = train_opq(sample, settings.m, settings.bits, settings.seed)
+    quantizer = train_opq(sample, settings.m, settings.bits, settings.seed, state=folder / _STATE)
     save_array(folder / _ROTATION, quantizer.rotation)
     save_array(folder / INITIAL_CENTROIDS, quantizer.centroids)
+    remove(folder / _STATE)
     return quantizer

@@ -9,23 +9,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.errors import EmbeddingsError, IndexFolderError, JPQError
-from pyserini_jpq.files import remove
+from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import exclusive
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
 from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder
-from pyserini_jpq.index.writing import Block, assigned, begin, finish, identity, kept, write_codes, write_docids
+from pyserini_jpq.index.writing import (
+    Block,
+    assigned,
+    finish,
+    identity,
+    keep_others,
+    kept,
+    preparing,
+    write_codes,
+    write_docids,
+)
 
 
 @dataclass(frozen=True)
 class Changed:
-    """What a change came to: documents appended, replaced and deleted, and those that the index holds now."""
+    """What a change came to: documents appended, replaced and deleted, and those that the index holds now.
+
+    `dropped` names files of the old index that are of its old documents and were not made anew: inverted lists.
+    """
 
     appended: int
     replaced: int
     deleted: int
     documents: int
+    dropped: tuple[str, ...] = ()
 
 
 def change_index(
@@ -63,29 +77,26 @@ def change_index(
     EncoderError
         If the embeddings are not those of the index's document encoder.
     IndexFolderError
-        If a docid to append is there already, one to delete is not, no document would be left, or the initial
-        centroids are not known.
+        If a docid to append is there already, one to delete is not, no document would be left, the initial
+        centroids are not known, or another process has changed the index since it was opened.
+    EmbeddingsError
+        If a docid of the embeddings comes twice, or cannot stand in a run.
+    OutputError
+        If another process writes the index.
     """
-    if embeddings is not None:
-        check_document_encoder(index, embeddings, any_encoder)
-    new = _distinct(embeddings.docids(), str(embeddings.folder)) if embeddings else {}
-    old = index.docids()
-    rows, replaced = _rows_kept(index, old, new, set(delete), replace)
-    documents = len(rows) + len(new)
-    if not documents:
-        raise IndexFolderError(f"{index.path} would hold no document any more; remove the folder instead")
-    _rewrite(index, embeddings, rows, (*(old[row] for row in rows), *new))
-    return Changed(len(new) - replaced, replaced, len(old) - replaced - len(rows), documents)
-
-
-def _distinct(docids: Iterable[str], where: str) -> dict[str, None]:
-    """Return docids in their order; raise where one comes twice."""
-    seen: dict[str, None] = {}
-    for docid in docids:
-        if docid in seen:
-            raise EmbeddingsError(f"{where} holds docid {docid!r} twice; every document needs its own")
-        seen[docid] = None
-    return seen
+    with exclusive(index.path):
+        index.check_unchanged()
+        if embeddings is not None:
+            check_document_encoder(index, embeddings, any_encoder)
+            embeddings.check_docids()
+        new = dict.fromkeys(embeddings.docids()) if embeddings else {}
+        old = index.docids()
+        rows, replaced = _rows_kept(index, old, new, set(delete), replace)
+        documents = len(rows) + len(new)
+        if not documents:
+            raise IndexFolderError(f"{index.path} would hold no document any more; remove the folder instead")
+        dropped = _rewrite(index, embeddings, rows, (*(old[row] for row in rows), *new))
+    return Changed(len(new) - replaced, replaced, len(old) - replaced - len(rows), documents, dropped)
 
 
 def _rows_kept(
@@ -112,7 +123,10 @@ def _and_more(docids: Collection[str]) -> str:
     return f" (and {len(docids) - 1} others)" if len(docids) > 1 else ""
 
 
-def _rewrite(index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray, docids: tuple[str, ...]) -> None:
+def _rewrite(
+    index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray, docids: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Write the index anew and swap the two; return the names of files that are not made anew."""
     whole = index.read(mapped=True)
     scoring = quantizer_of(whole, index.path)
     blocks: list[Iterable[Block]] = [kept(stored_codes(whole, index.path), rows, scoring)]
@@ -121,14 +135,17 @@ def _rewrite(index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray
         blocks.append(assigned(embeddings, Assigner(assigning_quantizer(index, scoring))))
         work["embeddings"] = identity(embeddings)
     output = index.path.resolve()  # the folder itself, where it is reached by a link
-    folder = begin(output, work)
-    try:
+    with preparing(output, work) as folder:
         write_codes(folder, scoring, len(docids), (block for part in blocks for block in part))
-    except JPQError:
-        remove(folder)
-        raise
-    write_docids(folder, docids)
-    shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
-    # No folder of embeddings holds the rows of this index any more.
-    manifest = dataclasses.replace(index.manifest, documents=len(docids), embeddings=None)
-    finish(folder, manifest, output, blocks=index.blocks is not None)
+        write_docids(folder, docids)
+        shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+        # No folder of embeddings holds the rows of this index any more.
+        manifest = dataclasses.replace(index.manifest, documents=len(docids), embeddings=None)
+        dropped: list[str] = []
+
+        def last() -> None:
+            dropped.extend(keep_others(index, folder))
+            index.check_unchanged()
+
+        finish(folder, manifest, output, index.blocks is not None, last)
+    return tuple(dropped)

@@ -12,7 +12,15 @@ import numpy as np
 
 from pyserini_jpq.cards import has_card, index_card
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import beside, move_into_place, put_back, sha256_of, write_json_atomically
+from pyserini_jpq.files import (
+    begins_again,
+    beside,
+    exclusive,
+    move_into_place,
+    put_back,
+    sha256_of,
+    write_json_atomically,
+)
 from pyserini_jpq.index.faiss_format import parts_of, read_faiss
 from pyserini_jpq.quantizer import Floats
 
@@ -185,27 +193,34 @@ class IndexFolder:
         Yields
         ------
         pathlib.Path
-            What to write.
+            What to write; it can be written, or the block is not entered.
 
         Raises
         ------
         IndexFolderError
             If another command has changed the index meanwhile.
+        OutputError
+            If another process writes the index.
         """
         path = self.path / name
-        with beside(path) as partial:
+        with exclusive(self.path), begins_again(), beside(path) as partial:
+            self.check_unchanged()
+            partial.touch()
             yield partial
-            self._unchanged()  # else the folder is another by now, without what was written
+            self.check_unchanged()  # else the folder is another by now, without what was written
             entry = described(partial)
+            # While the file is not listed a reader does without it, or takes it as it is: the old one or the new.
+            self._note(name, None)
             move_into_place(partial, path)
-        self._note(name, entry)
+            self._note(name, entry)
 
     def drop(self, name: str) -> None:
         """Remove a file that need not be there, and what the manifest says of it; raises as `adding`."""
-        self._note(name, None)
-        (self.path / name).unlink(missing_ok=True)
+        with exclusive(self.path):
+            self._note(name, None)
+            (self.path / name).unlink(missing_ok=True)
 
-    def _unchanged(self) -> Manifest:
+    def check_unchanged(self) -> Manifest:
         """Return what the manifest says now; raise if another command has changed the index since it was opened."""
         now = self._read_manifest()
         if any(now.files.get(name) != self.manifest.files.get(name) for name in FILES):
@@ -214,7 +229,7 @@ class IndexFolder:
 
     def _note(self, name: str, entry: dict[str, Any] | None) -> None:
         """Write into the manifest what a file is, or that it is there no more; what it says of other files stays."""
-        now = self._unchanged()
+        now = self.check_unchanged()
         files = {other: file for other, file in now.files.items() if other != name}
         self.manifest = replace(now, files=files if entry is None else {**files, name: entry})
         _write(self.path, self.manifest)

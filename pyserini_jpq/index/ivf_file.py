@@ -34,12 +34,18 @@ def write_ivf(index: IndexFolder, lists: int) -> Path:
     IndexFolderError
         If there are more lists than documents, or another command has changed the index meanwhile.
     """
+    with index.adding(IVF) as partial:
+        _write(build_ivf(index.read(mapped=True), index.path, lists), partial)
+    return index.path / IVF
+
+
+def _write(built: Any, path: Path) -> None:
+    """Write a faiss index through a file of Python's, which raises where the disk is full; faiss only prints then."""
     import faiss
 
-    built = build_ivf(index.read(mapped=True), index.path, lists)
-    with index.adding(IVF) as partial:
-        faiss.write_index(built, str(partial))
-    return index.path / IVF
+    library: Any = faiss  # whose types leave out what its Python code adds
+    with open(path, "wb") as file:
+        library.write_index(built, library.PyCallbackIOWriter(file.write))
 
 
 def read_ivf(index: IndexFolder, whole: Any) -> Any:

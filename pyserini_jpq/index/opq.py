@@ -1,15 +1,22 @@
 """Training a rotation and centroids on a sample: OPQ, by alternating k-means and a Procrustes rotation."""
 
+import os
+import time
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from pyserini_jpq.errors import QuantizerError
+from pyserini_jpq.files import beside
 from pyserini_jpq.quantizer import Floats, ProductQuantizer
 
 ROUNDS = 50
 """Alternations of centroids and rotation; as many as faiss takes."""
+_SAVED_EVERY = 10.0
+"""Seconds of training that an interruption may cost, and a round."""
 
 
 def check_shape(dimension: int, m: int, bits: int, documents: int) -> None:
@@ -29,7 +36,9 @@ def check_shape(dimension: int, m: int, bits: int, documents: int) -> None:
         )
 
 
-def train_opq(sample: Floats, m: int, bits: int, seed: int, rounds: int = ROUNDS) -> ProductQuantizer:
+def train_opq(
+    sample: Floats, m: int, bits: int, seed: int, rounds: int = ROUNDS, state: Path | None = None
+) -> ProductQuantizer:
     """Train an optimized product quantizer (Ge et al., CVPR 2013, non-parametric).
 
     Parameters
@@ -44,6 +53,8 @@ def train_opq(sample: Floats, m: int, bits: int, seed: int, rounds: int = ROUNDS
         Of the first rotation and of the k-means.
     rounds
         Alternations of centroids and rotation.
+    state
+        A file for what was reached; an interrupted training goes on from it, to the same result.
 
     Returns
     -------
@@ -63,16 +74,48 @@ def train_opq(sample: Floats, m: int, bits: int, seed: int, rounds: int = ROUNDS
     pq.cp.min_points_per_centroid = 1
     pq.cp.max_points_per_centroid = max(256, len(sample))
     pq.cp.seed = seed
-    rotation = _random_rotation(sample.shape[1], seed)
-    for step in tqdm(range(rounds + 1), desc="training OPQ", unit=" rounds", leave=False):
+    first, rotation = _kept(state, pq) or (0, _random_rotation(sample.shape[1], seed))
+    saved = time.monotonic()
+    steps = tqdm(
+        range(first, rounds + 1), desc="training OPQ", unit=" rounds", total=rounds + 1, initial=first, leave=False
+    )
+    for step in steps:
         rotated = np.ascontiguousarray(sample @ rotation.T)
         pq.cp.niter = 25 if step in (0, rounds) else 4
         pq.train_type = faiss.ProductQuantizer.Train_default if step == 0 else faiss.ProductQuantizer.Train_hot_start
         pq.train(rotated)
         if step < rounds:
             rotation = _procrustes(sample, pq.decode(pq.compute_codes(rotated)))
+            if state and time.monotonic() - saved >= _SAVED_EVERY:
+                _keep(state, step + 1, rotation, pq)
+                saved = time.monotonic()
     centroids = faiss.vector_to_array(pq.centroids).reshape(m, 2**bits, -1)
     return ProductQuantizer(rotation, centroids.copy())
+
+
+def _keep(state: Path, step: int, rotation: Floats, pq: Any) -> None:
+    """Write the round to go on with, and what it starts from."""
+    import faiss
+
+    with beside(state) as partial:
+        with open(partial, "wb") as file:
+            np.savez(file, step=step, rotation=rotation, centroids=faiss.vector_to_array(pq.centroids))
+        os.replace(partial, state)
+
+
+def _kept(state: Path | None, pq: Any) -> tuple[int, Floats] | None:
+    """Return round and rotation to go on with, and give the quantizer its centroids; None where nothing was kept."""
+    import faiss
+
+    if state is None or not state.is_file():
+        return None
+    try:
+        with np.load(state, allow_pickle=False) as kept:
+            step, rotation, centroids = int(kept["step"]), kept["rotation"], kept["centroids"]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    faiss.copy_array_to_vector(centroids, pq.centroids)
+    return step, rotation
 
 
 def _procrustes(vectors: Floats, targets: Floats) -> Floats:

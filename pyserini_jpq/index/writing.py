@@ -1,7 +1,10 @@
 """Writing an index folder beside its place: codes block by block, and on from where an interrupted run stopped."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,24 +14,55 @@ import numpy as np
 from tqdm import tqdm
 
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.files import move_into_place, partial_folder, remove, write_json_atomically, writing
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import (
+    exclusive,
+    link_or_copy,
+    move_into_place,
+    partial_folder,
+    refuse_existing,
+    remove,
+    write_json_atomically,
+    writing,
+)
 from pyserini_jpq.index.assign import Assigner
 from pyserini_jpq.index.blocks import write_blocks
+from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.faiss_format import file_frame, pack, read_faiss, stored_codes, unpack
-from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, Manifest, write_manifest
+from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, IVF, MANIFEST, IndexFolder, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 BLOCK = 16384
 """Rows whose codes are assigned at once: 100 MB at 768 dimensions."""
 
-_SETTINGS = "settings.json"
+_SETTINGS = ".settings.json"
+_OURS = re.compile(r"\..*\.partial|\.lock")
+"""What writers leave in a folder while they work, or when they are killed."""
 
 Block = tuple[int, Callable[[], Codes]]
 """A number of rows, and what makes their codes; not called for rows that are written already."""
 
 
-def begin(output: Path, work: dict[str, Any]) -> Path:
-    """Return the folder that an interrupted run of the same work left beside the output, or an empty one.
+@contextlib.contextmanager
+def new_index(output: Path, work: dict[str, Any], overwrite: bool) -> Iterator[Path]:
+    """Yield the folder in which a new index is prepared, as `preparing` does.
+
+    Raises
+    ------
+    OutputError
+        If `output` is there and must not be replaced, or another process writes it.
+    """
+    refuse_existing(output, overwrite, MANIFEST)
+    with preparing(output, work) as folder:
+        refuse_existing(output, overwrite, MANIFEST)  # another process may have finished it since
+        yield folder
+
+
+@contextlib.contextmanager
+def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
+    """Yield the folder that an interrupted run of the same work left beside the output, or an empty one.
+
+    It stays when the block is interrupted, and goes where its input turns out to be wrong.
 
     Parameters
     ----------
@@ -36,10 +70,26 @@ def begin(output: Path, work: dict[str, Any]) -> Path:
         Where the index will be.
     work
         All that decides how it comes out, as JSON can hold it.
+
+    Raises
+    ------
+    OutputError
+        If another process writes this output.
     """
-    folder = partial_folder(output)
+    with exclusive(output):
+        folder = _begun(partial_folder(output), work)
+        try:
+            yield folder
+        except JPQError:
+            remove(folder)
+            raise
+
+
+def _begun(folder: Path, work: dict[str, Any]) -> Path:
     try:
         if json.loads((folder / _SETTINGS).read_text(encoding="utf-8")) == json.loads(json.dumps(work)):
+            for killed in folder.glob(".*.partial"):
+                remove(killed)
             return folder
     except (OSError, ValueError):
         pass
@@ -56,13 +106,13 @@ def identity(embeddings: Embeddings) -> dict[str, Any]:
 
 
 def assigned(embeddings: Embeddings, assigner: Assigner) -> Iterator[Block]:
-    """Give the codes of embeddings, block by block."""
+    """Yield the codes of embeddings, block by block."""
     for vectors in embeddings.blocks(BLOCK):
         yield len(vectors), partial(assigner.assign, vectors)
 
 
 def kept(stored: Codes, rows: np.ndarray, packed: ProductQuantizer | None = None) -> Iterator[Block]:
-    """Give the codes of some rows of an index, block by block.
+    """Yield the codes of some rows of an index, block by block.
 
     Parameters
     ----------
@@ -94,7 +144,7 @@ def write_codes(
     Parameters
     ----------
     folder
-        What `begin` returned.
+        What `preparing` yields.
     quantizer
         Rotation and the centroids that documents are scored with.
     documents
@@ -109,12 +159,13 @@ def write_codes(
     with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
         done = _rows_done(file, head, quantizer.bytes_per_document, documents)
         row = 0
-        with tqdm(total=documents, desc=what, unit=" documents") as progress:
+        with tqdm(total=documents, initial=done, desc=what, unit=" documents") as progress:
             for rows, codes in blocks:
                 if row + rows > done:
-                    file.write(pack(codes()[max(0, done - row) :], quantizer.bits).tobytes())
+                    new = codes()[max(0, done - row) :]
+                    file.write(pack(new, quantizer.bits).tobytes())
+                    progress.update(len(new))
                 row += rows
-                progress.update(rows)
         file.write(tail)
         file.flush()
         os.fsync(file.fileno())
@@ -126,13 +177,72 @@ def write_docids(folder: Path, docids: Iterable[str]) -> None:
         file.writelines(f"{docid}\n" for docid in docids)
 
 
-def finish(folder: Path, manifest: Manifest, output: Path, blocks: bool) -> None:
-    """Write the manifest, and before it the codes once more for the scan if `blocks`; bring the folder to its place."""
+def keep_others(index: IndexFolder, folder: Path) -> tuple[str, ...]:
+    """Take what is not ours along from an index that is being changed: the log of its training, a user's files.
+
+    Files that `jpq.json` lists are ours: of the documents as they were, so `folder` has them anew or not at all.
+
+    Parameters
+    ----------
+    index
+        The index.
+    folder
+        Where it is written anew.
+
+    Returns
+    -------
+    tuple of str
+        The files of ours that are left out and not made anew, such as inverted lists.
+    """
+    ours = {*index.manifest.files, MANIFEST, BLOCKS, IVF}
+    for entry in index.path.iterdir():
+        if entry.name not in ours and not _OURS.fullmatch(entry.name):
+            remove(folder / entry.name)  # of an interrupted run
+            _take(entry, folder / entry.name)
+    return tuple(sorted(name for name in ours - {BLOCKS} if (index.path / name).exists() > (folder / name).exists()))
+
+
+def _take(entry: Path, target: Path) -> None:
+    if entry.is_symlink():
+        target.symlink_to(os.readlink(entry))
+    elif entry.is_dir():
+        shutil.copytree(entry, target, symlinks=True, copy_function=lambda *two: link_or_copy(*map(Path, two)))
+    else:
+        link_or_copy(entry, target)
+
+
+def finish(
+    folder: Path, manifest: Manifest, output: Path, blocks: bool, check: Callable[[], object] = lambda: None
+) -> None:
+    """Write the manifest, open the index for a check, and bring the folder to its place.
+
+    Parameters
+    ----------
+    folder
+        What `preparing` yields.
+    manifest
+        Of the index; the files are filled in.
+    output
+        The place.
+    blocks
+        Write the codes once more, for the scan.
+    check
+        Called at the last moment; what it raises keeps what is there.
+
+    Raises
+    ------
+    IndexFolderError
+        If what was written cannot be opened; what is at the place stays.
+    """
     remove(folder / BLOCKS)  # of a run that was interrupted, and wanted them
     if blocks:
         index = read_faiss(folder / INDEX, mapped=True)
         write_blocks(folder / BLOCKS, stored_codes(index, folder))
     write_manifest(folder, manifest)
+    written = IndexFolder(folder)
+    written.read(mapped=True)
+    Docids(folder / DOCID, written.manifest.documents)
+    check()
     (folder / _SETTINGS).unlink()
     move_into_place(folder, output)
 

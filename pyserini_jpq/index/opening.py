@@ -1,0 +1,51 @@
+"""Opening all that is wanted of an index from one state of it, while another command may change it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pyserini_jpq.errors import IndexFolderError, JPQError
+from pyserini_jpq.index.folder import MANIFEST, IndexFolder
+
+T = TypeVar("T")
+
+_ATTEMPTS = 20
+
+
+def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = False) -> T:
+    """Return what is read of an index; read again where another command changed the index meanwhile.
+
+    What was opened stays as it was, since files of an index are replaced and never written to.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    read
+        Opens the files that are wanted; it may be called several times.
+    verify
+        As in `IndexFolder`.
+
+    Raises
+    ------
+    IndexFolderError
+        If the index cannot be opened, or changes all the time.
+    """
+    for _ in range(_ATTEMPTS):
+        before = _manifest_of(path)
+        try:
+            found = read(IndexFolder(path, verify))
+        except (JPQError, OSError):
+            if _manifest_of(path) == before:
+                raise
+            continue
+        if _manifest_of(path) == before:
+            return found
+    raise IndexFolderError(f"{path} is changed again and again while it is opened; open it when that has ended")
+
+
+def _manifest_of(path: str | Path) -> bytes | None:
+    try:
+        return (Path(path) / MANIFEST).read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,173 @@
+"""One writer at a time: a lock file beside an output, which the kernel gives back when its process ends."""
+
+import contextlib
+import errno
+import json
+import os
+import shlex
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyserini_jpq.errors import OutputError
+
+_SHOWN = 160
+_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_BEHIND_THE_TEXT = 1 << 30
+
+_held: set[tuple[Path, int, int]] = set()
+"""Lock file, process and thread: who holds a lock may take it again, a child or another thread may not."""
+
+
+class BusyError(OutputError):
+    """Another process writes this output."""
+
+
+@contextlib.contextmanager
+def exclusive(output: Path, what: str | None = None, shared: bool = False) -> Iterator[None]:
+    """Let no other command write an output while this block runs; waits for nothing.
+
+    The lock file holds process, host and command. What a dead process left of it is taken over, since the lock itself
+    is the kernel's. Readers are not kept out: outputs are replaced by a rename.
+
+    Parameters
+    ----------
+    output
+        A file or a folder, which need not be there.
+    what
+        What a refusal calls it; its path by default.
+    shared
+        Let others in that are `shared`, too: several shards of one folder.
+
+    Raises
+    ------
+    BusyError
+        If another process, or another thread of this one, holds it.
+    """
+    path = lock_file(output)
+    me = (path, os.getpid(), threading.get_ident())
+    if me in _held:
+        yield
+        return
+    file = _acquired(path, what or str(output), shared)
+    _held.add(me)
+    try:
+        yield
+    finally:
+        _held.discard(me)
+        _release(path, file, shared)
+
+
+def lock_file(output: Path) -> Path:
+    """Return the lock file of an output, the same by whatever link it is reached.
+
+    It lies beside the output, or in a folder whose parent cannot be written: no other place can be, then.
+    """
+    real = Path(os.path.realpath(output))
+    if real.is_dir() and not os.access(real.parent, os.W_OK):
+        return real / ".lock"
+    return real.with_name(f".{real.name}.lock")
+
+
+def _acquired(path: Path, what: str, shared: bool) -> int:
+    """Return the descriptor of the lock file, locked, with our name in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _lock(file, shared):
+                raise BusyError(f"{what} is being written by {_holder(file)}; wait for it, or stop it")
+            if _is_same(file, path):
+                _sign(file, shared)
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # its holder has just removed it
+
+
+def _release(path: Path, file: int, shared: bool) -> None:
+    # A file that others share stays; the last one removes it, while nobody else can hold it.
+    with contextlib.suppress(OSError):
+        if not shared or _lock(file, shared=False):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        _unlock(file)  # a child that was forked may keep the file open
+    os.close(file)
+
+
+def _is_same(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sign(file: int, shared: bool) -> None:
+    words = [os.path.basename(sys.executable or "python"), *sys.orig_argv[1:]]
+    command = " ".join(shlex.join(words).split())[:_SHOWN]
+    mine = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command})
+    with contextlib.suppress(OSError):  # on a full disk the lock is as good
+        if not shared:
+            os.ftruncate(file, 0)
+        os.lseek(file, 0, os.SEEK_END)
+        os.write(file, f"{mine}\n".encode())
+
+
+def _holder(file: int) -> str:
+    for line in os.pread(file, 1 << 16, 0).splitlines():
+        try:
+            held = json.loads(line)
+            pid, is_here = int(held["pid"]), held["host"] == socket.gethostname()
+            if not is_here or _is_alive(pid):  # of several that share it, some may have ended
+                return f"process {pid}{'' if is_here else ' on ' + held['host']} ({held['command']})"
+        except (ValueError, KeyError, TypeError, OverflowError):
+            continue
+    return "another process"  # which has just taken it
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int, shared: bool) -> bool:
+        os.lseek(file, _BEHIND_THE_TEXT, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(file: int) -> None:
+        os.lseek(file, _BEHIND_THE_TEXT, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: int, shared: bool) -> bool:
+        """Tell whether the lock could be had; a file system that knows none cannot refuse any."""
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as problem:
+            if problem.errno in _TAKEN:
+                return False
+            if problem.errno not in _NO_LOCKS:
+                raise
+        return True
+
+    def _unlock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)

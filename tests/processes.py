@@ -1,0 +1,55 @@
+"""Functions that run in a forked child, to be killed there or to meet others."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "shutil.copyfile")
+"""The events of Python's audit hooks that change a disk."""
+
+
+def forked(function: Callable[[], int | None], wait: bool = True) -> int:
+    """Run a function in a child; return its exit status (minus a signal's number), or without waiting its id."""
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            status = function() or 0
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if wait else child
+
+
+def killed_at_each_step(function: Callable[[], Any], most: int = 1000) -> Iterator[int]:
+    """Run a function again and again in a child that is killed before its first, second, ... step on the disk.
+
+    Yields the number of the step after each kill; ends when the function came to its end.
+    """
+    for step in range(1, most):
+        if forked(lambda step=step: _killed_before(function, step)) == 0:
+            return
+        yield step
+    raise AssertionError("it never came to its end")
+
+
+def _killed_before(function: Callable[[], Any], step: int) -> None:
+    left = [step]
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and not _writes(arguments):
+            return
+        if event in STEPS:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    function()
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
