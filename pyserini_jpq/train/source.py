@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.faiss_format import from_faiss
 from pyserini_jpq.index.folder import IndexFolder, Manifest
+from pyserini_jpq.index.opening import opened
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
@@ -41,23 +41,14 @@ class SourceIndex:
 
 
 def read_source(path: Path) -> SourceIndex:
-    """Read an index; once more where another command changed it meanwhile, so that all is of one version.
+    """Read all of an index, from one state of it.
 
     Raises
     ------
     IndexFolderError
-        If it is no index folder, or a file of it is missing, damaged or of another index.
+        If it is no index folder, a file of it is missing, damaged or of another index, or it changes all the time.
     """
-    while True:
-        folder = IndexFolder(path)
-        try:
-            source = _read(folder)
-        except (JPQError, OSError, ValueError):
-            if _is_unchanged(folder):
-                raise
-        else:
-            if _is_unchanged(folder):
-                return source
+    return opened(path, _read)
 
 
 def _read(folder: IndexFolder) -> SourceIndex:
@@ -65,7 +56,3 @@ def _read(folder: IndexFolder) -> SourceIndex:
     quantizer, codes = from_faiss(whole, folder.path)
     # A copy: codes that are a view into a faiss index are gone with it.
     return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids())
-
-
-def _is_unchanged(folder: IndexFolder) -> bool:
-    return IndexFolder(folder.path).manifest.files == folder.manifest.files
