@@ -63,7 +63,6 @@ def test_a_recipe_of_values(built, data, tmp_path):
         built / "x.opq-m4",
         tmp_path,
         data[1],
-        train=pyserini_jpq.train,
         recipe={"lr": 0.25, "epochs": 9, "trained_share": 1.0},
     )
     recipe = IndexFolder(folder).manifest.training["recipe"]
