@@ -117,7 +117,7 @@ def change(args: argparse.Namespace) -> None:
     index = open_folder(args.index)
     embeddings = Embeddings(args.embeddings) if args.append else None
     delete = [*args.delete, *(read_docids(args.delete_file) if args.delete_file else [])]
-    changed = change_index(index, embeddings, delete, args.replace, args.any_encoder)
+    changed = change_index(index, embeddings, delete, args.replace, args.any_encoder, args.texts)
     counts = {"appended": changed.appended, "replaced": changed.replaced, "deleted": changed.deleted}
     done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     cli.say(f"{done}, {changed.documents} documents: {index.path}")

@@ -2,11 +2,11 @@
 
 import dataclasses
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.files import remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
@@ -14,6 +14,8 @@ from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest, seen_from
 from pyserini_jpq.index.opq import check_shape, train_opq
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.texts import new_texts
 from pyserini_jpq.index.writing import assigned, finish, identity, new_index, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
 
@@ -21,20 +23,14 @@ _ROTATION = "rotation.npy"
 _STATE = "opq.npz"
 
 
-@dataclass(frozen=True)
-class IndexSettings:
-    """What decides how an index comes out: M, bits of a code, rows of the sample, seed."""
-
-    m: int
-    bits: int = 8
-    sample: int = 65536
-    seed: int = 42
+Texts = str | Path | Collection | None
+"""The collection whose texts are kept in the index, by path or name, or opened."""
 
 
-def build_index(
-    embeddings: Embeddings, settings: IndexSettings, output: Path, overwrite: bool = False, blocks: bool = True
+def build_opq(
+    embeddings: Embeddings, options: IndexOptions, output: Path, overwrite: bool = False, texts: Texts = None
 ) -> None:
-    """Build an index folder from a folder of embeddings.
+    """Train an OPQ quantizer on embeddings and build an index folder.
 
     Memory holds the sample and one block, whatever the number of documents. What an interrupted run had done
     (the quantizer, the codes written) is kept beside the output, and the next run goes on from there.
@@ -43,14 +39,14 @@ def build_index(
     ----------
     embeddings
         [N, D] float32 on disk.
-    settings
-        M, bits, sample, seed.
+    options
+        M, bits, sample, seed, and whether codes are kept once more.
     output
         The folder to write.
     overwrite
         Replace what is there.
-    blocks
-        Keep codes once more, as the scan reads them fastest.
+    texts
+        The collection that was encoded, where its texts are kept.
 
     Raises
     ------
@@ -61,12 +57,14 @@ def build_index(
     OutputError
         If `output` exists and `overwrite` is false, or another process writes it.
     """
-    check_shape(embeddings.dimension, settings.m, settings.bits, min(embeddings.documents, settings.sample))
-    with new_index(output, {"embeddings": identity(embeddings), "settings": vars(settings)}, overwrite) as folder:
+    check_shape(embeddings.dimension, options.m, options.bits, min(embeddings.documents, options.sample))
+    settings = {name: getattr(options, name) for name in ("m", "bits", "sample", "seed")}
+    with new_index(output, {"embeddings": identity(embeddings), "settings": settings}, overwrite) as folder:
         embeddings.check_docids()
-        quantizer = _quantizer(embeddings, settings, folder)
+        quantizer = _quantizer(embeddings, options, folder)
         write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, Assigner(quantizer)))
         write_docids(folder, embeddings.docids())
+        new_texts(folder, embeddings.docids(), texts)
         manifest = Manifest(
             documents=embeddings.documents,
             dimension=quantizer.dimension,
@@ -78,7 +76,7 @@ def build_index(
             embeddings=seen_from(output, embeddings.folder),
         )
         (folder / _ROTATION).unlink()
-        finish(folder, manifest, output, blocks)
+        finish(folder, manifest, output, options.blocks)
 
 
 def build_from(
@@ -88,6 +86,7 @@ def build_from(
     overwrite: bool = False,
     any_encoder: bool = False,
     blocks: bool = True,
+    texts: Texts = None,
 ) -> None:
     """Build an index of other documents with the quantizer and the query encoder of an index that is there.
 
@@ -106,7 +105,9 @@ def build_from(
     any_encoder
         Take embeddings of another encoder, or of one that cannot be compared.
     blocks
-        As in `build_index`.
+        Keep codes once more, as the scan reads them fastest.
+    texts
+        As in `build_opq`.
 
     Raises
     ------
@@ -124,6 +125,7 @@ def build_from(
         embeddings.check_docids()
         write_codes(folder, scoring, embeddings.documents, assigned(embeddings, assigner))
         write_docids(folder, embeddings.docids())
+        new_texts(folder, embeddings.docids(), texts)
         shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
         training = index.manifest.training
         manifest = dataclasses.replace(
@@ -137,13 +139,13 @@ def build_from(
         finish(folder, manifest, output, blocks, index.check_unchanged)
 
 
-def _quantizer(embeddings: Embeddings, settings: IndexSettings, folder: Path) -> ProductQuantizer:
+def _quantizer(embeddings: Embeddings, options: IndexOptions, folder: Path) -> ProductQuantizer:
     try:
         return ProductQuantizer(np.load(folder / _ROTATION), np.load(folder / INITIAL_CENTROIDS))
     except (OSError, ValueError, EOFError):
         pass
-    sample = embeddings.sample(settings.sample, settings.seed)
-    quantizer = train_opq(sample, settings.m, settings.bits, settings.seed, state=folder / _STATE)
+    sample = embeddings.sample(options.sample, options.seed)
+    quantizer = train_opq(sample, options.m, options.bits, options.seed, state=folder / _STATE)
     save_array(folder / _ROTATION, quantizer.rotation)
     save_array(folder / INITIAL_CENTROIDS, quantizer.centroids)
     remove(folder / _STATE)

@@ -3,11 +3,14 @@
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from pyserini_jpq.data.collection import Collection as Documents
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import exclusive
@@ -15,6 +18,7 @@ from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
 from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder
+from pyserini_jpq.index.texts import carry_texts, check_texts
 from pyserini_jpq.index.writing import (
     Block,
     assigned,
@@ -48,6 +52,7 @@ def change_index(
     delete: Collection[str] = (),
     replace: bool = False,
     any_encoder: bool = False,
+    texts: str | Path | Documents | None = None,
 ) -> Changed:
     """Delete documents from an index and append others, in place, all at once or not at all.
 
@@ -66,6 +71,8 @@ def change_index(
         Replace documents that are in the index already, instead of refusing them.
     any_encoder
         Take embeddings of another encoder, or of one that cannot be compared.
+    texts
+        The collection of the new documents, where the index keeps texts.
 
     Returns
     -------
@@ -86,6 +93,7 @@ def change_index(
     """
     with exclusive(index.path):
         index.check_unchanged()
+        check_texts(index, embeddings is not None, texts)
         if embeddings is not None:
             check_document_encoder(index, embeddings, any_encoder)
             embeddings.check_docids()
@@ -95,7 +103,9 @@ def change_index(
         documents = len(rows) + len(new)
         if not documents:
             raise IndexFolderError(f"{index.path} would hold no document any more; remove the folder instead")
-        dropped = _rewrite(index, embeddings, rows, (*(old[row] for row in rows), *new))
+        gone = set(old) - {old[row] for row in rows} if len(rows) < len(old) else set()
+        carried = partial(carry_texts, index, gone=gone, added=new, corpus=texts)
+        dropped = _rewrite(index, embeddings, rows, (*(old[row] for row in rows), *new), carried)
     return Changed(len(new) - replaced, replaced, len(old) - replaced - len(rows), documents, dropped)
 
 
@@ -124,7 +134,11 @@ def _and_more(docids: Collection[str]) -> str:
 
 
 def _rewrite(
-    index: IndexFolder, embeddings: Embeddings | None, rows: np.ndarray, docids: tuple[str, ...]
+    index: IndexFolder,
+    embeddings: Embeddings | None,
+    rows: np.ndarray,
+    docids: tuple[str, ...],
+    carry: Callable[[Path], None],
 ) -> tuple[str, ...]:
     """Write the index anew and swap the two; return the names of files that are not made anew."""
     whole = index.read(mapped=True)
@@ -139,6 +153,7 @@ def _rewrite(
         write_codes(folder, scoring, len(docids), (block for part in blocks for block in part))
         write_docids(folder, docids)
         shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+        carry(folder)
         # No folder of embeddings holds the rows of this index any more.
         manifest = dataclasses.replace(index.manifest, documents=len(docids), embeddings=None)
         dropped: list[str] = []

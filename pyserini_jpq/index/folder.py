@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,8 @@ BLOCKS = "blocks"
 """Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
 IVF = "ivf"
 """Nor need this: inverted lists, beside the index for a search that asks for them."""
+TEXTS = "texts"
+"""Nor these: the documents' texts; files after the first are called `texts.1`, `texts.2` and so on."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,25 @@ def seen_from(index: Path, folder: Path) -> str:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
-    names = [*FILES, BLOCKS] if (folder / BLOCKS).is_file() else FILES
+    there = [path.name for path in folder.iterdir()]
+    names = [*FILES, *(name for name in (BLOCKS, *text_files(there)) if name in there)]
     _write(folder, replace(manifest, files={name: described(folder / name) for name in names}))
+
+
+def text_files(names: Iterable[str]) -> list[str]:
+    """Return those names of files that are texts', in the order in which they were written."""
+    return sorted((name for name in names if is_text_file(name)), key=number_of)
+
+
+def is_text_file(name: str) -> bool:
+    """Tell whether a file of an index folder holds texts, by its name."""
+    head, dot, number = name.partition(".")
+    return head == TEXTS and (not dot or (number.isascii() and number.isdigit() and number[0] != "0"))
+
+
+def number_of(name: str) -> int:
+    """Return the number of a file of texts; 0 for the first."""
+    return int(name.partition(".")[2] or 0)
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.index import build
+from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.options import IndexOptions
-from pyserini_jpq.index.texts import keep_texts
 
 
 def build_index(
@@ -72,14 +71,10 @@ def build_index(
     use_threads(threads)
     rows = embeddings if isinstance(embeddings, Embeddings) else Embeddings(embeddings)
     if quantizer_of is None:
-        settings = build.IndexSettings(options.m, options.bits, options.sample, options.seed)
-        build.build_index(rows, settings, output, overwrite, options.blocks)
+        build_opq(rows, options, output, overwrite, texts)
     else:
-        build.build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, options.blocks)
-    index = IndexFolder(output)
-    if texts is not None:
-        keep_texts(index, texts)
-    return index
+        build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, options.blocks, texts)
+    return IndexFolder(output)
 
 
 def open_folder(name: str | Path) -> IndexFolder:

@@ -2,15 +2,16 @@
 
 A file never changes, so that a reader needs no lock and sees no half of a change. A command that adds documents writes
 one file more, into which it takes those files before it that are no larger: their number grows with the logarithm of
-the documents. The newest file that holds a docid counts.
+the documents. No docid is in two of them.
 """
 
 import hashlib
 import sqlite3
 import threading
 from collections.abc import Collection as Sized
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,8 @@ from tqdm import tqdm
 
 from pyserini_jpq.data.collection import Collection, Document
 from pyserini_jpq.errors import CollectionError, IndexFolderError
-from pyserini_jpq.files import writing
-from pyserini_jpq.index.folder import IndexFolder
-
-TEXTS = "texts"
-"""The first file; those after it are called `texts.1`, `texts.2` and so on."""
+from pyserini_jpq.files import beside, link_or_copy, remove, writing
+from pyserini_jpq.index.folder import TEXTS, IndexFolder, number_of, text_files
 
 _APPLICATION = 0x4A505154  # "JPQT"
 _SCHEMA = ("CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)",)
@@ -37,7 +35,7 @@ class Texts(Mapping[str, Document]):
     Parameters
     ----------
     files
-        What `write_texts` wrote, the newest last. They stay open: what replaces them is not seen.
+        What `write_texts` wrote, no docid in two of them. They stay open: what replaces them is not seen.
 
     Raises
     ------
@@ -52,7 +50,7 @@ class Texts(Mapping[str, Document]):
 
     def __getitem__(self, docid: str) -> Document:
         """Return a document."""
-        for file, connection in zip(reversed(self.files), reversed(self._open), strict=True):
+        for file, connection in zip(self.files, self._open, strict=True):
             with self._lock, _explained(file):
                 row = connection.execute("SELECT title, text, url FROM texts WHERE docid = ?", (docid,)).fetchone()
             if row is not None:
@@ -60,30 +58,27 @@ class Texts(Mapping[str, Document]):
         raise KeyError(docid)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield every docid once."""
-        for position, (file, connection) in enumerate(zip(self.files, self._open, strict=True)):
-            last = ""
+        """Yield the docids, file by file in the order of their bytes."""
+        for file, connection in zip(self.files, self._open, strict=True):
+            last: str | None = None
             while rows := self._page(file, connection, last):
-                for (docid,) in rows:
-                    if not any(_holds(newer, docid) for newer in self._open[position + 1 :]):
-                        yield docid
+                yield from (docid for (docid,) in rows)
                 last = rows[-1][0]
 
     def __len__(self) -> int:
         """Return the number of documents."""
-        if len(self._open) == 1:
-            with self._lock:
-                return int(self._open[0].execute("SELECT COUNT(*) FROM texts").fetchone()[0])
-        return sum(1 for _ in self)
+        count = "SELECT COUNT(*) FROM texts"
+        with self._lock:
+            return sum(int(connection.execute(count).fetchone()[0]) for connection in self._open)
 
     def __reduce__(self) -> Any:
         """Let another process open the same files."""
         return Texts, (self.files,)
 
-    def _page(self, file: Path, connection: sqlite3.Connection, after: str) -> list[Any]:
+    def _page(self, file: Path, connection: sqlite3.Connection, after: str | None) -> list[Any]:
         with self._lock, _explained(file):
             return connection.execute(
-                "SELECT docid FROM texts WHERE docid > ? ORDER BY docid LIMIT ?", (after, _AT_ONCE)
+                "SELECT docid FROM texts WHERE ? IS NULL OR docid > ? ORDER BY docid LIMIT ?", (after, after, _AT_ONCE)
             ).fetchall()
 
 
@@ -99,17 +94,6 @@ def texts_of(index: IndexFolder) -> Texts | None:
     for name in names:
         index.check_file(name, _remedy(index))
     return Texts([index.path / name for name in names]) if names else None
-
-
-def text_files(names: Iterable[str]) -> list[str]:
-    """Return those names of files that are texts', in the order in which they were written."""
-    return sorted((name for name in names if is_text_file(name)), key=_number)
-
-
-def is_text_file(name: str) -> bool:
-    """Tell whether a file of an index folder holds texts, by its name."""
-    head, _, number = name.partition(".")
-    return head == TEXTS and (name == TEXTS or (number.isascii() and number.isdigit() and number[0] != "0"))
 
 
 def write_texts(path: Path, documents: Iterable[Document]) -> int:
@@ -142,6 +126,15 @@ def write_texts(path: Path, documents: Iterable[Document]) -> int:
         connection.execute(_INDEX)
         connection.execute("COMMIT")
     return count
+
+
+def new_texts(folder: Path, docids: Iterable[str], corpus: str | Path | Collection | None) -> None:
+    """Write the texts of a new index into the folder where it is prepared, if a collection is given."""
+    remove(folder / TEXTS)  # of an interrupted run
+    if corpus is not None:
+        with beside(folder / TEXTS) as partial:
+            write_texts(partial, documents_for(list(docids), corpus))
+            partial.rename(folder / TEXTS)
 
 
 def keep_texts(index: IndexFolder, corpus: str | Path | Collection) -> None:
@@ -195,11 +188,61 @@ def documents_for(docids: Sized[str], corpus: str | Path | Collection) -> Iterat
         )
 
 
-def merged(texts: Texts, keep: Iterable[str]) -> Iterator[Document]:
-    """Yield the documents of some docids, as the newest file has them."""
-    for docid in keep:
-        with suppress(KeyError):
-            yield texts[docid]
+def check_texts(index: IndexFolder, added: bool, corpus: str | Path | Collection | None) -> None:
+    """Raise IndexFolderError where texts and documents that are added do not go together."""
+    keeps = bool(text_files(index.manifest.files))
+    if corpus is not None and not keeps:
+        raise IndexFolderError(f"{index.path} keeps no texts; {_remedy(index)} for all of its documents")
+    if added and keeps and corpus is None:
+        raise IndexFolderError(f"{index.path} keeps texts; give the collection of the new documents, too (--texts)")
+
+
+def carry_texts(
+    index: IndexFolder, folder: Path, gone: Set[str], added: Sized[str], corpus: str | Path | Collection | None
+) -> None:
+    """Write the texts of an index as it will be: those before without some documents, and those of new ones.
+
+    Parameters
+    ----------
+    index
+        As it is.
+    folder
+        Where the index is written anew.
+    gone
+        Docids whose documents are deleted or replaced.
+    added
+        Docids of the new documents.
+    corpus
+        The collection of these.
+    """
+    for name in text_files(path.name for path in folder.iterdir()):
+        (folder / name).unlink()  # of an interrupted run
+    for name in text_files(index.manifest.files):
+        old = Texts([index.path / name])
+        if any(docid in old for docid in gone):
+            write_texts(folder / name, (old[docid] for docid in old if docid not in gone))
+        else:
+            link_or_copy(index.path / name, folder / name)
+    if corpus is not None:
+        _add(folder, added, corpus)
+
+
+def _add(folder: Path, docids: Sized[str], corpus: str | Path | Collection) -> None:
+    """Write the texts of new documents, together with those files before that are no larger."""
+    names = text_files(path.name for path in folder.iterdir())
+    taken: list[Path] = []
+    count = len(docids)
+    while names and (size := len(Texts([folder / names[-1]]))) <= count:
+        taken.append(folder / names.pop())
+        count += size
+    number = number_of(names[-1]) + 1 if names else 0
+    old = Texts(taken)
+    documents = chain((old[docid] for docid in old), documents_for(docids, corpus))
+    with beside(folder / (f"{TEXTS}.{number}" if number else TEXTS)) as partial:
+        write_texts(partial, documents)
+        for path in taken:
+            path.unlink()
+        partial.rename(folder / (f"{TEXTS}.{number}" if number else TEXTS))
 
 
 def _found(corpus: str | Path) -> Collection:
@@ -239,19 +282,11 @@ class _explained:
             raise IndexFolderError(f"{self._path} cannot be read ({problem}); {again}") from None
 
 
-def _holds(connection: sqlite3.Connection, docid: str) -> bool:
-    return connection.execute("SELECT 1 FROM texts WHERE docid = ?", (docid,)).fetchone() is not None
-
-
 def _remedy(index: IndexFolder) -> str:
     return _AGAIN.format(index.path)
 
 
 _AGAIN = "`python -m pyserini_jpq.index --index {} --texts CORPUS` makes them again"
-
-
-def _number(name: str) -> int:
-    return int(name.partition(".")[2] or 0)
 
 
 def _hash64(docid: str) -> int:

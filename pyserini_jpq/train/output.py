@@ -13,7 +13,8 @@ from pyserini_jpq.files import new_folder, refuse_existing, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
 from pyserini_jpq.index.faiss_format import pack, to_faiss
-from pyserini_jpq.index.folder import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, seen_from, write_manifest
+from pyserini_jpq.index.folder import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, seen_from, write_manifest
+from pyserini_jpq.index.texts import write_texts
 from pyserini_jpq.index.writing import write_docids
 from pyserini_jpq.paths import ENCODERS
 from pyserini_jpq.train.lora import merge_lora
@@ -107,4 +108,6 @@ def write_index(
             shutil.copyfile(log, folder / log.name)
         if source.folder.blocks:
             write_blocks(folder / BLOCKS, pack(source.codes, source.manifest.bits))
+        if source.texts is not None:
+            write_texts(folder / TEXTS, source.texts.values())
         write_manifest(folder, manifest)

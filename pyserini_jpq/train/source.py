@@ -7,6 +7,7 @@ from pathlib import Path
 from pyserini_jpq.index.faiss_format import from_faiss
 from pyserini_jpq.index.folder import IndexFolder, Manifest
 from pyserini_jpq.index.opening import opened
+from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
@@ -26,6 +27,8 @@ class SourceIndex:
         [N, M] uint8.
     initial_centroids
         [M, K, D/M] float32, with which the codes were assigned.
+    texts
+        The documents' texts, where the index keeps them.
     """
 
     folder: IndexFolder
@@ -33,6 +36,7 @@ class SourceIndex:
     quantizer: ProductQuantizer
     codes: Codes
     initial_centroids: Floats
+    texts: Texts | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -41,12 +45,12 @@ class SourceIndex:
 
 
 def read_source(path: Path) -> SourceIndex:
-    """Read all of an index, from one state of it.
+    """Read an index; once more where another command changed it meanwhile, so that all is of one version.
 
     Raises
     ------
     IndexFolderError
-        If it is no index folder, a file of it is missing, damaged or of another index, or it changes all the time.
+        If it is no index folder, or a file of it is missing, damaged or of another index.
     """
     return opened(path, _read)
 
@@ -55,4 +59,4 @@ def _read(folder: IndexFolder) -> SourceIndex:
     whole = folder.read()
     quantizer, codes = from_faiss(whole, folder.path)
     # A copy: codes that are a view into a faiss index are gone with it.
-    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids())
+    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), texts_of(folder))

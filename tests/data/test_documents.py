@@ -53,6 +53,6 @@ def test_what_is_no_document_is_one_line(tmp_path):
         with pytest.raises(CollectionError, match=line), spooled(wrong, tmp_path / "x"):
             pass
     for ids, texts in ((["a"], ["x", "y"]), (["a", "b"], ["x"])):
-        with pytest.raises(CollectionError, match="1 (ids|texts) for more"):
+        with pytest.raises(CollectionError, match=r"1 (ids|texts) for more"):
             list(documents_of(ids, texts))
     assert list(tmp_path.iterdir()) == []

@@ -11,13 +11,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pyserini_jpq.data.collection import Collection, Document
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.errors import EmbeddingsError, EncoderError, IndexFolderError
+from pyserini_jpq.errors import CollectionError, EmbeddingsError, EncoderError, IndexFolderError
 from pyserini_jpq.index import writing
-from pyserini_jpq.index.build import IndexSettings, build_from, build_index
+from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
 from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.texts import Texts, keep_texts, texts_of
 from tests.conftest import ENCODER, make_embeddings, make_index, run
 
 pytestmark = pytest.mark.integration
@@ -105,7 +108,7 @@ def test_replaced_and_deleted_documents(index, tmp_path):
 def test_codes_of_4_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "BLOCK", 64)
     make_embeddings(tmp_path / "e", vectors_of(300, 0), [f"d{i}" for i in range(300)])
-    build_index(Embeddings(tmp_path / "e"), IndexSettings(8, 4, 300, 1), tmp_path / "x")
+    build_opq(Embeddings(tmp_path / "e"), IndexOptions(8, 4, 300, 1), tmp_path / "x")
     index = IndexFolder(tmp_path / "x")
     before = from_faiss(old := read_faiss(index.path / "index"), "x")[1].copy()
     change_index(index, added(tmp_path, "more", 100, 4, first=300), [f"d{i}" for i in range(0, 300, 3)])
@@ -244,3 +247,49 @@ def test_flags(base, index, tmp_path, capsys):
     assert run(*made) == 0 and "5 documents of 4 bytes" in capsys.readouterr().err
     assert run(*made) == 2 and "exists already" in capsys.readouterr().err
     assert IndexFolder(tmp_path / "y", verify=True).embeddings() == tmp_path / "y" / ".." / "e"
+
+
+def texts_file(folder, docids):
+    path = folder / f"{len(docids)}-{docids[0]}.jsonl"
+    path.write_text("".join(json.dumps({"id": d, "title": d.upper(), "text": f"text of {d}."}) + "\n" for d in docids))
+    return path
+
+
+def test_texts_follow_the_documents(index, tmp_path):
+    keep_texts(index, texts_file(tmp_path, [f"d{i}" for i in range(1100)]))  # a hundred of other documents
+    for first in (1000, 1010, 1020):
+        change_index(
+            IndexFolder(index.path),
+            added(tmp_path, f"e{first}", 10, 3, first),
+            texts=texts_file(tmp_path, [f"d{i}" for i in range(first, first + 10)]),
+        )
+    change_index(
+        IndexFolder(index.path),
+        added(tmp_path, "e", 2, 4, 999),
+        ["d3", "d1015"],
+        replace=True,
+        texts=Collection(texts_file(tmp_path, ["d999", "d1000"])),
+    )
+    changed = IndexFolder(index.path, verify=True)
+    texts = texts_of(changed)
+    assert set(texts) == set(changed.docids()) and len(texts) == changed.manifest.documents == 1028
+    assert all(texts[d] == Document(d, d.upper(), f"text of {d}.") for d in changed.docids())
+    # The second ten took the first ten into their file; of those after them each is smaller than the one before.
+    assert [len(Texts([path])) for path in texts.files] == [998, 18, 10, 2]
+    assert b"text of d3." not in texts.files[0].read_bytes()  # deleted means gone from the disk
+
+
+def test_texts_that_do_not_go_with_the_documents_are_refused(index, tmp_path):
+    before, more = contents(index.path), added(tmp_path, "e", 2, 4)
+    some = texts_file(tmp_path, ["d1", "d2"])
+    with pytest.raises(IndexFolderError, match="keeps no texts"):
+        change_index(index, more, texts=some)
+    with pytest.raises(CollectionError, match="lacks 998 documents of the index, such as 'd0'"):
+        keep_texts(index, some)
+    assert contents(index.path) == before and not (index.path / "texts").exists()
+    keep_texts(index, texts_file(tmp_path, [f"d{i}" for i in range(1000)]))
+    with pytest.raises(IndexFolderError, match="keeps texts; give the collection of the new documents"):
+        change_index(IndexFolder(index.path), more)
+    with pytest.raises(CollectionError, match="lacks 2 documents"):
+        change_index(IndexFolder(index.path), more, texts=some)
+    assert len(texts_of(IndexFolder(index.path, verify=True))) == 1000

@@ -8,12 +8,13 @@ import pytest
 
 from pyserini_jpq.data.collection import Document
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.texts import Texts, is_text_file, text_files, write_texts
+from pyserini_jpq.index.folder import is_text_file, text_files
+from pyserini_jpq.index.texts import Texts, write_texts
 
 pytestmark = pytest.mark.unit
 
 OLD = [Document(f"d{i}", f"title {i}", f"text é {i}\n\u2028", "u" * (i % 2)) for i in range(50)]
-NEW = [Document("d3", "", "newer"), Document("e", "E", "added")]
+NEW = [Document("f", "", "newer"), Document("e", "E", "added")]
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def texts(tmp_path):
     return Texts([tmp_path / "texts", tmp_path / "texts.1"])
 
 
-def test_the_newest_file_counts(texts):
+def test_all_files_are_one_mapping(texts):
     expected = {d.docid: d for d in [*OLD, *NEW]}
-    assert dict(texts) == expected and len(texts) == 51
+    assert dict(texts) == expected and len(texts) == 52
     assert texts.get("nobody") is None and "d1" in texts
     with pytest.raises(KeyError):
         texts["nobody"]

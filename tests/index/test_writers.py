@@ -18,16 +18,17 @@ from pyserini_jpq.errors import EmbeddingsError, IndexFolderError, JPQError, Out
 from pyserini_jpq.files import exclusive, remove
 from pyserini_jpq.index import ivf_file, opq, writing
 from pyserini_jpq.index.blocks import keep_blocks
-from pyserini_jpq.index.build import IndexSettings, build_from, build_index
+from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.folder import BLOCKS, IVF, IndexFolder
 from pyserini_jpq.index.ivf_file import read_ivf, write_ivf
+from pyserini_jpq.index.options import IndexOptions
 from tests.conftest import make_embeddings, make_index
 from tests.processes import forked, killed_at_each_step
 
 pytestmark = pytest.mark.integration
 D = 16
-SETTINGS = IndexSettings(4, 4, 300, 1)
+SETTINGS = IndexOptions(4, 4, 300, 1)
 
 
 def vectors_of(rows, seed):
@@ -56,7 +57,7 @@ WRITERS = {
     "ivf": lambda index, more: write_ivf(index, 3),
     "blocks": lambda index, more: keep_blocks(index, True),
     "no blocks": lambda index, more: keep_blocks(index, False),
-    "build": lambda index, more: build_index(more, SETTINGS, index.path, overwrite=True),
+    "build": lambda index, more: build_opq(more, SETTINGS, index.path, overwrite=True),
     "from": lambda index, more: build_from(index, more, index.path, overwrite=True),
 }
 
@@ -198,16 +199,16 @@ def test_killed_at_each_step_a_file_beside_is_the_old_or_the_new(index, more, na
 def test_killed_at_each_step_a_build_goes_on(more, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "BLOCK", 16)
     monkeypatch.setattr(opq, "_SAVED_EVERY", 0.2)
-    build_index(more, SETTINGS, tmp_path / "whole")
+    build_opq(more, SETTINGS, tmp_path / "whole")
     whole = contents(tmp_path / "whole")
     kills = 0
-    for _ in killed_at_each_step(lambda: build_index(more, SETTINGS, tmp_path / "y")):
+    for _ in killed_at_each_step(lambda: build_opq(more, SETTINGS, tmp_path / "y")):
         kills += 1
         if (tmp_path / "y").exists():
             assert contents(tmp_path / "y") == whole
             remove(tmp_path / "y")
         elif kills % 4 == 0:
-            build_index(more, SETTINGS, tmp_path / "y")
+            build_opq(more, SETTINGS, tmp_path / "y")
             assert contents(tmp_path / "y") == whole
             remove(tmp_path / "y")
     assert kills > 10 and contents(tmp_path / "y") == whole
@@ -319,7 +320,7 @@ def test_the_folder_that_the_command_runs_in_is_no_output(index, more, tmp_path,
     monkeypatch.chdir(tmp_path / "x" / "deep" if place == ".." else tmp_path / "x")
     before = contents(index.path)
     with pytest.raises(OutputError, match="holds the folder that the command runs in"):
-        build_index(more, SETTINGS, Path(place), overwrite=True)
+        build_opq(more, SETTINGS, Path(place), overwrite=True)
     assert contents(index.path) == before
     if place == ".":  # in place it may be changed
         assert change_index(IndexFolder("."), delete=["d0"]).documents == 299
@@ -342,9 +343,9 @@ def test_closed_streams_stay_out_of_the_index(index, more, tmp_path):
     def closed():
         for number in (0, 1, 2):
             os.close(number)
-        return cli.run(lambda _: os.write(2, b"printed") and build_index(more, SETTINGS, tmp_path / "y"), [])
+        return cli.run(lambda _: os.write(2, b"printed") and build_opq(more, SETTINGS, tmp_path / "y"), [])
 
     assert forked(closed) == 0
-    build_index(more, SETTINGS, tmp_path / "z")
+    build_opq(more, SETTINGS, tmp_path / "z")
     assert contents(tmp_path / "y") == contents(tmp_path / "z")
     assert json.loads((tmp_path / "y" / "jpq.json").read_text())["documents"] == 40
