@@ -2,12 +2,21 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+from pyserini_jpq.files import exclusive
+
 T = TypeVar("T")
+
+
+def alone(output: Path) -> AbstractContextManager[None]:
+    """Let no other training write an output meanwhile; of the processes of one, the first holds the lock."""
+    return exclusive(output) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 class Ranks:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyserini_jpq import cli
 from pyserini_jpq.data.qrels import read_qrels
@@ -16,6 +17,8 @@ from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.source import SourceIndex
+
+V = TypeVar("V")
 
 Labels = Mapping[str, int] | Iterable[str] | str
 Topics = str | Path | Mapping[str, str]
@@ -86,7 +89,7 @@ def read_inputs(
 ) -> Inputs:
     """Read and match all that is given, by mapping, file or name, as `train` takes it."""
     queries, coverage = _queries(source, topics, qrels)
-    taught = scores if scores is None or isinstance(scores, Mapping) else read_scores(str(scores))
+    taught = None if scores is None else scores_of(scores)
     watched = (topics_of(dev[0]), qrels_of(dev[1])) if dev else None
     names = [_name(*pair) for pair in zip((scores, *(dev or ())), (taught, *(watched or ())), strict=True)]
     names += [None] * (3 - len(names))
@@ -108,7 +111,7 @@ def topics_of(given: Topics) -> Mapping[str, str]:
     for qid, text in given.items():
         if not isinstance(text, str) or not text.strip():
             raise TopicsError(f"topics: query {qid!r} is {text!r}; expected its text")
-    return {str(qid): text for qid, text in given.items()}
+    return _by_text(given, "topics: query")
 
 
 def qrels_of(given: Qrels) -> Mapping[str, Mapping[str, int]]:
@@ -123,22 +126,56 @@ def qrels_of(given: Qrels) -> Mapping[str, Mapping[str, int]]:
         return read_qrels(str(given))
     if not given:
         raise TopicsError("qrels hold no judgement")
-    return {str(qid): _grades(qid, labels) for qid, labels in given.items()}
+    return _by_text({qid: _grades(qid, labels) for qid, labels in given.items()}, "qrels: query")
+
+
+def scores_of(given: Scores) -> Mapping[str, Mapping[str, float]]:
+    """Return scores by query id and docid, of a mapping or a file.
+
+    Raises
+    ------
+    TopicsError
+        If there is none, or one is no finite number.
+    """
+    if not isinstance(given, Mapping):
+        return read_scores(str(given))
+    if not given:
+        raise TopicsError("scores hold no score")
+    return _by_text({qid: _scores(qid, scores) for qid, scores in given.items()}, "scores: query")
 
 
 def _grades(qid: object, labels: Labels) -> dict[str, int]:
+    """Return the grades of a query by docid."""
+    if isinstance(labels, str | int):
+        labels = [str(labels)]
     try:
-        if isinstance(labels, Mapping):
-            grades = {str(docid): int(grade) for docid, grade in labels.items()}
-            if all(grades[str(docid)] == grade for docid, grade in labels.items()):
-                return grades
-        elif isinstance(labels, str | int):
-            return {str(labels): 1}
-        else:
-            return {str(docid): 1 for docid in labels}
-    except (TypeError, ValueError):
+        grades = dict(labels) if isinstance(labels, Mapping) else dict.fromkeys(labels, 1)
+        if all(int(grade) == grade for grade in grades.values()):
+            return _by_text({docid: int(grade) for docid, grade in grades.items()}, f"qrels: query {qid!r}, docid")
+    except (TypeError, ValueError, OverflowError):
         pass
-    raise TopicsError(f"qrels: query {qid!r} has {labels!r}; expected grades by docid, docids, or a docid")
+    raise TopicsError(f"qrels: query {qid!r} has {labels!r}; expected whole grades by docid, docids, or a docid")
+
+
+def _scores(qid: object, scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores of a query by docid."""
+    try:
+        found = {docid: float(score) for docid, score in scores.items()}
+        if all(map(math.isfinite, found.values())):
+            return _by_text(found, f"scores: query {qid!r}, docid")
+    except (AttributeError, TypeError, ValueError):
+        pass
+    raise TopicsError(f"scores: query {qid!r} has {scores!r}; expected finite scores by docid")
+
+
+def _by_text(values: Mapping[Any, V], what: str) -> dict[str, V]:
+    """Return values by ids that are text, as files have them; refuse two ids that are written alike."""
+    found: dict[str, V] = {}
+    for key, value in values.items():
+        if str(key) in found:
+            raise TopicsError(f"{what} {str(key)!r} is there twice, as text and as a number; keep one")
+        found[str(key)] = value
+    return found
 
 
 def find_embeddings(source: SourceIndex, given: Path | None) -> Embeddings | None:
@@ -188,4 +225,4 @@ def _name(given: object, read: object) -> str | None:
     """Return the name of a file, or a hash of what was read of a mapping."""
     if not isinstance(given, Mapping):
         return None if given is None else str(given)
-    return "sha256:" + hashlib.sha256(json.dumps(read, sort_keys=True, default=float).encode()).hexdigest()
+    return "sha256:" + hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()

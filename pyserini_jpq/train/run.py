@@ -12,6 +12,7 @@ from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.train.data import Coverage
+from pyserini_jpq.train.distributed import alone
 from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
 from pyserini_jpq.train.options import TrainOptions, changed, with_recipe
 from pyserini_jpq.train.output import Outputs, write_encoder, write_index
@@ -92,10 +93,17 @@ def train(
     path = obtain_index(str(index), build=True)
     output = Path(output) if output else path.with_name(jpq_name(path.name))
     outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite)
-    outputs.check(path, options.resume)
     dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
     folder = Path(embeddings) if embeddings else None
-    inputs = read_inputs(read_source(path), topics, qrels, folder, scores, dev)
+    outputs.check(path, options.resume)
+    with alone(outputs.index):
+        inputs = read_inputs(read_source(path), topics, qrels, folder, scores, dev)
+        _train_and_write(inputs, options, outputs)
+    return outputs.index
+
+
+def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) -> None:
+    """Train, from the newest checkpoint if there is one, and write index and encoder."""
     if not options.resume:
         remove(outputs.training)
     trainer = make_trainer(inputs, options, outputs.training)
@@ -108,7 +116,6 @@ def train(
         remove(outputs.training)
         cli.say(f"index: {outputs.index}\nquery encoder: {outputs.encoder}")
     trainer.ranks.leave()
-    return outputs.index
 
 
 def card_of(index: str | Path, output: str | Path | None) -> str | None:

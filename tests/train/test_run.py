@@ -2,12 +2,12 @@
 
 import pytest
 
-import pyserini_jpq
 from pyserini_jpq.data.qrels import read_qrels
 from pyserini_jpq.data.topics import read_topics
-from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
+from pyserini_jpq.errors import JPQError, OutputError, TopicsError, TrainingError
+from pyserini_jpq.files import exclusive
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.train.inputs import qrels_of, topics_of
+from pyserini_jpq.train.inputs import qrels_of, scores_of, topics_of
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.run import train
 from pyserini_jpq.train.trainer import Trainer
@@ -26,7 +26,7 @@ def data(tiny_collection):
     return files, mappings
 
 
-def call(index, folder, data, options=OPTIONS, train=train, **more):
+def call(index, folder, data, options=OPTIONS, **more):
     (topics, qrels), (dev_topics, dev_qrels) = data["train"], data["dev"]
     more = {"output_encoder": folder / "enc", "dev_topics": dev_topics, "dev_qrels": dev_qrels, **more}
     return train(index, topics, qrels, folder / "x", options=options, **more)
@@ -58,12 +58,11 @@ def test_mappings_train_as_files_do_and_go_on_where_they_stopped(built, data, tm
 
 
 @pytest.mark.integration
-def test_the_public_name_and_a_recipe_of_values(built, data, tmp_path):
+def test_a_recipe_of_values(built, data, tmp_path):
     folder = call(
         built / "x.opq-m4",
         tmp_path,
         data[1],
-        train=pyserini_jpq.train,
         recipe={"lr": 0.25, "epochs": 9, "trained_share": 1.0},
     )
     recipe = IndexFolder(folder).manifest.training["recipe"]
@@ -101,14 +100,43 @@ def test_labels_in_the_forms_that_people_have():
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("qrels", [{}, {"q": {"d": 0.5}}, {"q": {"d": "high"}}, {"q": None}, {"q": 1.5}])
+@pytest.mark.parametrize(
+    "qrels",
+    [
+        {},
+        {"q": {"d": 0.5}},
+        {"q": {"d": "high"}},
+        {"q": {"d": float("inf")}},
+        {"q": None},
+        {"q": 1.5},
+        {"1": "d", 1: "d"},
+        {"q": [1, "1"]},
+    ],
+)
 def test_labels_that_cannot_be_used(qrels):
     with pytest.raises(TopicsError, match="qrels"):
         qrels_of(qrels)
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("topics", [{}, {"q": ""}, {"q": None}, {"q": ["bado"]}])
+@pytest.mark.parametrize("topics", [{}, {"q": ""}, {"q": None}, {"q": ["bado"]}, {1: "bado", "1": "kefa"}])
 def test_topics_that_cannot_be_used(topics):
     with pytest.raises(TopicsError, match="topics"):
         topics_of(topics)
+
+
+@pytest.mark.unit
+def test_scores_of_a_stronger_model():
+    assert scores_of({1: {"d1": 2, 7: -0.5}}) == {"1": {"d1": 2.0, "7": -0.5}}
+    for wrong in ({}, {"q": {"d": float("nan")}}, {"q": {"d": "high"}}, {"q": "d"}, {"q": {"1": 1.0, 1: 2.0}}):
+        with pytest.raises(TopicsError, match="scores"):
+            scores_of(wrong)
+
+
+@pytest.mark.integration
+def test_a_second_training_of_the_same_output_is_refused(built, data, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with exclusive(tmp_path / "x"), ThreadPoolExecutor(1) as other, pytest.raises(OutputError, match="being written"):
+        other.submit(call, built / "x.opq-m4", tmp_path, data[1]).result()
+    assert not list(tmp_path.iterdir()), "nothing was begun"
