@@ -119,8 +119,8 @@ def test_many_at_once_are_one_at_a_time(tmp_path):
                     pass
         return 0
 
-    assert [forked(add, wait=False) for _ in range(4)]
-    statuses = [os.wait()[1] for _ in range(4)]
+    children = [forked(add, wait=False) for _ in range(4)]
+    statuses = [os.waitpid(child, 0)[1] for child in children]
     assert statuses == [0] * 4 and (tmp_path / "count").read_text() == "200"
     assert os.listdir(tmp_path) == ["count"]
 
