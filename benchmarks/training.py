@@ -28,9 +28,9 @@ from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.losses import LABEL_LOSSES
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.optimizer import make_optimizer
-from pyserini_jpq.train.recipe import Recipe
+from pyserini_jpq.train.options import Recipe
 from pyserini_jpq.train.search import ScanSearch
-from pyserini_jpq.train.timer import PHASES, Clock
+from pyserini_jpq.train.timer import PHASES, Timer
 
 Search = Callable[[torch.Tensor, int], torch.Tensor]
 
@@ -98,20 +98,20 @@ def take_step(
     model: JPQModel, search: Search, optimizer: torch.optim.Optimizer, batch: Sequence[TrainingQuery], k: int
 ) -> dict[str, float]:
     """Take one step and return the milliseconds of its phases."""
-    clock = Clock(torch.device("cpu"))
-    clock.start()
+    timer = Timer(torch.device("cpu"))
+    timer.start()
     queries = model.encode([query.text for query in batch])
-    clock.done("encode")
+    timer.done("encode")
     found = search(queries, k)
-    clock.done("search")
+    timer.done("search")
     candidates = make_candidates(batch, found, found.shape[1])
     loss = LABEL_LOSSES["lambda-rr"](20 * model.score(queries, candidates.offsets), candidates)
-    clock.done("loss")
+    timer.done("loss")
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    clock.done("update")
-    return clock.read()
+    timer.done("update")
+    return timer.read()
 
 
 def measure(args: argparse.Namespace, documents: int, m: int) -> list[dict[str, Any]]:

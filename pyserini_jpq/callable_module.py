@@ -19,13 +19,13 @@ def make_callable(room: str, module: str, name: str) -> None:
     room
         The package's `__name__`.
     module
-        The module, relative to the package.
+        The module within `pyserini_jpq`, such as `encode.run`.
     name
         The function.
     """
 
     def function() -> Callable[..., Any]:
-        found: Callable[..., Any] = getattr(importlib.import_module(f"{room}.{module}"), name)
+        found: Callable[..., Any] = getattr(importlib.import_module(f"pyserini_jpq.{module}"), name)
         return found
 
     class Room(ModuleType):

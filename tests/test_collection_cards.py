@@ -71,7 +71,7 @@ def test_index_cards(name):
 
 
 def test_all_of_the_papers_tasks_have_their_recipe():
-    from pyserini_jpq.train.recipe import Recipe
+    from pyserini_jpq.train.options import Recipe
 
     rates = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
     for task in ("passage", "doc"):

@@ -2,4 +2,4 @@
 
 from pyserini_jpq.callable_module import make_callable
 
-make_callable(__name__, "run", "encode")
+make_callable(__name__, "encode.run", "encode")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,6 +158,10 @@ class Encoder(nn.Module):
         self.tokenizer.save_pretrained(folder)
         text = yaml.safe_dump(card.as_dict(), sort_keys=False, allow_unicode=True)
         (folder / ENCODER_FOLDER_CARD).write_text(text, encoding="utf-8")
+        # safetensors writes for the owner alone, whatever the umask.
+        usual = stat.S_IMODE((folder / ENCODER_FOLDER_CARD).stat().st_mode)
+        for weights in folder.glob("*.safetensors"):
+            weights.chmod(usual)
 
     def _prepare(self, text: str, side: TextSide) -> str:
         masks = self.tokenizer.mask_token * side.max_length if side.mask_padding else ""

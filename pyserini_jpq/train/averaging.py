@@ -35,54 +35,45 @@ def hold_out(queries: Sequence[TrainingQuery], seed: int) -> tuple[list[Training
     )
 
 
-class Averaging:
-    """Mixes the weights that a model has at the end with those that it has now.
+def average(
+    model: JPQModel,
+    start: Mapping[str, torch.Tensor],
+    share: float | None,
+    measure: Callable[[], Values] | None,
+    choose: Callable[[Mapping[float, Values]], float],
+) -> tuple[float, dict[float, float]]:
+    """Mix the weights that a model has now with those that it started from.
 
     Parameters
     ----------
     model
-        Before training, with gradients turned off where nothing is trained.
+        After training.
+    start
+        What `trained_weights` returned before it.
     share
-        Of what training changes that is kept; None to choose it.
+        Of what training changed that is kept; None to choose it.
     measure
         Returns the metric of each query that it is chosen by, [Q] float64, for the model as it is; None where there are
         no such queries, and the usual share is kept.
     choose
         By what rule: `preferred`, or `best` where those who gave the queries want the best of them.
+
+    Returns
+    -------
+    share : float
+        What was kept of what training changed.
+    means : dict
+        The metric by share; empty where nothing was measured.
     """
-
-    def __init__(
-        self,
-        model: JPQModel,
-        share: float | None,
-        measure: Callable[[], Values] | None,
-        choose: Callable[[Mapping[float, Values]], float],
-    ) -> None:
-        self._model = model
-        self._share = share
-        self._measure = measure
-        self._choose = choose
-        self._start = _weights(model)
-
-    def apply(self) -> tuple[float, dict[float, float]]:
-        """Mix the weights of the model, which is trained now.
-
-        Returns
-        -------
-        share : float
-            What was kept of what training changed.
-        means : dict
-            The metric by share; empty where nothing was measured.
-        """
-        end = _weights(self._model)
-        values: dict[float, Values] = {}
-        if self._share is None and self._measure is not None:
-            for share in SHARES:
-                _mix(self._model, self._start, end, share)
-                values[share] = self._measure()
-        share = self._share or (self._choose(values) if values else USUAL)
-        _mix(self._model, self._start, end, share)
-        return share, {share: float(value.mean()) for share, value in values.items()}
+    end = trained_weights(model)
+    values: dict[float, Values] = {}
+    if share is None and measure is not None:
+        for candidate in SHARES:
+            _mix(model, start, end, candidate)
+            values[candidate] = measure()
+    kept = share or (choose(values) if values else USUAL)
+    _mix(model, start, end, kept)
+    return kept, {of: float(value.mean()) for of, value in values.items()}
 
 
 def best(values: Mapping[float, Values]) -> float:
@@ -103,8 +94,8 @@ def preferred(values: Mapping[float, Values]) -> float:
     return share if gain.mean() > gain.std() / len(gain) ** 0.5 else USUAL
 
 
-def _weights(model: JPQModel) -> dict[str, torch.Tensor]:
-    """Return a copy of what is trained; frozen weights stay where they are."""
+def trained_weights(model: JPQModel) -> dict[str, torch.Tensor]:
+    """Return a copy of the weights that have gradients, by name."""
     return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: all that a training run needs to go on as if it had never stopped."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Checkpoints:
                 problem = f"{path} cannot be read ({reason})"
                 cli.warn(problem)
                 continue
-            return state
+            return _with_todays_names(state)
         if problem:
             raise TrainingError(f"{problem}; start over with --no-resume")
         return None
@@ -78,6 +79,14 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob(_PATTERN))
+
+
+def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state with `encoder.` for `tower.`, which older versions called it."""
+    for part in ("model", "best"):
+        if state.get(part):
+            state[part] = {re.sub(r"^tower\.", "encoder.", name): value for name, value in state[part].items()}
+    return state
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -2,9 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pyserini_jpq.train.data import TrainingQuery
-from pyserini_jpq.train.recipe import Recipe
+from pyserini_jpq.train.options import Recipe
+
+R = TypeVar("R", bound=Recipe)
 
 STEPS = 750
 """Steps that training aims at; more bring little on collections of some thousand documents (docs/training.md)."""
@@ -17,7 +20,7 @@ ENCODER_ALONE = 1.0
 """Of the distillation where centroids stay: an encoder that moves far leaves an index that cannot follow it."""
 
 
-def decided(recipe: Recipe, queries: Sequence[TrainingQuery], has_embeddings: bool, has_dev: bool) -> Recipe:
+def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, has_dev: bool) -> R:
     """Return the recipe with what it leaves open decided by the data.
 
     Where labels are sparse, many of the best retrieved documents are relevant without a label, and a loss that only
@@ -38,7 +41,7 @@ def decided(recipe: Recipe, queries: Sequence[TrainingQuery], has_embeddings: bo
     Returns
     -------
     Recipe
-        Complete, but for `trained_share` where it is to be chosen at the end.
+        Complete, of the class that was given, but for `trained_share` where it is to be chosen at the end.
     """
     epochs = recipe.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / recipe.steps_per_epoch(len(queries)))))
     weight = recipe.distill_weight

@@ -11,7 +11,7 @@ from pyserini_jpq.evaluate.metrics import Metrics
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.search import IndexSearch
 
-_BATCH = 64
+_BATCH, _HITS = 64, 1000
 
 
 class DevSet:
@@ -27,8 +27,10 @@ class DevSet:
         The documents of the index, in row order.
     metric
         A name of ir_measures, such as `nDCG@10`.
-    hits
-        Documents retrieved for each query.
+    search
+        Of the index in training.
+    held_out
+        Whether they were taken from the training queries: such are asked at the end only.
 
     Raises
     ------
@@ -42,7 +44,8 @@ class DevSet:
         qrels: Mapping[str, Mapping[str, int]],
         docids: Sequence[str],
         metric: str,
-        hits: int = 1000,
+        search: IndexSearch,
+        held_out: bool = False,
     ) -> None:
         self._topics = {qid: text for qid, text in topics.items() if qid in qrels}
         if not self._topics:
@@ -50,14 +53,11 @@ class DevSet:
         self._qrels = {qid: qrels[qid] for qid in self._topics}
         self._docids = docids
         self._metrics = Metrics([metric])
-        self._hits = hits
-
-    def evaluate(self, model: JPQModel, search: IndexSearch) -> float:
-        """Return the metric of the model as it is, over all dev queries."""
-        return float(self.per_query(model, search).mean())
+        self._search = search
+        self.held_out = held_out
 
     @torch.no_grad()
-    def per_query(self, model: JPQModel, search: IndexSearch) -> NDArray[np.float64]:
+    def per_query(self, model: JPQModel) -> NDArray[np.float64]:
         """Return the metric of each dev query, [Q] float64, of the model as it is."""
         model.eval()
         qids = list(self._topics)
@@ -65,7 +65,7 @@ class DevSet:
         for start in range(0, len(qids), _BATCH):
             batch = qids[start : start + _BATCH]
             queries = model.encode([self._topics[q] for q in batch])
-            offsets = search.search(queries, self._hits)
+            offsets = self._search.search(queries, _HITS)
             scores = model.score(queries, offsets).cpu().tolist()
             for qid, rows, values in zip(batch, offsets.cpu().tolist(), scores, strict=True):
                 run[qid] = {self._docids[row]: value for row, value in zip(rows, values, strict=True)}

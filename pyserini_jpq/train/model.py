@@ -20,7 +20,7 @@ class JPQModel(nn.Module):
     quantizer
         Rotation and centroids, as OPQ made them. Biases start from nothing where it has none.
     codes
-        [N, M] uint8; copied, and never widened but for the candidates of a step.
+        [N, M] uint8, never widened but for the candidates of a step; copied if they are a view of something else.
     """
 
     rotation: torch.Tensor
@@ -33,8 +33,9 @@ class JPQModel(nn.Module):
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
         biases = np.zeros(quantizer.centroids.shape[:2], np.float32) if quantizer.biases is None else quantizer.biases
         self.biases = nn.Parameter(torch.from_numpy(biases.copy()))
-        # A copy: codes that are a view into a faiss index are gone with it.
-        self.register_buffer("codes", torch.from_numpy(codes.copy()), persistent=False)
+        # Codes that are a view into a faiss index are gone with it.
+        own = codes if codes.flags.owndata else codes.copy()
+        self.register_buffer("codes", torch.from_numpy(own), persistent=False)
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""

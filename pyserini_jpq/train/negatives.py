@@ -1,7 +1,8 @@
 """Where the documents come from that stand against the labelled positives of a query (figure 3 of the paper)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -12,12 +13,13 @@ from pyserini_jpq.train.teacher import ScoreFile
 _BATCH = 256
 
 
-class Negatives(Protocol):
+class Negatives(ABC):
     """Chooses documents for the queries of a batch."""
 
-    ranked: bool
+    ranked = False
     """Whether documents come in the order of the index in training, so that their ranks are those of its users."""
 
+    @abstractmethod
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
         """Return rows of the index, [B, C] int64, best first where `ranked`; positives may be among them.
 
@@ -32,13 +34,15 @@ class Negatives(Protocol):
         """
 
     def state(self) -> Any:
-        """Return what a checkpoint has to keep."""
+        """Return what a checkpoint has to keep; nothing by default, as it keeps torch's random numbers anyway."""
+        return None
 
     def load_state(self, state: Any) -> None:
         """Take up what `state` returned."""
+        return
 
 
-class LiveNegatives:
+class LiveNegatives(Negatives):
     """What the index in training retrieves now, for the queries as they are encoded now: the negatives of JPQ.
 
     Parameters
@@ -93,10 +97,8 @@ class LiveNegatives:
         self._window, self._found = state["window"], state["found"]
 
 
-class StaticNegatives:
+class StaticNegatives(Negatives):
     """What the index retrieved before training, for queries as they were encoded then."""
-
-    ranked = False
 
     def __init__(self, found: torch.Tensor, queries: Sequence[TrainingQuery]) -> None:
         self._found = found
@@ -114,17 +116,9 @@ class StaticNegatives:
         """Look the documents up."""
         return self._found[[self._rows[q.qid] for q in batch]].long().to(rotated_queries.device)
 
-    def state(self) -> Any:
-        """Return nothing: they are made again from the index as it was."""
 
-    def load_state(self, state: Any) -> None:
-        """Take up nothing."""
-
-
-class BruteForceNegatives:
+class BruteForceNegatives(Negatives):
     """What the uncompressed embeddings retrieve for the queries as they are encoded now, as in ADORE (SIGIR 2021)."""
-
-    ranked = False
 
     def __init__(self, search: FlatSearch, rotation: torch.Tensor, count: int) -> None:
         self._search = search
@@ -135,17 +129,9 @@ class BruteForceNegatives:
         """Search the embeddings; the rotation is taken back, being orthogonal."""
         return self._search.search(rotated_queries.detach() @ self._rotation, self._count)
 
-    def state(self) -> Any:
-        """Return nothing."""
 
-    def load_state(self, state: Any) -> None:
-        """Take up nothing."""
-
-
-class RandomNegatives:
+class RandomNegatives(Negatives):
     """Documents by chance."""
-
-    ranked = False
 
     def __init__(self, documents: int, count: int) -> None:
         self._documents = documents
@@ -156,14 +142,8 @@ class RandomNegatives:
         drawn = torch.randint(self._documents, (len(batch), self._count))
         return drawn.to(rotated_queries.device)
 
-    def state(self) -> Any:
-        """Return nothing: a checkpoint keeps torch's random numbers anyway."""
 
-    def load_state(self, state: Any) -> None:
-        """Take up nothing."""
-
-
-class ScoredDocuments:
+class ScoredDocuments(Negatives):
     """What a file of a teacher's scores holds for a query: without a score, a document teaches nothing.
 
     Parameters
@@ -174,8 +154,6 @@ class ScoredDocuments:
         Documents of each query, at most; drawn anew at every step where there are more.
     """
 
-    ranked = False
-
     def __init__(self, scores: ScoreFile, count: int) -> None:
         self._scores = scores
         self._count = count
@@ -185,9 +163,3 @@ class ScoredDocuments:
         rows = [found[torch.randperm(len(found))[: self._count]] for found in self._scores.scored(batch)]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
         return padded.to(rotated_queries.device)
-
-    def state(self) -> Any:
-        """Return nothing: a checkpoint keeps torch's random numbers anyway."""
-
-    def load_state(self, state: Any) -> None:
-        """Take up nothing."""

@@ -3,26 +3,23 @@
 import torch
 
 from pyserini_jpq.train.model import JPQModel
-from pyserini_jpq.train.recipe import Recipe
+from pyserini_jpq.train.options import Recipe
 
 
 def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over three groups: the encoder's weights, the centroids, the biases; any may be empty.
+    """Return AdamW over three groups: the encoder's weights, the centroids, the biases.
 
-    Gradients of what is not trained are turned off.
+    A group holds what has gradients, and may be empty.
     """
-    model.centroids.requires_grad_(recipe.train_centroids)
-    model.biases.requires_grad_(recipe.learns_biases)
-    if not recipe.train_encoder:
-        model.encoder.requires_grad_(False)
-    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
-    centroids = [p for p in (model.centroids,) if p.requires_grad]
-    biases = [p for p in (model.biases,) if p.requires_grad]
+    groups = [
+        (model.encoder.parameters(), recipe.lr, recipe.weight_decay),
+        ([model.centroids], recipe.centroid_lr, 0.0),
+        ([model.biases], recipe.bias_lr, 0.0),
+    ]
     return torch.optim.AdamW(
         [
-            {"params": encoder, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
-            {"params": centroids, "lr": recipe.centroid_lr, "weight_decay": 0.0},
-            {"params": biases, "lr": recipe.bias_lr, "weight_decay": 0.0},
+            {"params": [p for p in parameters if p.requires_grad], "lr": lr, "weight_decay": decay}
+            for parameters, lr, decay in groups
         ],
         eps=1e-8,
         fused=True,

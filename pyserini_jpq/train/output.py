@@ -2,17 +2,67 @@
 
 import dataclasses
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyserini_jpq.cards import ENCODER_FOLDER_CARD
 from pyserini_jpq.encode.source import EncoderSource
-from pyserini_jpq.files import new_folder, save_array
+from pyserini_jpq.errors import OutputError
+from pyserini_jpq.files import new_folder, refuse_existing, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss_format import from_faiss, pack, to_faiss
-from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, INITIAL_CENTROIDS, IndexFolder, seen_from, write_manifest
+from pyserini_jpq.index.faiss_format import pack, to_faiss
+from pyserini_jpq.index.folder import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, seen_from, write_manifest
+from pyserini_jpq.index.writing import write_docids
+from pyserini_jpq.paths import ENCODERS
 from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.source import SourceIndex
+
+_WRITING = "writing"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The folders that training writes: the index, its query encoder, and until both are there the checkpoints."""
+
+    index: Path
+    encoder: Path
+    overwrite: bool
+
+    @classmethod
+    def of(cls, index: Path, encoder: Path | None, overwrite: bool) -> "Outputs":
+        """Return the folders; the encoder's is by default `encoders/NAME`."""
+        return cls(index, encoder or ENCODERS / index.name, overwrite)
+
+    @property
+    def training(self) -> Path:
+        """Where checkpoints lie until the index is written."""
+        return training_folder(self.index)
+
+    def check(self, source: Path, resume: bool) -> None:
+        """Raise OutputError where one of the folders would replace the source, another one, or what must stay."""
+        if self.index.resolve() == source.resolve():
+            raise OutputError(
+                f"--output is --index ({self.index}); training starts from an index and leaves it as it is"
+            )
+        for path, flag in ((source, "--index"), (self.index, "--output")):
+            if self.encoder.resolve() == path.resolve():
+                raise OutputError(f"--output-encoder is {flag} ({path}); give the encoder a folder of its own")
+        refuse_existing(self.index, self.overwrite, MANIFEST)
+        # An encoder that this very run was writing when it was stopped is in nobody's way.
+        was_writing = resume and (self.training / _WRITING).exists()
+        refuse_existing(self.encoder, self.overwrite or was_writing, ENCODER_FOLDER_CARD)
+
+    def begin(self) -> None:
+        """Note that writing begins: what is there of the encoder from now on is ours."""
+        (self.training / _WRITING).touch()
+
+
+def training_folder(output: Path) -> Path:
+    """Return where checkpoints lie until the index is written: beside it."""
+    return output.with_name(f".{output.name}.training")
 
 
 def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
@@ -32,32 +82,29 @@ def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSour
 
 
 def write_index(
-    source: IndexFolder,
+    source: SourceIndex,
     model: JPQModel,
     encoder: EncoderSource,
     training: dict[str, Any],
     log: Path | None,
-    output: Path,
-    overwrite: bool,
+    outputs: Outputs,
 ) -> None:
     """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
     import faiss
 
-    whole = source.read()
-    _, codes = from_faiss(whole, source.path)
-    embeddings = source.embeddings()
+    embeddings = source.folder.embeddings()
     manifest = dataclasses.replace(
         source.manifest,
-        query_encoder=entry_for(encoder, model.encoder.weights_sha256(), output),
+        query_encoder=entry_for(encoder, model.encoder.weights_sha256(), outputs.index),
         training=training,
-        embeddings=seen_from(output, embeddings) if embeddings else None,
+        embeddings=seen_from(outputs.index, embeddings) if embeddings else None,
     )
-    with new_folder(output, overwrite) as folder:
-        faiss.write_index(to_faiss(model.quantizer(), codes), str(folder / INDEX))
-        shutil.copyfile(source.path / DOCID, folder / DOCID)
-        save_array(folder / INITIAL_CENTROIDS, source.initial_centroids())
+    with new_folder(outputs.index, outputs.overwrite) as folder:
+        faiss.write_index(to_faiss(model.quantizer(), source.codes), str(folder / INDEX))
+        write_docids(folder, source.docids)
+        save_array(folder / INITIAL_CENTROIDS, source.initial_centroids)
         if log and log.is_file():
             shutil.copyfile(log, folder / log.name)
-        if source.blocks:
-            write_blocks(folder / BLOCKS, pack(codes, source.manifest.bits))
+        if source.folder.blocks:
+            write_blocks(folder / BLOCKS, pack(source.codes, source.manifest.bits))
         write_manifest(folder, manifest)

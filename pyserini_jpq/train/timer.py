@@ -7,7 +7,7 @@ import torch
 PHASES = ("encode", "search", "loss", "update")
 
 
-class Clock:
+class Timer:
     """Adds up the seconds of each phase of the steps since it was last read.
 
     Parameters

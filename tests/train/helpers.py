@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.candidates import Candidates, make_candidates
 from pyserini_jpq.train.data import TrainingQuery
@@ -10,7 +11,7 @@ from pyserini_jpq.train.model import JPQModel
 
 
 def tiny_model(documents=50, m=4, size=3, k=256):
-    """A model without a encoder: its queries are vectors already."""
+    """A model without an encoder: its queries are vectors already."""
     rng = np.random.default_rng(3)
     rotation = np.linalg.qr(rng.normal(size=(m * size, m * size)))[0].astype(np.float32)
     quantizer = ProductQuantizer(rotation, rng.normal(size=(m, k, size)).astype(np.float32))
@@ -27,3 +28,11 @@ def query(*graded, qid="q", text="a"):
 def candidates_of(queries, chosen, **options) -> Candidates:
     chosen = torch.tensor(chosen)
     return make_candidates(queries, chosen, options.pop("retrieved", chosen.shape[1]), **options)
+
+
+def assert_same(one, other):
+    """Compare what two runs wrote, each into `x` and `enc` of a folder, bit for bit."""
+    for name in ("index", "docid", "initial_centroids.npy"):
+        assert (one / "x" / name).read_bytes() == (other / "x" / name).read_bytes()
+    hashes = [IndexFolder(folder / "x").manifest.query_encoder["sha256"] for folder in (one, other)]
+    assert hashes[0] == hashes[1]

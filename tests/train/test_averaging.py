@@ -9,7 +9,7 @@ import torch
 from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train import averaging
-from pyserini_jpq.train.averaging import SHARES, USUAL, Averaging, best, hold_out, preferred
+from pyserini_jpq.train.averaging import SHARES, USUAL, average, best, hold_out, preferred, trained_weights
 from tests.conftest import run
 from tests.train.helpers import query, tiny_model
 
@@ -51,11 +51,11 @@ def test_weights_are_mixed():
 
     def trained_by(share, measure=None):
         model.load_state_dict(before)
-        mixing = Averaging(model, share, measure, best)
+        start = trained_weights(model)
         with torch.no_grad():
             model.centroids.add_(1)
             model.biases.add_(1)
-        kept, means = mixing.apply()
+        kept, means = average(model, start, share, measure, best)
         return kept, means, model.centroids.detach().numpy() - quantizer.centroids
 
     before = {name: value.clone() for name, value in model.state_dict().items()}

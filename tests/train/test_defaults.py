@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pyserini_jpq.train.defaults import ENCODER_ALONE, WEIGHT, decided
-from pyserini_jpq.train.recipe import Recipe
+from pyserini_jpq.train.options import Recipe
 from tests.train.helpers import query
 
 pytestmark = pytest.mark.unit

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train.trainer import Trainer
 from tests.conftest import run
+from tests.train.helpers import assert_same
 
 pytestmark = pytest.mark.integration
 
@@ -22,13 +22,14 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from pyserini_jpq import cli
-from pyserini_jpq.train import command
+from pyserini_jpq.train.output import training_folder
+import pyserini_jpq.train.run
 from pyserini_jpq.train.__main__ import main
 import pyserini_jpq.evaluate.metrics, faiss, transformers
 
 output, kills, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 faiss.omp_set_num_threads(1)
-folder = command.training_folder(output)
+folder = training_folder(output)
 chance, lost = random.Random(5), []
 while len(lost) < kills:
     child = os.fork()
@@ -56,13 +57,6 @@ def flags(built, tiny_collection, folder, *more):
     words += ["--topics", tiny_collection / "topics.train.tsv", "--qrels", tiny_collection / "qrels.train.txt"]
     words += ["--batch-size", 16, "--num-negatives", 20, "--device", "cpu", "--threads", 1, *more]
     return [str(word) for word in words]
-
-
-def assert_same(one, other):
-    for name in ("index", "docid", "initial_centroids.npy"):
-        assert (one / "x" / name).read_bytes() == (other / "x" / name).read_bytes()
-    hashes = [IndexFolder(folder / "x").manifest.query_encoder["sha256"] for folder in (one, other)]
-    assert hashes[0] == hashes[1]
 
 
 def test_twenty_kills_lose_at_most_the_steps_since_the_last_checkpoint(built, tiny_collection, tmp_path):
@@ -109,14 +103,14 @@ def test_a_signal_finishes_the_step_and_the_same_command_goes_on(
 
 
 def test_a_model_that_could_not_be_written_is_not_trained_again(built, tiny_collection, tmp_path, monkeypatch, capsys):
-    from pyserini_jpq.train import command
+    from pyserini_jpq.train import run as training
 
     def full(*_, **__):
         raise OSError(28, "No space left on device", "somewhere")
 
     argv = flags(built, tiny_collection, tmp_path, "--epochs", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(command, "write_index", full)
+        patch.setattr(training, "write_index", full)
         assert run("train", *argv) == 2
     assert "no space left" in capsys.readouterr().err and (tmp_path / "enc").is_dir()
     monkeypatch.setattr(Trainer, "step", full)

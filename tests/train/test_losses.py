@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
-from pyserini_jpq.train.recipe import LOSSES
+from pyserini_jpq.train.options import LOSSES
 from tests.train.helpers import candidates_of, query
 
 pytestmark = pytest.mark.unit

@@ -1,0 +1,453 @@
+"""The index as people use it from Python: made from texts, searched, changed, trained."""
+
+import operator
+import threading
+from collections.abc import Collection as Sized
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from pyserini_jpq.data.collection import Collection, Document
+from pyserini_jpq.data.documents import Text, documents_of, spooled
+from pyserini_jpq.encode.arrays import write_embeddings
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
+from pyserini_jpq.encode.queries import QueryEncoding
+from pyserini_jpq.encode.run import encode
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import remove
+from pyserini_jpq.index.change import Changed, change_index
+from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
+from pyserini_jpq.index.folder import DOCID, IndexFolder, Manifest, find_index
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.run import build_index
+from pyserini_jpq.index.texts import Texts, texts_of
+from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.search.engines.base import SearchEngine
+from pyserini_jpq.search.open import open_index
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that a search found.
+
+    Attributes
+    ----------
+    docid
+        Its external id.
+    score
+        What it ranks by: an inner product, plus the biases of its codes.
+    """
+
+    docid: str
+    score: float
+    _texts: Texts | None = None
+
+    @property
+    def document(self) -> Document | None:
+        """Its title and text, read when they are asked for; None where the index keeps none."""
+        return self._texts.get(self.docid) if self._texts is not None else None
+
+    @property
+    def title(self) -> str | None:
+        """Its title, which may be empty; None where the index keeps no texts."""
+        return None if (document := self.document) is None else document.title
+
+    @property
+    def text(self) -> str | None:
+        """Its text; None where the index keeps no texts."""
+        return None if (document := self.document) is None else document.text
+
+    def __repr__(self) -> str:
+        """Return docid and score."""
+        return f"Hit(docid={self.docid!r}, score={self.score:.4f})"
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What belongs to one state of an index; a search that runs while the index is changed keeps the one it has."""
+
+    folder: IndexFolder
+    engine: SearchEngine
+    docids: Docids
+    texts: Texts | None
+
+
+class Index:
+    """A JPQ index: codes mapped into memory, its query encoder, and the documents' texts if it keeps them.
+
+    It imports no pyserini and starts no JVM; `JPQFaissSearcher` is the same index as a searcher of Pyserini's. Threads
+    may share it.
+
+    Parameters
+    ----------
+    path
+        An index folder, or the name of one under `indexes/`.
+    encoder
+        The query encoder: a folder, the name of a card, or a Hugging Face name; the index's own by default. It is
+        loaded when the first text is searched for.
+    any_encoder
+        Allow an encoder that the index was not built or trained with.
+    device
+        Of the search and of the encoder: `cpu`, `cuda`, `cuda:1` or `auto`.
+    backend
+        What computes the vectors of queries on a CPU: `torch`, `bfloat16`, `onnx` or `onnx-int8`.
+    ivf, nprobe
+        Number of inverted lists, and how many of them a query looks at; all documents by default.
+    verify
+        Compare the hashes of all files first.
+
+    Raises
+    ------
+    IndexFolderError
+        If the folder is missing, incomplete or damaged.
+
+    Examples
+    --------
+    >>> import pyserini_jpq as jpq
+    >>> index = jpq.Index.from_texts(IDS, TEXTS, encoder=ENCODER, m=4, path=FOLDER / "notes")
+    >>> hit = index.search(TEXTS[7], k=3)[0]
+    >>> hit.docid == IDS[7], hit.text == TEXTS[7]
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        encoder: str | Path | None = None,
+        any_encoder: bool = False,
+        device: str = "cpu",
+        backend: str = "torch",
+        ivf: int | None = None,
+        nprobe: int | None = None,
+        verify: bool = False,
+    ) -> None:
+        self.path = find_index(str(path))
+        self._encoder, self._any_encoder, self._device, self._backend = encoder, any_encoder, device, backend
+        self._ivf, self._nprobe = ivf, nprobe
+        self._lock = threading.Lock()
+        self._queries: QueryEncoding | None = None
+        self._now = self._opened(verify)
+
+    @classmethod
+    def from_texts(
+        cls,
+        ids: Iterable[Any],
+        texts: Iterable[Text],
+        *,
+        encoder: str | Path,
+        path: str | Path,
+        m: int = 96,
+        bits: int = 8,
+        options: IndexOptions | None = None,
+        encode_options: EncodeOptions | None = None,
+        changes: EncoderChanges | None = None,
+        keep_texts: bool = True,
+        keep_embeddings: bool = True,
+        overwrite: bool = False,
+    ) -> "Index":
+        """Encode texts, train a quantizer on them, and write the index; after an interruption it goes on.
+
+        Parameters
+        ----------
+        ids
+            Docids, texts or whole numbers; an iterator is read once.
+        texts
+            As many texts, or mappings with `title` and `text`; an iterator is read once, and never held in memory.
+        encoder
+            The name of a card, a folder, or a Hugging Face name.
+        path
+            The index folder to write.
+        m, bits
+            Subspaces and bits of a code; M times bits over 8 is the bytes of a document. M divides the dimensions.
+        options
+            More of how the index is built, in place of `m` and `bits`.
+        encode_options, changes
+            How texts are encoded, and what describes an encoder without a card.
+        keep_texts
+            Keep titles and texts in the index, about as large as they are.
+        keep_embeddings
+            Leave the uncompressed embeddings, 4 D bytes a document, beside the index in `PATH.embeddings`: training is
+            better with them.
+        overwrite
+            Replace what `path` holds.
+
+        Returns
+        -------
+        Index
+            The index, opened.
+
+        Raises
+        ------
+        JPQError
+            If ids or texts cannot be used, the encoder cannot be loaded, or M does not fit.
+        """
+        path = Path(path)
+        embeddings = path.with_name(f"{path.name}.embeddings")
+        with spooled(documents_of(ids, texts), path.with_name(f".{path.name}.documents")) as corpus:
+            if overwrite or not _encoded(embeddings, corpus):
+                encode(corpus, encoder, embeddings, options=encode_options, changes=changes, overwrite=overwrite)
+            build_index(
+                embeddings,
+                path,
+                options=options or IndexOptions(m=m, bits=bits),
+                texts=corpus if keep_texts else None,
+                overwrite=overwrite,
+            )
+        if not keep_embeddings:
+            remove(embeddings)
+        return cls(path, encoder=encoder if changes else None)
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        embeddings: str | Path | Embeddings | Floats,
+        *,
+        path: str | Path,
+        ids: Iterable[Any] | None = None,
+        encoder: str | Path | None = None,
+        m: int = 96,
+        bits: int = 8,
+        options: IndexOptions | None = None,
+        texts: str | Path | Collection | None = None,
+        overwrite: bool = False,
+    ) -> "Index":
+        """Train a quantizer on embeddings and write the index.
+
+        Parameters
+        ----------
+        embeddings
+            A folder that `encode` wrote, or [N, D] float32, which are written to `PATH.embeddings` first.
+        path
+            The index folder to write.
+        ids
+            Docids of an array's rows; their numbers by default.
+        encoder
+            The encoder that an array's vectors come from; without it the index is searched by vectors only.
+        m, bits, options, texts, overwrite
+            As in `build_index` and `from_texts`.
+
+        Returns
+        -------
+        Index
+            The index, opened.
+        """
+        path = Path(path)
+        if isinstance(embeddings, np.ndarray):
+            folder = path.with_name(f"{path.name}.embeddings")
+            embeddings = write_embeddings(embeddings, ids, folder, encoder, overwrite=overwrite)
+        elif ids is not None or encoder is not None:
+            raise JPQError("a folder of embeddings knows its docids and its encoder; leave `ids` and `encoder` out")
+        options = options or IndexOptions(m=m, bits=bits)
+        build_index(embeddings, path, options=options, texts=texts, overwrite=overwrite)
+        return cls(path)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What `jpq.json` says: documents, dimensions, M, bits, encoders, training."""
+        return self._now.folder.manifest
+
+    @property
+    def texts(self) -> Texts | None:
+        """The documents by docid; None where the index keeps none."""
+        return self._now.texts
+
+    @property
+    def docids(self) -> Sequence[str]:
+        """The docids in row order, read from disk as they are asked for."""
+        return self._now.docids
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return self.manifest.documents
+
+    def __repr__(self) -> str:
+        """Return the folder and what it holds."""
+        manifest = self.manifest
+        return f"<Index {self.path}: {manifest.documents} documents of {manifest.bytes_per_document} bytes>"
+
+    def search(self, query: str | Floats, k: int = 10, *, threads: int = 1) -> list[Hit]:
+        """Search for a text or a vector.
+
+        Parameters
+        ----------
+        query
+            A text, or a vector [D] float32.
+        k
+            Hits wanted.
+        threads
+            Most threads to use.
+
+        Returns
+        -------
+        list of Hit
+            At most `k`, the best first; of equal scores the earlier document.
+
+        Raises
+        ------
+        JPQError
+            If the query is empty, or its vector has another shape or holds NaN or infinite values.
+        """
+        if isinstance(query, str):
+            return self._search([query], k, threads)[0]
+        vector = np.asarray(query)
+        if vector.ndim != 1:
+            raise JPQError(f"a query is a text or a vector [D], not of shape {vector.shape}; see `batch_search`")
+        return self._search(vector[None], k, threads)[0]
+
+    @overload
+    def batch_search(self, queries: Mapping[str, str], k: int = 10, *, threads: int = 1) -> dict[str, list[Hit]]: ...
+    @overload
+    def batch_search(self, queries: Sequence[str] | Floats, k: int = 10, *, threads: int = 1) -> list[list[Hit]]: ...
+    def batch_search(self, queries: Any, k: int = 10, *, threads: int = 1) -> Any:
+        """Search for several texts or vectors at once, which is faster than one by one.
+
+        Parameters
+        ----------
+        queries
+            Texts, a mapping of query ids to texts, or vectors [B, D] float32.
+        k
+            Hits wanted for each.
+        threads
+            Most threads to use.
+
+        Returns
+        -------
+        list of list of Hit, or dict
+            For each query as `search` returns it; by query id if a mapping was given.
+        """
+        if isinstance(queries, Mapping):
+            return dict(zip(queries, self._search(list(queries.values()), k, threads), strict=True))
+        if isinstance(queries, str):
+            raise JPQError("batch_search takes several queries; `search` takes one")
+        return self._search(queries, k, threads)
+
+    def encode_queries(self, queries: Sequence[str]) -> Floats:
+        """Encode texts as queries, to [B, D] float32."""
+        return self._encoding().encode(list(queries))
+
+    def add(self, ids: Iterable[Any], texts: Iterable[Text], *, replace: bool = False, **options: Any) -> Changed:
+        """Add documents: encoded with the document encoder of the index, coded with its initial centroids.
+
+        Parameters
+        ----------
+        ids, texts
+            As in `from_texts`.
+        replace
+            Replace documents that the index holds already, instead of refusing them.
+        **options
+            `encode_options`, and `encoder` where the one that the index names is not at hand.
+
+        Returns
+        -------
+        Changed
+            How many documents were appended and replaced, and how many there are now.
+
+        Raises
+        ------
+        JPQError
+            If a document is there already, or cannot be encoded; the index stays as it is.
+        """
+        encoder = options.get("encoder") or document_encoder_source(self._now.folder)
+        folder = self.path.resolve()
+        embeddings = folder.with_name(f".{folder.name}.added")
+        remove(embeddings)
+        try:
+            with spooled(documents_of(ids, texts), folder.with_name(f".{folder.name}.documents")) as corpus:
+                encode(corpus, encoder, embeddings, options=options.get("encode_options"))
+                corpus_or_none = corpus if self.texts is not None else None
+                return self._changed(Embeddings(embeddings), (), replace, corpus_or_none)
+        finally:
+            remove(embeddings)
+
+    def delete(self, ids: Iterable[Any]) -> Changed:
+        """Delete documents, with their texts; all of them or, if one is not there, none."""
+        return self._changed(None, [str(docid) for docid in ids], False, None)
+
+    def reload(self) -> None:
+        """Take up what other processes have changed; searches that run end with what they began with."""
+        self._now = self._opened(verify=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to open the same index."""
+        return {**vars(self), "_lock": None, "_queries": None, "_now": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the index."""
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._now = self._opened(verify=False)
+
+    def _opened(self, verify: bool) -> _Opened:
+        folder = IndexFolder(self.path, verify)
+        engine = open_index(folder, self._device, self._ivf, self._nprobe)
+        docids = Docids(folder.path / DOCID, folder.manifest.documents)
+        return _Opened(folder, engine, docids, texts_of(folder))
+
+    def _changed(self, embeddings: Embeddings | None, delete: Sized[str], replace: bool, texts: Path | None) -> Changed:
+        changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
+        self.reload()
+        return changed
+
+    def _search(self, queries: Any, k: int, threads: int) -> list[list[Hit]]:
+        now = self._now
+        k = operator.index(k)
+        if k < 1 or threads < 1:
+            raise JPQError(f"k is {k} and threads {threads}; both must be at least 1")
+        is_vectors = isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu"
+        vectors = queries if is_vectors else self.encode_queries(queries)
+        scores, rows = now.engine.search(vectors, min(k, max(1, now.engine.documents)), threads)
+        found = []
+        for of_query, best in zip(scores, rows, strict=True):
+            there = best >= 0
+            docids = now.docids.at(best[there])
+            found.append([Hit(d, s, now.texts) for d, s in zip(docids, of_query[there].tolist(), strict=True)])
+        return found
+
+    def _encoding(self) -> QueryEncoding:
+        """Return the query encoder, loaded by the first call."""
+        with self._lock:
+            if self._queries is None:
+                source = query_encoder_source(self._now.folder) if self._encoder is None else self._encoder
+                queries = QueryEncoding(source, self._device, backend=self._backend)
+                if not self._any_encoder:
+                    check_encoder(self._now.folder, queries.encoder, queries.name)
+                self._queries = queries
+            return self._queries
+
+
+def train(index: str | Path | Index, *args: Any, **options: Any) -> Index:
+    """Train the query encoder and the centroids of an index together, and return the new index, opened.
+
+    Parameters
+    ----------
+    index
+        An index, its folder or its name.
+    *args, **options
+        As in `pyserini_jpq.train.run.train`: topics, qrels, output, options and the rest.
+
+    Examples
+    --------
+    >>> import pyserini_jpq as jpq
+    >>> topics, qrels = {"q1": TEXTS[3], "q2": TEXTS[5]}, {"q1": {IDS[3]: 1}, "q2": {IDS[5]: 1}}
+    >>> trained = jpq.train(INDEX, topics, qrels, FOLDER / "notes.jpq", options=jpq.TrainOptions(epochs=1))
+    >>> trained.manifest.training["queries"]
+    2
+    """
+    from pyserini_jpq.train.run import train as trained
+
+    return Index(trained(index.path if isinstance(index, Index) else index, *args, **options))
+
+
+def _encoded(folder: Path, corpus: Path) -> bool:
+    """Tell whether a folder holds all embeddings of just these documents."""
+    try:
+        embeddings = Embeddings(folder)
+    except JPQError:
+        return False
+    return bool(embeddings.manifest.get("collection_sha256") == Collection(corpus).scan().sha256)

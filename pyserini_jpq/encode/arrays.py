@@ -1,0 +1,86 @@
+"""Vectors that others computed, as a folder of embeddings."""
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, row_file
+from pyserini_jpq.encode.source import find_encoder
+from pyserini_jpq.errors import EmbeddingsError
+from pyserini_jpq.files import new_folder, save_array, write_json_atomically, write_text_atomically
+from pyserini_jpq.quantizer import Floats
+
+ROWS = 1 << 18
+"""Rows of a file: 400 MB at 384 dimensions."""
+
+
+def write_embeddings(
+    vectors: Floats,
+    ids: Iterable[Any] | None,
+    folder: Path,
+    encoder: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+) -> Embeddings:
+    """Write vectors as a folder of embeddings, block by block, so that an array may be mapped from disk.
+
+    Parameters
+    ----------
+    vectors
+        [N, D], of any floating-point type; they are written as float32.
+    ids
+        N docids; the numbers of the rows by default.
+    folder
+        The folder to write.
+    encoder
+        What the vectors come from: the name of a card, a folder, or a Hugging Face name. It is loaded for the hash of
+        its weights. Without it an index of these embeddings is searched by vectors only.
+    overwrite
+        Replace what is there.
+
+    Raises
+    ------
+    EmbeddingsError
+        If the shape, the number of ids or a docid cannot be used.
+    EncoderError
+        If the encoder cannot be loaded.
+    OutputError
+        If `folder` exists and `overwrite` is false.
+    """
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or not vectors.size:
+        raise EmbeddingsError(f"vectors are {vectors.dtype} of shape {vectors.shape}; expected [N, D], floating-point")
+    names = map(str, range(len(vectors)) if ids is None else ids)
+    manifest = {
+        "schema": SCHEMA,
+        "documents": len(vectors),
+        "dimension": vectors.shape[1],
+        "encoder": _entry(encoder, vectors.shape[1]),
+    }
+    with new_folder(folder, overwrite) as prepared:
+        write_json_atomically(prepared / MANIFEST, manifest)
+        for start in range(0, len(vectors), ROWS):
+            file, block = row_file(prepared, start), vectors[start : start + ROWS]
+            save_array(file.npy, np.asarray(block, dtype=np.float32))
+            docids = list(islice(names, len(block)))
+            if len(docids) < len(block):
+                raise EmbeddingsError(f"{start + len(docids)} ids for {len(vectors)} vectors; give one for each")
+            write_text_atomically(file.docid, "".join(f"{docid}\n" for docid in docids))
+        if next(names, None) is not None:
+            raise EmbeddingsError(f"more ids than the {len(vectors)} vectors; give one for each")
+    return Embeddings(folder)
+
+
+def _entry(encoder: str | Path | None, dimension: int) -> dict[str, Any]:
+    """Return what the manifest says of the encoder."""
+    if encoder is None:
+        return {"name": None, "card": None, "sha256": None}
+    from pyserini_jpq.encode.encoder import Encoder
+
+    source = find_encoder(str(encoder))
+    loaded = Encoder.load(source.card, source.folder)
+    if loaded.dimension != dimension:
+        raise EmbeddingsError(f"{encoder} gives {loaded.dimension} dimensions, the vectors have {dimension}")
+    return {"name": source.name, "card": source.card.as_dict(), "sha256": loaded.weights_sha256()}

@@ -1,0 +1,183 @@
+"""Options of training: the recipe, which decides what comes out, and how it is run and watched."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.cards import index_card
+from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.options import Options, from_flags, on_or_off, option, switch, yes_or_no
+
+LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
+NEGATIVES = ("live", "static", "brute-force", "random")
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def _share(text: str) -> float:
+    if not 0 < (value := _not_negative(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
+
+
+@dataclass(frozen=True)
+class Recipe(Options):
+    """What decides the result of training; an index card may name values, and `jpq.json` keeps all of them.
+
+    The defaults are for collections of some thousand documents, where the centroid learning rate decides: it is ten
+    times the largest of the paper, which has a hundred times as many steps. Recipes of the paper come by index card.
+    """
+
+    epochs: int | None = option(
+        None, "times that every training query is seen (default: by the data)", cli.positive_int
+    )
+    batch_size: int = option(32, "queries a step", cli.positive_int)
+    loss: str = option("lambda-rr", "what is minimised", choices=LOSSES)
+    distill_weight: float | None = option(
+        None,
+        "weight of label-free distillation beside a loss that learns from labels; 0: none (default: by the data)",
+        _not_negative,
+    )
+    distill_temperature: float = option(
+        2.5, "what scaled scores are divided by in distillation; higher looks further down the list", cli.positive_float
+    )
+    false_negatives: float | None = option(
+        None,
+        "leave out negatives that the dense teacher scores above the positive less this margin (default: none)",
+        float,
+    )
+    negatives: str = option("live", "where documents without a label come from", choices=NEGATIVES)
+    num_negatives: int = option(200, "documents taken from there for each query", cli.positive_int)
+    search_every: int = option(1, "steps from one search for live negatives to the next", cli.positive_int)
+    in_batch_negatives: bool = option(False, "the positives of the other queries, too", yes_or_no)
+    loss_scores: str = option("index", "of the index, or of the original embeddings", choices=("index", "original"))
+    train_centroids: bool = option(True, "whether centroids are trained", yes_or_no)
+    train_biases: bool = option(True, "whether each centroid gets a bias, trained too", yes_or_no)
+    norm_bias: float | None = option(
+        None, "biases start at minus this times the squared norm of the centroid (default: by the data)", _not_negative
+    )
+    train_encoder: bool = option(True, "whether the query encoder is trained", yes_or_no)
+    lr: float = option(2e-5, "learning rate of the query encoder", cli.positive_float)
+    centroid_lr: float = option(1e-3, "learning rate of the centroids", cli.positive_float)
+    bias_lr: float = option(1e-4, "learning rate of the biases", cli.positive_float)
+    warmup: float = option(0.1, "steps of warm-up; below 1, their share of all steps", _not_negative)
+    weight_decay: float = option(0.01, "weight decay of the query encoder", _not_negative)
+    max_grad_norm: float = option(1.0, "gradients of the query encoder are clipped to this norm", cli.positive_float)
+    score_scale: float | None = option(
+        None,
+        "what scores are multiplied by in the loss (default: the encoder card's, or 20 for unit length)",
+        cli.positive_float,
+    )
+    trained_share: float | None = option(
+        None,
+        "of what training changed in the weights, what is kept; the rest is as before training (default: by the data)",
+        _share,
+    )
+    seed: int = option(42, "of the order of queries and of dropout", cli.seed)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the fields of the recipe alone, as `jpq.json` keeps them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether training reads the uncompressed embeddings."""
+        return (
+            self.loss == "distill"
+            or bool(self.distill_weight)
+            or self.false_negatives is not None
+            or self.loss_scores == "original"
+            or self.negatives == "brute-force"
+        )
+
+    @property
+    def learns_biases(self) -> bool:
+        """Whether biases are trained: with the centroids only, as an index that stays has none."""
+        return self.train_centroids and self.train_biases
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether the loss needs qrels."""
+        return self.loss not in ("distill", "margin-mse")
+
+    def steps_per_epoch(self, queries: int) -> int:
+        """Return the number of steps in which every query is seen once."""
+        return -(-queries // self.batch_size)
+
+    def warmup_steps(self, total: int) -> int:
+        """Return the steps over which learning rates rise."""
+        return int(self.warmup * total if self.warmup < 1 else self.warmup)
+
+
+@dataclass(frozen=True)
+class TrainOptions(Recipe):
+    """All options of training: the recipe, and how it is evaluated, kept, logged and computed.
+
+    Examples
+    --------
+    >>> TrainOptions(loss="listwise", epochs=2, device="cpu").lr
+    2e-05
+    """
+
+    dev_metric: str = option("nDCG@10", "what is best, by a name of ir_measures")
+    eval_every: int | None = option(None, "steps between evaluations (default: an epoch)", cli.positive_int)
+    patience: int | None = option(None, "evaluations without a new best that end training", cli.positive_int)
+    checkpoint_every: int = option(1000, "steps between checkpoints", cli.positive_int)
+    keep_checkpoints: int = option(2, "how many are kept", cli.positive_int)
+    resume: bool = option(
+        True, "go on from the newest checkpoint of an interrupted run, if there is one (default: yes)", on_or_off
+    )
+    log_every: int = option(10, "steps between lines of training.jsonl", cli.positive_int)
+    tensorboard: Path | None = option(None, "folder to log to for TensorBoard", Path)
+    device: str = option("auto", "cpu, cuda, cuda:1, or auto: a GPU if there is one")
+    threads: int | None = option(None, "most threads to use; all by default", cli.positive_int)
+    dtype: str = option(
+        "auto",
+        "what the encoder computes in; weights and scores stay float32",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    accumulate: int = option(1, "parts that a batch is computed in", cli.positive_int)
+    gradient_checkpointing: bool = option(False, "compute activations twice instead of keeping them", switch)
+    compile: bool = option(False, "compile the encoder with torch.compile", switch)
+    lora_rank: int | None = option(None, "train low-rank updates of this rank (extra: lora)", cli.positive_int)
+
+
+def with_recipe(given: Mapping[str, Any], recipe: str | Mapping[str, Any] | None) -> TrainOptions:
+    """Return the options that were given before those of a recipe, the recipe's before our defaults.
+
+    Parameters
+    ----------
+    given
+        Values by field; names that are no fields are left aside.
+    recipe
+        Fields of `Recipe`, or the name of an index card that has some.
+
+    Raises
+    ------
+    TrainingError
+        If the recipe has a field that we do not know.
+    """
+    is_card = isinstance(recipe, str)
+    values = index_card(recipe).recipe if isinstance(recipe, str) else recipe or {}
+    if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(Recipe)}):
+        where = f"the card {recipe} has an unknown field in its recipe" if is_card else "unknown fields in the recipe"
+        raise TrainingError(f"{where}: {', '.join(unknown)}")
+    return from_flags(TrainOptions, given, **values)
+
+
+def changed(options: TrainOptions) -> dict[str, Any]:
+    """Return the options that differ from our defaults."""
+    values = {field.name: (getattr(options, field.name), field.default) for field in dataclasses.fields(options)}
+    return {name: value for name, (value, default) in values.items() if value != default}

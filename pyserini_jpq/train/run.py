@@ -1,0 +1,191 @@
+"""Training as a function: read, train, write; nothing is written before all that is named has been checked."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyserini_jpq import cli
+from pyserini_jpq.cards import has_card
+from pyserini_jpq.errors import JPQError, TrainingError
+from pyserini_jpq.files import remove, write_json_atomically
+from pyserini_jpq.paths import jpq_name
+from pyserini_jpq.prebuilt import obtain_index
+from pyserini_jpq.train.data import Coverage
+from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
+from pyserini_jpq.train.options import TrainOptions, changed, with_recipe
+from pyserini_jpq.train.output import Outputs, write_encoder, write_index
+from pyserini_jpq.train.setup import make_trainer
+from pyserini_jpq.train.source import read_source
+from pyserini_jpq.train.trainer import Trainer
+
+_SETTINGS = "settings.json"
+
+
+def train(
+    index: str | Path,
+    topics: Topics,
+    qrels: Qrels | None = None,
+    output: str | Path | None = None,
+    *,
+    options: TrainOptions | None = None,
+    dev_topics: Topics | None = None,
+    dev_qrels: Qrels | None = None,
+    embeddings: str | Path | None = None,
+    scores: Scores | None = None,
+    output_encoder: str | Path | None = None,
+    recipe: str | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Train the query encoder and the centroids of an index together, and write both.
+
+    An interrupted call goes on where it stopped when it is made again.
+
+    Parameters
+    ----------
+    index
+        Folder or name of the index to start from; it stays as it is, and may be changed meanwhile.
+    topics
+        Training queries: their texts by query id, a file, or a name that a collection's card or Pyserini knows.
+    qrels
+        What is relevant: by query id grades by docid, docids, or a docid; a file; or a name. None where the loss needs
+        no labels.
+    output
+        Index folder to write; by default beside the index, with `.jpq` in its name.
+    options
+        All else that can be chosen.
+    dev_topics, dev_qrels
+        With these the best model is written, not the last.
+    embeddings
+        Folder of the uncompressed embeddings of the index; by default the one that the index names, if it is there.
+    scores
+        Scores of a stronger model by query id and docid, or a file of them, for the loss `margin-mse`.
+    output_encoder
+        Encoder folder to write; `encoders/NAME` by default.
+    recipe
+        What options take that are left at their defaults: values by name, or an index card that has some. By default
+        the card of the output's name, if there is one.
+    overwrite
+        Replace what the outputs hold.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder of the new index.
+
+    Raises
+    ------
+    JPQError
+        If anything that is named cannot be used.
+    KeyboardInterrupt
+        When a signal asked to stop; a checkpoint was written.
+
+    Examples
+    --------
+    >>> queries = {"q1": "how do I undo a commit", "q2": "list all branches"}
+    >>> labels = {"q1": ["git-reset", "git-revert"], "q2": "git-branch"}
+    >>> train("indexes/notes", queries, labels, "indexes/notes.jpq")  # doctest: +SKIP
+    PosixPath('indexes/notes.jpq')
+    """
+    options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
+    _check(options, qrels, scores, (dev_topics, dev_qrels))
+    path = obtain_index(str(index), build=True)
+    output = Path(output) if output else path.with_name(jpq_name(path.name))
+    outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite)
+    outputs.check(path, options.resume)
+    dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
+    folder = Path(embeddings) if embeddings else None
+    inputs = read_inputs(read_source(path), topics, qrels, folder, scores, dev)
+    if not options.resume:
+        remove(outputs.training)
+    trainer = make_trainer(inputs, options, outputs.training)
+    if trainer.ranks.is_first:
+        cli.say(_summary(inputs.coverage, trainer))
+    _begin_or_resume(outputs.training, inputs.fingerprint(trainer.options), trainer)
+    trainer.run()
+    if trainer.ranks.is_first:
+        _write(trainer, inputs, outputs)
+        remove(outputs.training)
+        cli.say(f"index: {outputs.index}\nquery encoder: {outputs.encoder}")
+    trainer.ranks.leave()
+    return outputs.index
+
+
+def card_of(index: str | Path, output: str | Path | None) -> str | None:
+    """Return the card of the index that is trained here, if there is one: its recipe is what is meant."""
+    name = Path(output).name if output else jpq_name(Path(index).name)
+    return name if has_card("indexes", name) else None
+
+
+def _check(
+    options: TrainOptions, qrels: Qrels | None, scores: Scores | None, dev: tuple[Topics | None, Qrels | None]
+) -> None:
+    """Raise TrainingError where what is given does not go together, before anything is read."""
+    if (dev[0] is None) != (dev[1] is None):
+        raise TrainingError("--dev-topics and --dev-qrels go together")
+    if dev[0] is not None:
+        _check_metric(options.dev_metric)
+    if (options.loss == "margin-mse") != (scores is not None):
+        raise TrainingError("--loss margin-mse and --scores go together")
+    if qrels is None and options.learns_from_labels:
+        raise TrainingError(
+            f"--loss {options.loss} learns from labels: give --qrels, or --loss distill, which needs none"
+        )
+
+
+def _check_metric(name: str) -> None:
+    from pyserini_jpq.evaluate.metrics import parse_metrics, unknown_metrics
+
+    if unknown := parse_metrics([name])[1]:
+        raise JPQError(f"--dev-metric: {unknown_metrics(unknown)}")
+
+
+def _summary(coverage: Coverage, trainer: Trainer) -> str:
+    documents, options = len(trainer.model.codes), trainer.options
+    loss = options.loss + (f" + {options.distill_weight:g} distillation" if options.distill_weight else "")
+    labels = f" with {coverage.judgements} relevant documents" if coverage.judgements else ""
+    if held_out := coverage.queries - trainer.batches.queries:
+        labels += f" ({held_out} held out)"
+    return (
+        f"{coverage.queries} queries{labels}, {documents} documents, {trainer.total} steps on {trainer.device}, "
+        f"loss {loss}"
+    )
+
+
+def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -> None:
+    path = folder / _SETTINGS
+    if path.is_file() and trainer.checkpoints.newest_path():
+        if json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise TrainingError(
+                f"{folder} holds the checkpoint of a run with another index, queries or recipe; "
+                "give --no-resume to start over, or another --output"
+            )
+        if trainer.resume() and trainer.ranks.is_first:
+            cli.say(f"going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
+    elif trainer.ranks.is_first:
+        # What a run wrote that was killed before its first checkpoint.
+        trainer.log.rewind(-1)
+    if trainer.ranks.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(path, settings)
+
+
+def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
+    outputs.begin()
+    metric = trainer.options.dev_metric
+    share, means = trainer.take_best()
+    if means:
+        shown = ", ".join(f"{of:g}: {mean:.4f}" for of, mean in means.items())
+        cli.say(f"kept {share:g} of what training changed; {metric} by share: {shown}")
+    training = {
+        "recipe": trainer.options.recipe(),
+        "queries": inputs.coverage.queries,
+        "judgements": inputs.coverage.judgements,
+        "steps": trainer.step_number,
+        "dev_metric": metric if inputs.dev else None,
+        "history": trainer.history,
+        "trained_share": share,
+        "by_trained_share": means,
+    }
+    encoder = write_encoder(trainer.model, outputs.encoder, overwrite=True)
+    write_index(inputs.source, trainer.model, encoder, training, trainer.log.path, outputs)

@@ -1,0 +1,134 @@
+"""What a step learns from: queries, the documents that stand against their labels, scores, and a loss over them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.train.data import Batches, TrainingQuery
+from pyserini_jpq.train.distributed import Ranks
+from pyserini_jpq.train.inputs import Inputs
+from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
+from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.negatives import (
+    BruteForceNegatives,
+    LiveNegatives,
+    Negatives,
+    RandomNegatives,
+    ScoredDocuments,
+    StaticNegatives,
+)
+from pyserini_jpq.train.objective import Objective
+from pyserini_jpq.train.options import Recipe
+from pyserini_jpq.train.search import FlatSearch, IndexSearch
+from pyserini_jpq.train.teacher import DenseTeacher, ScoreFile, document_vectors, encode_all
+
+Scorer = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What a step learns from.
+
+    Attributes
+    ----------
+    batches
+        Of training queries.
+    negatives
+        Where the documents of a step come from.
+    score
+        The scores that the loss sees, [B, D] rotated queries and [B, C] rows to [B, C]: `model.score`, or that of the
+        original embeddings.
+    scale
+        What scores are multiplied by in the loss.
+    objective
+        The loss.
+    """
+
+    batches: Batches
+    negatives: Negatives
+    score: Scorer
+    scale: float
+    objective: Objective
+
+
+def supervise(inputs: Inputs, recipe: Recipe, model: JPQModel, search: IndexSearch, ranks: Ranks) -> Supervision:
+    """Return what the recipe says that is learnt from.
+
+    Teachers and static negatives encode the queries here, once, by the model that is given: that before training.
+    """
+    batches = Batches(inputs.queries, recipe.batch_size, recipe.seed)
+    scale = recipe.score_scale or model.encoder.card.training_scale
+    scores = None
+    if recipe.loss == "margin-mse":
+        scores = ScoreFile(inputs.scores or {}, inputs.source.docids, "--scores")
+    return Supervision(
+        batches,
+        _negatives(inputs, recipe, model, search, scores, lambda step: ranks.share(batches[step])),
+        _scorer(inputs, recipe, model),
+        scale,
+        _objective(inputs, recipe, model, scores, scale),
+    )
+
+
+def _scorer(inputs: Inputs, recipe: Recipe, model: JPQModel) -> Scorer:
+    """Return what scores candidates: the index, or the original embeddings, the ablation in which it has no part."""
+    if recipe.loss_scores == "index":
+        return model.score
+    embeddings = _needed(inputs, "--loss-scores original")
+
+    def score(rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        documents = document_vectors(embeddings, offsets)
+        return torch.einsum("bd,bcd->bc", rotated_queries @ model.rotation, documents)
+
+    return score
+
+
+def _negatives(
+    inputs: Inputs,
+    recipe: Recipe,
+    model: JPQModel,
+    search: IndexSearch,
+    scores: ScoreFile | None,
+    upcoming: Callable[[int], Sequence[TrainingQuery]],
+) -> Negatives:
+    def rotated(queries: Sequence[TrainingQuery]) -> torch.Tensor:
+        vectors = encode_all(model.encoder, [q.text for q in queries])
+        return vectors.to(model.codes.device) @ model.rotation.T
+
+    if scores:
+        return ScoredDocuments(scores, recipe.num_negatives)
+    if recipe.negatives == "live":
+        return LiveNegatives(search, recipe.num_negatives, recipe.search_every, upcoming, rotated)
+    if recipe.negatives == "static":
+        vectors = rotated(inputs.queries)
+        return StaticNegatives.of_search(search, inputs.queries, vectors, recipe.num_negatives)
+    if recipe.negatives == "random":
+        return RandomNegatives(len(model.codes), recipe.num_negatives)
+    embeddings = _needed(inputs, "--negatives brute-force")
+    flat = FlatSearch(partial(embeddings.blocks, _BLOCK))
+    return BruteForceNegatives(flat, model.rotation, recipe.num_negatives)
+
+
+def _objective(inputs: Inputs, recipe: Recipe, model: JPQModel, scores: ScoreFile | None, scale: float) -> Objective:
+    if scores:
+        return Objective(None, TEACHER_LOSSES["margin-mse"], scores)
+    label_loss = LABEL_LOSSES.get(recipe.loss)
+    weight = 1.0 if label_loss is None else recipe.distill_weight or 0.0
+    if not weight and recipe.false_negatives is None:
+        return Objective(label_loss)
+    embeddings = _needed(inputs, "a dense teacher")
+    teacher = DenseTeacher(model.encoder, inputs.queries, embeddings, scale)
+    distillation = partial(TEACHER_LOSSES["distill"], temperature=recipe.distill_temperature) if weight else None
+    return Objective(label_loss, distillation, teacher, weight, recipe.false_negatives)
+
+
+def _needed(inputs: Inputs, what: str) -> Embeddings:
+    if inputs.embeddings is None:
+        raise TrainingError(f"{what} needs the uncompressed embeddings; give their folder with --embeddings")
+    return inputs.embeddings
