@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,15 +13,25 @@ STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"
 
 def forked(function: Callable[[], int | None], wait: bool = True) -> int:
     """Run a function in a child; return its exit status (minus a signal's number), or without waiting its id."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the child does not use
+        child = os.fork()
     if child == 0:
         status = 70
         try:
+            _use_one_thread()
             status = function() or 0
         finally:
             sys.stderr.flush()
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if wait else child
+
+
+def _use_one_thread() -> None:
+    """OpenMP's other threads do not live on in a child, which would wait for them for ever."""
+    for name, limit in (("faiss", "omp_set_num_threads"), ("torch", "set_num_threads")):
+        if name in sys.modules:
+            getattr(sys.modules[name], limit)(1)
 
 
 def killed_at_each_step(function: Callable[[], Any], most: int = 1000) -> Iterator[int]:

@@ -258,8 +258,8 @@ class IndexFolder:
     def _note(self, name: str, entry: dict[str, Any] | None) -> None:
         """Write into the manifest what a file is, or that it is there no more; what it says of other files stays."""
         now = self.check_unchanged()
-        files = {other: file for other, file in now.files.items() if other != name}
-        self.manifest = replace(now, files=files if entry is None else {**files, name: entry})
+        files = {**now.files, name: entry}
+        self.manifest = replace(now, files={name: file for name, file in files.items() if file is not None})
         _write(self.path, self.manifest)
         self.blocks = self.path / BLOCKS if BLOCKS in self.manifest.files else None
 
