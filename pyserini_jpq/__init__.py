@@ -25,6 +25,8 @@ _ROOMS = ("convert", "encode", "evaluate", "search", "train")
 _HOMES = {
     "Hit": "api",
     "Index": "api",
+    "Comparison": "evaluate.runs",
+    "ConvertOptions": "convert.run",
     "EncodeOptions": "encode.options",
     "EncoderChanges": "encode.options",
     "IndexOptions": "index.options",

@@ -1,6 +1,5 @@
 """The index as people use it from Python: made from texts, searched, changed, trained."""
 
-import operator
 import threading
 from collections.abc import Collection as Sized
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +22,13 @@ from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
 from pyserini_jpq.index.folder import DOCID, IndexFolder, Manifest, find_index
+from pyserini_jpq.index.opening import opened
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.run import build_index
 from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.quantizer import Floats
-from pyserini_jpq.search.engines.base import SearchEngine
+from pyserini_jpq.search.engines.base import SearchEngine, whole
+from pyserini_jpq.search.hits import hits_of
 from pyserini_jpq.search.open import open_index
 
 
@@ -201,7 +202,7 @@ class Index:
             )
         if not keep_embeddings:
             remove(embeddings)
-        return cls(path, encoder=encoder if changes else None)
+        return cls(path)
 
     @classmethod
     def from_embeddings(
@@ -385,10 +386,11 @@ class Index:
         self._now = self._opened(verify=False)
 
     def _opened(self, verify: bool) -> _Opened:
-        folder = IndexFolder(self.path, verify)
-        engine = open_index(folder, self._device, self._ivf, self._nprobe)
-        docids = Docids(folder.path / DOCID, folder.manifest.documents)
-        return _Opened(folder, engine, docids, texts_of(folder))
+        def read(folder: IndexFolder) -> _Opened:
+            engine = open_index(folder, self._device, self._ivf, self._nprobe)
+            return _Opened(folder, engine, Docids(folder.path / DOCID, folder.manifest.documents), texts_of(folder))
+
+        return opened(self.path, read, verify)
 
     def _changed(self, embeddings: Embeddings | None, delete: Sized[str], replace: bool, texts: Path | None) -> Changed:
         changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
@@ -397,18 +399,16 @@ class Index:
 
     def _search(self, queries: Any, k: int, threads: int) -> list[list[Hit]]:
         now = self._now
-        k = operator.index(k)
-        if k < 1 or threads < 1:
-            raise JPQError(f"k is {k} and threads {threads}; both must be at least 1")
-        is_vectors = isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu"
-        vectors = queries if is_vectors else self.encode_queries(queries)
-        scores, rows = now.engine.search(vectors, min(k, max(1, now.engine.documents)), threads)
-        found = []
-        for of_query, best in zip(scores, rows, strict=True):
-            there = best >= 0
-            docids = now.docids.at(best[there])
-            found.append([Hit(d, s, now.texts) for d, s in zip(docids, of_query[there].tolist(), strict=True)])
-        return found
+        if isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu":
+            vectors = queries
+        else:
+            vectors = self.encode_queries(queries)
+
+        def hit(docid: str, score: Any) -> Hit:
+            return Hit(docid, float(score), now.texts)
+
+        k = min(whole(k, "k"), now.engine.documents)
+        return list(hits_of(now.engine, now.docids.at, vectors, k, threads, hit))
 
     def _encoding(self) -> QueryVectors:
         """Return the query encoder, loaded by the first call."""

@@ -1,5 +1,5 @@
-"""Evaluates runs: metrics equal to trec_eval's, a table with a paired t-test, and a figure."""
+"""Evaluating runs: metrics equal to trec_eval's, a table with a paired t-test, and a figure."""
 
-from pyserini_jpq.evaluate.runs import Comparison, RunResult, evaluate
+from pyserini_jpq.callable_module import make_callable
 
-__all__ = ["Comparison", "RunResult", "evaluate"]
+make_callable(__name__, "evaluate.runs", "evaluate")

@@ -11,11 +11,12 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.folder import DOCID, IndexFolder, find_index
+from pyserini_jpq.index.opening import opened
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.scan.threads import usable
 from pyserini_jpq.search.adapter import FaissLike
 from pyserini_jpq.search.encoder import JPQQueryEncoder, encode_queries
-from pyserini_jpq.search.engines.base import checked_vectors, whole
+from pyserini_jpq.search.engines.base import SearchEngine, checked_vectors, whole
 from pyserini_jpq.search.hits import hits_of
 from pyserini_jpq.search.open import open_flat, open_index
 from pyserini_jpq.search.threads import faiss_threads
@@ -75,8 +76,11 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         ivf: int | None = None,
         nprobe: int | None = None,
     ) -> None:
-        self.folder = IndexFolder(find_index(str(index_dir)), verify)
-        self._opened_as = faiss_device, ivf, nprobe
+        def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Docids]:
+            engine = open_index(folder, faiss_device, ivf, nprobe)
+            return folder, engine, Docids(folder.path / DOCID, folder.manifest.documents)
+
+        self.folder, self.engine, self._docids = opened(find_index(str(index_dir)), read, verify)
         if query_encoder is None:
             query_encoder = JPQQueryEncoder(query_encoder_source(self.folder), device)
         elif isinstance(query_encoder, str | Path):
@@ -90,8 +94,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
 
     def load_index(self, index_dir: str) -> tuple[FaissLike, Docids]:
         """Return what Pyserini takes for the faiss index, and the docids; it calls this on opening."""
-        self.engine = open_index(self.folder, *self._opened_as)
-        return FaissLike(self.engine), Docids(self.folder.path / DOCID, self.folder.manifest.documents)
+        return FaissLike(self.engine), self._docids
 
     def search(self, query: Any, k: int = 10, threads: int = 1, **options: Any) -> Any:
         """Search for a query text or vector; Pyserini's parameters and result.

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pyserini_jpq.errors import JPQError, RunError, TopicsError
-from pyserini_jpq.evaluate import evaluate, runs
-from pyserini_jpq.evaluate.runs import run_name
+from pyserini_jpq.evaluate import runs
+from pyserini_jpq.evaluate.runs import evaluate, run_name
 
 pytestmark = pytest.mark.unit
 
