@@ -169,7 +169,8 @@ def _open_standard_streams() -> None:
             # The lowest number that is free: this one, since those below are open.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+            # Not by its number, which a library may have got before us.
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115
 
 
 def _problem_of_the_machine(error: Exception) -> str | None:
