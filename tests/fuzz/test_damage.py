@@ -29,7 +29,7 @@ from tests.conftest import make_embeddings, make_index
 
 pytestmark = [pytest.mark.property, pytest.mark.skipif(sys.platform != "linux", reason="limits memory by /proc")]
 
-SECONDS = float(os.environ.get("PYSERINI_JPQ_FUZZ_SECONDS", "12"))
+SECONDS = float(os.environ.get("PYSERINI_JPQ_FUZZ_SECONDS", "10"))
 CONSTANT = 300 << 20
 FINE, REFUSED, BAD = 0, 1, 2
 
