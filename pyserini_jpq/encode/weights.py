@@ -9,7 +9,7 @@ from pyserini_jpq.cards import EncoderCard
 from pyserini_jpq.download.weights import fetch_weights
 from pyserini_jpq.errors import DownloadError, EncoderError
 from pyserini_jpq.files import sha256_of
-from pyserini_jpq.trust.arrays import safetensors_header
+from pyserini_jpq.trust.arrays import Tensors, safetensors_header
 from pyserini_jpq.trust.places import is_hub_name, is_plain_name, may_be_named, package_folder
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
@@ -96,9 +96,13 @@ def check_folder(folder: Path) -> None:
         names = _object(index).get("weight_map", {})
         if not isinstance(names, dict) or not all(isinstance(n, str) and is_plain_name(n) for n in names.values()):
             raise EncoderError(f"{index} names files that do not lie beside it; copy the encoder again")
+    try:
+        tensors = [safetensors_header(path, EncoderError) for path in folder.glob("*.safetensors")]
+    except EncoderError as problem:
+        raise EncoderError(f"cannot load the encoder {folder}: {problem}") from None
     for path in folder.glob("*.bin"):
         _check_zip(path)
-    tensors = [safetensors_header(path, EncoderError) for path in folder.glob("*.safetensors")]
+        tensors.append(Tensors(path.stat().st_size // 64, path.stat().st_size))  # at most
     if tensors:
         _check_sizes(config, sum(t.values for t in tensors), sum(t.count for t in tensors), folder)
 

@@ -10,7 +10,7 @@ from pyserini_jpq.errors import JPQError
 MOST_BYTES = 16 << 20
 """Of a file of settings: a manifest of ours has a few thousand."""
 
-_MOST_YAML = 1 << 20
+_MOST_YAML = 1 << 18
 _MOST_DEPTH = 32
 _MOST_VALUES = 200_000
 

@@ -29,7 +29,7 @@ from tests.conftest import make_embeddings, make_index
 
 pytestmark = [pytest.mark.property, pytest.mark.skipif(sys.platform != "linux", reason="limits memory by /proc")]
 
-SECONDS = float(os.environ.get("PYSERINI_JPQ_FUZZ_SECONDS", "12"))
+SECONDS = float(os.environ.get("PYSERINI_JPQ_FUZZ_SECONDS", "10"))
 CONSTANT = 300 << 20
 FINE, REFUSED, BAD = 0, 1, 2
 
@@ -98,7 +98,7 @@ def outcome(read: Callable[[Path], object], place: Path, size: int) -> tuple[int
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             limit = pages * os.sysconf("SC_PAGE_SIZE") + 2 * size + CONSTANT
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+            resource.setrlimit(resource.RLIMIT_CPU, (8, 8))
             try:
                 read(place)
                 status = FINE
