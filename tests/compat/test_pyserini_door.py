@@ -19,7 +19,7 @@ from pyserini_jpq.compat import loading, pyserini, topic_names
 from pyserini_jpq.compat import offline as catalogue
 from pyserini_jpq.errors import EncoderError, InstallationError, RunError, TopicsError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOPICS_AND_QRELS = ROOT.parent / "shared" / "data" / "topics-and-qrels"
 CARDS = ("encoders", "indexes", "collections")
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="the fake Java is a shell script")
