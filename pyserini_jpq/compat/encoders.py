@@ -52,11 +52,12 @@ def _query_encoder(cls: type, *args: Any, **kwargs: Any) -> Any:
             f"{given['model_name_or_path']} encodes to dense vectors, which {cls.__name__} does not give; "
             "search a Faiss index with it"
         )
-    encoder = given.get("encoder_dir")
-    if not is_ours(encoder):
+    if not is_ours(given.get("encoder_dir")):
         return object.__new__(cls)
     prefix = given.get("prefix")  # in Pyserini's notation: without the space behind it
-    return pyserini_jpq.JPQQueryEncoder(encoder, device=given.get("device") or "cpu", prefix=prefix and f"{prefix} ")
+    return pyserini_jpq.JPQQueryEncoder(
+        given["encoder_dir"], device=given.get("device") or "cpu", prefix=prefix and f"{prefix} "
+    )
 
 
 def _document_encoder(cls: type, *args: Any, **kwargs: Any) -> Any:
