@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.data import Data, queries_for, random_quantizer, vectors_of
 from benchmarks.engine import Engine
 from benchmarks.partial import hnsw_flat, ivf
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq import cli
+from pyserini_jpq.errors import InstallationError, JPQError
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.faiss_format import read_faiss, stored_codes, to_faiss
 from pyserini_jpq.index.folder import BLOCKS, INDEX
@@ -77,7 +78,7 @@ def make_engines(
     if lists:
         groups[(IVF,)] = lambda: ivf(index, quantizer.m, lists, nprobes)
     groups[(HNSW,)] = lambda: [hnsw_flat(quantizer, codes)]
-    groups[(LUCENE_HNSW,)] = lambda: [_lucene().lucene_hnsw(quantizer, codes)]
+    groups[(LUCENE_HNSW,)] = lambda: _lucene_hnsw(quantizer, codes, asked=LUCENE_HNSW in wanted)
     if collection:
         groups[(BM25,)] = lambda: [_lucene().bm25(collection, data.docids)]
     names = ["IndexPQ", *(name for group in groups for name in group)]
@@ -92,6 +93,17 @@ def make_engines(
         if set(wanted) & set(group) or not (wanted or set(group) & slow):
             engines += make()
     return engines
+
+
+def _lucene_hnsw(quantizer: ProductQuantizer, codes: Codes, asked: bool) -> list[Engine]:
+    """Return Lucene's graph of vectors; none where Anserini cannot open it and nobody asked for it by name."""
+    try:
+        return [_lucene().lucene_hnsw(quantizer, codes)]
+    except InstallationError as error:
+        if asked:
+            raise
+        cli.warn(f"{error}; it is left out")
+        return []
 
 
 def _lucene() -> Any:

@@ -11,16 +11,24 @@ import numpy as np
 from benchmarks.data import queries_for, vectors_of
 from benchmarks.engine import Engine
 from pyserini_jpq.compat import pyserini
+from pyserini_jpq.compat.lucene_vectors import index_dense_vectors, open_vectors
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 _LINKS = 16
+_CANDIDATES = 100
 _BLOCK = 1 << 12
 
 
 def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
-    """Return Lucene's HNSW index, quantized to 8 bits, of the vectors that the codes stand for."""
+    """Return Lucene's HNSW index, quantized to 8 bits, of the vectors that the codes stand for.
+
+    Raises
+    ------
+    InstallationError
+        If Anserini cannot open it.
+    """
     keep = tempfile.TemporaryDirectory()
     vectors, folder = Path(keep.name) / "vectors", Path(keep.name) / "index"
     vectors.mkdir()
@@ -28,12 +36,12 @@ def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
         for start in range(0, len(codes), _BLOCK):
             for row, vector in enumerate(vectors_of(quantizer, codes[start : start + _BLOCK]), start):
                 file.write(json.dumps({"docid": str(row), "vector": _rounded(vector)}) + "\n")
-    pyserini.index_dense_vectors(vectors, folder, links=_LINKS)
-    searchers: dict[int, Any] = {}
+    index_dense_vectors(vectors, folder, links=_LINKS)
+    searchers: dict[int, Any] = {_CANDIDATES: open_vectors(folder, ef_search=_CANDIDATES)}  # whether it can be
 
     def search(queries: Floats, k: int) -> tuple[Any, Any]:
         if k not in searchers:  # how far it looks is set on opening
-            searchers[k] = pyserini.lucene_hnsw_searcher()(str(folder), ef_search=max(k, 100))
+            searchers[k] = open_vectors(folder, ef_search=max(k, _CANDIDATES))
         texts = [json.dumps(_rounded(vector)) for vector in queries_for(quantizer, queries)]
         return _results(searchers[k], texts, k)
 

@@ -136,6 +136,9 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
         0 when done, 2 when the request or its input is wrong (one line on standard error), 130 when interrupted.
         A fault of ours raises, so that Python shows where, with status 1.
     """
+    # Threads of OpenMP would spin while they wait, and take the cores from whatever else runs. It is read when faiss or
+    # torch is loaded, which no command does before this (`python -m benchmarks.threads` measures it).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # SIGTERM (a scheduler's or a container's stop) gets the same orderly end as Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     _open_standard_streams()

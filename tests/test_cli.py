@@ -63,3 +63,15 @@ def test_a_default_is_shown_once_and_only_where_there_is_one(capsys):
     parser.add_argument("--quiet", action="store_true", help="say less")
     shown = " ".join(parser.format_help().split())
     assert shown.endswith("a name --rows ROWS rows (default: all) --size SIZE a size (default: 3) --quiet say less")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch, given, expected):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "set, so that monkeypatch puts it back")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    seen = []
+    assert cli.run(lambda argv: seen.append(os.environ["OMP_WAIT_POLICY"]), []) == 0
+    assert seen == [expected]

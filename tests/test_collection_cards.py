@@ -1,5 +1,6 @@
 """The cards of collections and indexes: they can be read, name files that can be fetched, and fit each other."""
 
+import importlib.util
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,8 +34,10 @@ def test_every_beir_collection_and_both_of_ms_marco():
 
 
 def test_collections_are_named_as_pyserini_names_them():
-    base = Path(__import__("importlib.util").util.find_spec("pyserini").origin).parent / "search" / "_base.py"
-    known = base.read_text(encoding="utf-8")
+    package = Path(importlib.util.find_spec("pyserini").origin).parent
+    known = (package / "search" / "_base.py").read_text(encoding="utf-8")
+    if "beir-v1.0.0" not in known:  # 2.x fetches the names of topics; those of encoded queries end in the same
+        known = re.sub(r'"[\w.-]+-(beir-[\w.-]+)": {', r"'\1'", (package / "encoded_query_info.py").read_text("utf-8"))
     for name in COLLECTIONS:
         if name.startswith("beir-"):
             assert f"'{name}-test'" in known, name

@@ -1,4 +1,4 @@
-"""The import hook that gives pyserini a Java, whoever imports it.
+"""The import hook that gives pyserini a Java, and our encoders, whoever imports it.
 
 Until pyserini is imported it costs a dictionary look-up an import, and imports nothing.
 """
@@ -14,8 +14,11 @@ Execute = Callable[[ModuleType], None]
 
 def install_import_hook() -> None:
     """Serve every later import of pyserini and jnius in this process, by whomever; a second call does nothing."""
-    if not any(isinstance(finder, _PyseriniFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _PyseriniFinder())
+    if any(isinstance(finder, _PyseriniFinder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _PyseriniFinder())
+    if (encode := sys.modules.get("pyserini.encode._base")) is not None:  # imported before us, without our .pth file
+        _use_our_encoders(lambda _: None, encode)
 
 
 def _start_jvm(execute: Execute, module: ModuleType) -> None:
@@ -31,7 +34,17 @@ def _load_catalogue(execute: Execute, module: ModuleType) -> None:
     offline.load(execute, module)
 
 
-_AROUND = {"jnius": _start_jvm, "pyserini.prebuilt_index_info": _load_catalogue}
+def _use_our_encoders(execute: Execute, module: ModuleType) -> None:
+    from pyserini_jpq.compat import encoders
+
+    encoders.load(execute, module)
+
+
+_AROUND = {
+    "jnius": _start_jvm,
+    "pyserini.encode._base": _use_our_encoders,
+    "pyserini.prebuilt_index_info": _load_catalogue,
+}
 
 
 class _PyseriniFinder:
@@ -43,7 +56,9 @@ class _PyseriniFinder:
         around = _AROUND.get(name)
         if around is None:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        # By its name: a second copy of this package may have put in a finder that asks this one in turn.
+        known = (finder for finder in sys.meta_path if type(finder).__name__ != type(self).__name__)
+        others = (finder for finder in known if hasattr(finder, "find_spec"))
         spec = next((spec for finder in others if (spec := finder.find_spec(name, path, target))), None)
         if spec is not None and spec.loader is not None:
             _run_around(spec.loader, around)

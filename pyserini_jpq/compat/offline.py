@@ -1,83 +1,104 @@
-"""Import pyserini 2.x without a network.
+"""Import pyserini 2.x without asking the network for what nobody needs yet.
 
 In 2.4.0, `pyserini.prebuilt_index_info` fetches lists of prebuilt indexes while it is imported, to fill two aliases.
-Without a network the whole of pyserini would be lost for that. Here the import then goes on without these aliases; all
-other lists stay as they are, fetched when they are used.
+Without a network the whole of pyserini would be lost for that, and with a slow one each command waits. Here these two
+aliases are looked up when they are used, as all other names are already.
 """
 
+import contextlib
 import io
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from pyserini_jpq import cli
 from pyserini_jpq.errors import InstallationError
 
 _MOST_NAMES = 50
 
+Execute = Callable[[ModuleType], None]
 
-def load(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """Execute the module `pyserini.prebuilt_index_info`, without its catalogue if that cannot be fetched.
+
+class _Later(Mapping[str, Any]):
+    """An entry of the catalogue, fetched when something of it is asked for."""
+
+    def __init__(self, name: str, lists: list[Any]) -> None:
+        self._name, self._lists = name, lists
+
+    def _entry(self) -> Mapping[str, Any]:
+        for entries in self._lists:
+            with contextlib.suppress(KeyError):
+                entry: Mapping[str, Any] = entries[self._name]
+                return entry
+        raise KeyError(self._name)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entry()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entry())
+
+    def __len__(self) -> int:
+        return len(self._entry())
+
+
+def load(execute: Execute, module: ModuleType) -> None:
+    """Execute the module `pyserini.prebuilt_index_info` and ask no address.
 
     Raises
     ------
     InstallationError
-        If it needs more of the catalogue than a few names.
+        If it needs more of the catalogue than a few names, and cannot fetch it.
     """
+    if _executed_offline(execute, module):
+        return
     try:
         execute(module)
     except OSError as error:
-        _load_without(execute, module, error)
-        cli.warn(f"pyserini cannot fetch its list of prebuilt indexes ({_reason(error)}); it goes on without them")
+        raise InstallationError(
+            "pyserini fetches its list of prebuilt indexes while it is imported, and cannot "
+            f"({getattr(error, 'reason', error)}); connect to the network, or install a version that does not: "
+            "pip install 'pyserini==1.6.0'"
+        ) from error
 
 
-def _load_without(execute: Callable[[ModuleType], None], module: ModuleType, reason: OSError) -> None:
-    """Execute the module with placeholders for the names that it looks up at once, then take these out again."""
+def _executed_offline(execute: Execute, module: ModuleType) -> bool:
+    """Execute the module with placeholders for the names that it looks up at once; False if that is not enough."""
     placeholders: dict[str, dict[str, Any]] = {}
     urlopen = urllib.request.urlopen
     urllib.request.urlopen = lambda *_, **__: io.BytesIO(json.dumps(list(placeholders.values())).encode())
     try:
-        while not _executed(execute, module, placeholders, reason):
-            pass
+        while (name := _missing_name(execute, module)) is not None:
+            if name in placeholders or len(placeholders) >= _MOST_NAMES:
+                return False
+            placeholders[name] = {"name": name, "description": "", "filename": name, "urls": [], "md5": "", "size": 0}
+    except (TypeError, ValueError):  # the catalogue is of another form
+        return False
     finally:
         urllib.request.urlopen = urlopen
-    vars(module)["urlopen"] = urlopen
-    for value in list(vars(module).values()):
-        if isinstance(value, dict):
-            for alias in [key for key, index in value.items() if _is_placeholder(index)]:
-                del value[alias]
-        elif getattr(value, "_info", None) is not None:
-            value._info = None  # fetched again, and in truth, when it is used
-
-
-def _executed(
-    execute: Callable[[ModuleType], None], module: ModuleType, placeholders: dict[str, dict[str, Any]], reason: OSError
-) -> bool:
-    try:
-        execute(module)
-    except KeyError as missing:
-        name = str(missing.args[0])
-        if name in placeholders or len(placeholders) >= _MOST_NAMES:
-            raise _unreachable(reason) from reason
-        placeholders[name] = {"name": name, "description": "", "filename": "", "urls": [], "md5": "", "size": 0}
-        return False
-    except (TypeError, ValueError):
-        raise _unreachable(reason) from reason
+        if "urlopen" in vars(module):
+            vars(module)["urlopen"] = urlopen
+    if placeholders:
+        _look_up_later(module)
     return True
 
 
-def _is_placeholder(index: Any) -> bool:
-    return isinstance(index, dict) and index.get("urls") == [] and index.get("md5") == ""
+def _missing_name(execute: Execute, module: ModuleType) -> str | None:
+    try:
+        execute(module)
+    except KeyError as missing:
+        return str(missing.args[0])
+    return None
 
 
-def _unreachable(reason: OSError) -> InstallationError:
-    return InstallationError(
-        f"pyserini fetches its list of prebuilt indexes while it is imported, and cannot ({_reason(reason)}); "
-        "connect to the network, or install a version that does not: pip install 'pyserini==1.6.0'"
-    )
-
-
-def _reason(error: OSError) -> object:
-    return getattr(error, "reason", error)  # a URLError says it in angle brackets
+def _look_up_later(module: ModuleType) -> None:
+    """Replace the placeholders in the lists of a module."""
+    values = list(vars(module).values())
+    lists = [value for value in values if getattr(value, "_info", None) is not None]
+    for entries in lists:
+        entries._info = None  # fetched in truth when it is used
+    for aliases in (value for value in values if isinstance(value, dict)):
+        for alias, entry in aliases.items():
+            if isinstance(entry, dict) and entry.get("urls") == [] and entry.get("md5") == "":
+                aliases[alias] = _Later(entry["filename"], lists)

@@ -26,8 +26,6 @@ __all__ = [
     "faiss_searcher_base",
     "fuse",
     "hybrid_searcher",
-    "index_dense_vectors",
-    "lucene_hnsw_searcher",
     "lucene_indexer",
     "lucene_searcher",
     "prf_dense_search_result",
@@ -85,32 +83,6 @@ def lucene_searcher() -> Any:
 def lucene_indexer() -> Any:
     """Return the class `pyserini.index.lucene.LuceneIndexer`."""
     return load("pyserini.index.lucene").LuceneIndexer
-
-
-def lucene_hnsw_searcher() -> Any:
-    """Return the class `pyserini.search.lucene.LuceneHnswDenseSearcher`; a query is a text or a vector as JSON."""
-    return load("pyserini.search.lucene").LuceneHnswDenseSearcher
-
-
-def index_dense_vectors(vectors: str | os.PathLike[str], index: str | os.PathLike[str], links: int = 16) -> None:
-    """Build Lucene's HNSW index of vectors, quantized to 8 bits, in one thread.
-
-    Parameters
-    ----------
-    vectors
-        A folder of JSON lines with `docid` and `vector`.
-    index
-        The folder to write.
-    links
-        Of a vector in the graph.
-    """
-    load("pyserini.search.lucene")  # it starts the JVM
-    from jnius import autoclass
-
-    what = {"collection": "JsonDenseVectorCollection", "generator": "DenseVectorDocumentGenerator"}
-    what |= {"input": os.fspath(vectors), "index": os.fspath(index), "M": str(links), "efC": "100", "threads": "1"}
-    words = [word for key, value in what.items() for word in (f"-{key}", value)]
-    autoclass("io.anserini.index.IndexHnswDenseVectors").main([*words, "-quantize.int8", "-quiet"])
 
 
 def encoded_queries(folder_or_name: str) -> Any:

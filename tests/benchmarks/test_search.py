@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -76,7 +77,9 @@ def test_an_index_its_topics_and_lucene(built, tiny_collection, tmp_path, capsys
             assert row["ndcg"] > 0.5 and row["recall"] < 0.9
         if row["engine"].startswith("FastScan"):
             assert row["ndcg"] is None
-    assert "Lucene HNSW int8" in names
+    # Anserini 2 asks the network before it opens such an index; without, the row is left out with a line.
+    assert ("Lucene HNSW int8" in names) == ("left out" not in capsys.readouterr().err)
+    assert "Lucene HNSW int8" in names or not version("pyserini").startswith("1.")
 
 
 @pytest.mark.unit

