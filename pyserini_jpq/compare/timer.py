@@ -57,7 +57,7 @@ def measured(work: Callable[[int], Any], count: int, warm_up: int = 0) -> dict[s
 
 
 def latency(search: Search, queries: Floats, k: int, count: int = TIMED) -> dict[str, dict[str, float]]:
-    """Time `count` searches of single queries, [B, D] float32, as `measured` does; the first ones again where B < count."""
+    """Time `count` searches of single queries, [B, D] float32; from the first on again where they are fewer."""
     return measured(lambda i: search(queries[i % len(queries)][None], k), count, min(WARM_UP, count))
 
 

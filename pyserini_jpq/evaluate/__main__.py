@@ -59,7 +59,9 @@ def _report(argv: Sequence[str]) -> None:
     if stray := [f"--{name}" for name in _NOT_OF_COMPARE if f"--{name}" in words]:
         raise JPQError(f"{', '.join(stray)}: not with --report, which writes results.json and figures of its own")
     cli.say("note: evaluate --report FOLDER is python -m pyserini_jpq.compare --output FOLDER now")
-    passed = [f"--output{word[len('--report') :]}" if name == "--report" else word for name, word in zip(words, argv)]
+    passed = [
+        "--output" + word.removeprefix("--report") if words[i] == "--report" else word for i, word in enumerate(argv)
+    ]
     # By its name: no module of this room may import one above it.
     importlib.import_module("pyserini_jpq.compare.__main__").main(passed)
 

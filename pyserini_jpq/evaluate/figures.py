@@ -104,13 +104,13 @@ def scatter(
     """
     figure = new_figure(inches)
     axes = figure.add_subplot()
-    _set_limits(axes, points, [point.value for point in [*points, *lines]])
+    _set_limits(axes, points, [*(point.value for point in points), *(line.value for line in lines)])
     groups: dict[str, list[Point]] = {}
     for point in sorted(points, key=lambda point: point.size):
         groups.setdefault(plain(point.group or point.name), []).append(point)
-    for style, point in enumerate(dict.fromkeys(plain(point.group or point.name) for point in points)):
-        x, y = [p.size for p in groups[point]], [p.value for p in groups[point]]
-        axes.plot(x, y, **look(style), label=point, linestyle="-" if point in joined else "none", zorder=3)
+    for style, group in enumerate(dict.fromkeys(plain(point.group or point.name) for point in points)):
+        x, y = [point.size for point in groups[group]], [point.value for point in groups[group]]
+        axes.plot(x, y, **look(style), label=group, linestyle="-" if group in joined else "none", zorder=3)
     for style, line in enumerate(lines):
         axes.axhline(line.value, color="#444444", linewidth=1.2, dashes=_DASHES[style % len(_DASHES)], zorder=1)
     sizes = sorted({point.size for point in points})
@@ -206,7 +206,7 @@ def _add_labels(figure: "Figure", axes: "Axes", points: Sequence[Point], lines: 
 
     right = axes.get_xlim()[1]
     places = [(1.02 * point.size, point.value) for point in points] + [(right, line.value) for line in lines]
-    names = [plain(system.name) for system in [*points, *lines]]
+    names = [*(plain(point.name) for point in points), *(plain(line.name) for line in lines)]
     texts = [axes.text(*place, name, fontsize=9, parse_math=False) for place, name in zip(places, names, strict=True)]
     for text in texts[len(points) :]:
         text.set(horizontalalignment="right", verticalalignment="bottom")

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -104,7 +105,7 @@ class Runner:
         """
         condition = self.experiment.conditions[name]
         for step in condition.steps:
-            steps.make(Path(step.output), step.command, _is_made, lambda words, to=step.output: self._run(words, to))
+            steps.make(Path(step.output), step.command, _is_made, partial(self._run, output=step.output))
         result = Result()
         for key, topics in self.experiment.topics.items():
             run = self.run_file(name, key)

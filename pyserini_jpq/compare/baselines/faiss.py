@@ -88,8 +88,9 @@ def described(vectors: Floats, description: str, settings: Settings) -> Any:
         inner = described(vectors, description.partition(",")[2], settings)
         return faiss.IndexPreTransform(opq(vectors, settings), inner)
     index: Any = faiss.index_factory(vectors.shape[1], description, faiss.METRIC_INNER_PRODUCT)
-    for part in (index, faiss.downcast_index(index.storage) if hasattr(index, "storage") else None):
-        for owner in (part, getattr(part, "pq", None)):
+    parts: list[Any] = [index, faiss.downcast_index(index.storage) if hasattr(index, "storage") else None]
+    for part in parts:
+        for owner in filter(None, (part, getattr(part, "pq", None))):
             if hasattr(owner, "cp"):
                 seed_clustering(owner.cp, settings.seed)
     return index
@@ -195,7 +196,8 @@ def itq_lsh(vectors: Floats, settings: Settings) -> FaissBuilt:
 
     bits = itq_bits(vectors.shape[1], settings.bytes_per_document)
     index: Any = faiss.index_factory(vectors.shape[1], f"ITQ{bits},LSH")
-    faiss.downcast_VectorTransform(index.chain.at(0)).itq.seed = settings.seed
+    rotation: Any = faiss.downcast_VectorTransform(index.chain.at(0))
+    rotation.itq.seed = settings.seed
     return filled(index, vectors)
 
 
