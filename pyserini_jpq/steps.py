@@ -142,7 +142,7 @@ def holding(folder: Path) -> Iterator[None]:
             raise JPQError(f"another run holds {folder}; wait for it to end, or stop it")
         _held[folder] = held
         yield
-        file.unlink(missing_ok=True)
     finally:
-        _held.pop(folder, None)
+        if _held.pop(folder, None) is not None:
+            file.unlink(missing_ok=True)
         os.close(held)

@@ -152,11 +152,11 @@ def _named_sizes(arguments: Sequence[str], problems: list[str]) -> dict[str, flo
 def _note_queries(comparison: Comparison) -> None:
     """Say how many queries a run has too many (left out) or too few (count 0)."""
     for run in comparison.runs:
+        name, total = table.plain(run.name), comparison.queries
         if run.unjudged:
-            cli.say(f"note: {run.name}: {run.unjudged} queries of the run are not in the qrels and are left out")
+            cli.say(f"note: {name}: {run.unjudged} queries of the run are not in the qrels and are left out")
         if run.missing:
-            total = comparison.queries
-            cli.say(f"note: {run.name}: {run.missing} of the {total} queries of the qrels have no hits and count 0")
+            cli.say(f"note: {name}: {run.missing} of the {total} queries of the qrels have no hits and count 0")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def test_no_text_breaks_a_table(cells):
 def test_a_newline_in_what_is_shown_breaks_nothing():
     rows, qrels = rows_of(lambda i: i != 3, lambda i: i < 10)
     rows[1].title, rows[1].note = "two\nlines\x1b[31m", "a\rnote"
-    blocks = wins.largest(*rows, "RR@10", {"q0": "a\nquery"}, qrels, {"good": "one\u2028text\n\n| b |"})
+    blocks = wins.largest(*rows, "RR@10", {"q10": "a\nquery"}, qrels, {"good": "one\u2028text\n\n| b |"})
     blocks += [tables.effectiveness(rows, ["RR@10"], 100), Text("paragraph", "a\n\n# b"), Text("code", "a\n```\nb")]
     markdown = as_markdown(blocks)
     tabled = [block for block in blocks if isinstance(block, Table)]
