@@ -36,7 +36,7 @@ class _Request:
 
 def main(argv: Sequence[str]) -> None:
     """Evaluate runs and print their table."""
-    if "--report" in (word.partition("=")[0] for word in argv):
+    if any(map(_is_report, argv)):
         return _report(argv)
     known, others = _parser().parse_known_args(argv)
     given = vars(known)
@@ -59,11 +59,14 @@ def _report(argv: Sequence[str]) -> None:
     if stray := [f"--{name}" for name in _NOT_OF_COMPARE if f"--{name}" in words]:
         raise JPQError(f"{', '.join(stray)}: not with --report, which writes results.json and figures of its own")
     cli.say("note: evaluate --report FOLDER is python -m pyserini_jpq.compare --output FOLDER now")
-    passed = [
-        "--output" + word.removeprefix("--report") if words[i] == "--report" else word for i, word in enumerate(argv)
-    ]
+    passed = ["--output" + word[len(words[i]) :] if _is_report(word) else word for i, word in enumerate(argv)]
     # By its name: no module of this room may import one above it.
     importlib.import_module("pyserini_jpq.compare.__main__").main(passed)
+
+
+def _is_report(word: str) -> bool:
+    name = word.partition("=")[0]
+    return len(name) > len("--r") and "--report".startswith(name)  # argparse takes the beginning of a flag, too
 
 
 def _unknown(words: Sequence[str]) -> str:
