@@ -17,6 +17,14 @@ def words(built, tiny_collection):
     return *flags, *data, "--hits", 50, "--metrics", "nDCG@10", "R@50", "--clock", "cpu"
 
 
+@pytest.fixture
+def in_process(monkeypatch):
+    """Let steps run here: the whole report shows that they run in processes of their own."""
+    from pyserini_jpq.compare import measuring, worker
+
+    monkeypatch.setattr(measuring, "run_step", lambda task, file: worker.STAGES[task["stage"]](task))
+
+
 def test_the_whole_report(words, built, tiny_collection, tmp_path, capsys, monkeypatch):
     from pyserini_jpq.compare.baselines import registry
 
@@ -69,7 +77,7 @@ def test_the_whole_report(words, built, tiny_collection, tmp_path, capsys, monke
     assert run(*words, "--output", folder) == 2 and "--overwrite" in capsys.readouterr().err
 
 
-def test_goes_on_where_it_stopped(words, built, tmp_path, capsys, monkeypatch):
+def test_goes_on_where_it_stopped(words, built, tmp_path, capsys, monkeypatch, in_process):
     from pyserini_jpq.compare import measuring
 
     folder, whole = tmp_path / "report", measuring.run_step
@@ -104,7 +112,7 @@ def test_one_run_at_a_time(words, tmp_path, capsys):
     assert "another run holds" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_an_engine_that_fails_is_a_row(words, tmp_path):
+def test_an_engine_that_fails_is_a_row(words, tmp_path, in_process):
     from pyserini_jpq.compare.rows import Row
 
     # RaBitQ keeps 8 bytes beside its bits, and the index has codes of 4.
