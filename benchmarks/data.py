@@ -1,6 +1,5 @@
 """What is searched: random codes and queries, or those of an index and of topics, with judgements where they are."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -79,15 +78,15 @@ def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator
     return ProductQuantizer(rotation, rng.normal(size=(m, 2**bits, dimension // m)).astype(np.float32))
 
 
-def random_data(args: argparse.Namespace, rng: np.random.Generator) -> Data:
-    """Return random codes and queries, as many as the flags say."""
-    _check_m(args)
-    quantizer = random_quantizer(args.dimension, args.m, 8, rng)
-    codes = rng.integers(0, 256, (args.documents, args.m), dtype=np.uint8)
-    return Data(quantizer, codes, Batch(rng.normal(size=(QUERIES, args.dimension)).astype(np.float32)))
+def random_data(documents: int, dimension: int, m: int, rng: np.random.Generator) -> Data:
+    """Return random codes of so many documents, and random queries."""
+    _check_m(m, dimension)
+    quantizer = random_quantizer(dimension, m, 8, rng)
+    codes = rng.integers(0, 256, (documents, m), dtype=np.uint8)
+    return Data(quantizer, codes, Batch(rng.normal(size=(QUERIES, dimension)).astype(np.float32)))
 
 
-def clustered_data(args: argparse.Namespace, rng: np.random.Generator) -> Data:
+def clustered_data(documents: int, dimension: int, m: int, clusters: int, rng: np.random.Generator) -> Data:
     """Return the codes of vectors around so many centres, and queries that are like them.
 
     Two vectors of one centre have a cosine of .5 on average. The quantizer is trained on a part of the vectors, without
@@ -95,28 +94,28 @@ def clustered_data(args: argparse.Namespace, rng: np.random.Generator) -> Data:
     """
     import faiss
 
-    _check_m(args)
-    centres = rng.normal(size=(args.clusters, args.dimension)).astype(np.float32)
+    _check_m(m, dimension)
+    centres = rng.normal(size=(clusters, dimension)).astype(np.float32)
 
     def around(count: int) -> Floats:
-        noise = rng.standard_normal((count, args.dimension), dtype=np.float32)
+        noise = rng.standard_normal((count, dimension), dtype=np.float32)
         vectors: Floats = centres[rng.integers(0, len(centres), count)] + noise
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    pq = faiss.ProductQuantizer(args.dimension, args.m, 8)
+    pq = faiss.ProductQuantizer(dimension, m, 8)
     pq.train(around(_SAMPLE))
-    blocks = [min(_SAMPLE, args.documents - start) for start in range(0, args.documents, _SAMPLE)]
+    blocks = [min(_SAMPLE, documents - start) for start in range(0, documents, _SAMPLE)]
     codes = np.concatenate([pq.compute_codes(around(size)) for size in blocks])
-    centroids = faiss.vector_to_array(pq.centroids).reshape(args.m, 256, -1).copy()
-    return Data(ProductQuantizer(np.eye(args.dimension, dtype=np.float32), centroids), codes, Batch(around(QUERIES)))
+    centroids = faiss.vector_to_array(pq.centroids).reshape(m, 256, -1).copy()
+    return Data(ProductQuantizer(np.eye(dimension, dtype=np.float32), centroids), codes, Batch(around(QUERIES)))
 
 
-def _check_m(args: argparse.Namespace) -> None:
-    if args.dimension % args.m:
-        raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}")
+def _check_m(m: int, dimension: int) -> None:
+    if dimension % m:
+        raise JPQError(f"--m {m} does not divide --dimension {dimension}")
 
 
-def index_data(args: argparse.Namespace) -> Data:
+def index_data(name: str, topics_name: str, qrels_name: str | None = None) -> Data:
     """Return the codes of an index, and its topics as its own query encoder encodes them.
 
     Raises
@@ -131,15 +130,15 @@ def index_data(args: argparse.Namespace) -> Data:
     from pyserini_jpq.index.folder import IndexFolder, find_index
     from pyserini_jpq.search.encoder import JPQQueryEncoder
 
-    folder = IndexFolder(find_index(args.index))
+    folder = IndexFolder(find_index(name))
     if folder.manifest.bits != 8:
         raise JPQError(f"{folder.path} has codes of {folder.manifest.bits} bits; give an index of 8")
-    topics = read_topics(args.topics)
-    qrels = read_qrels(args.qrels) if args.qrels else {}
+    topics = read_topics(topics_name)
+    qrels = read_qrels(qrels_name) if qrels_name else {}
     if qrels:
         topics = {qid: text for qid, text in topics.items() if qid in qrels}
         if not topics:
-            raise JPQError(f"{args.qrels} judges none of the topics in {args.topics}")
+            raise JPQError(f"{qrels_name} judges none of the topics in {topics_name}")
         qrels = {qid: qrels[qid] for qid in topics}
     index = folder.read()
     quantizer, codes = from_faiss(index, folder.path)

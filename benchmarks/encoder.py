@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from benchmarks.data import index_data
-from benchmarks.measure import CLOCKS, ndcg
+from benchmarks.measure import ndcg
 from pyserini_jpq import cli
+from pyserini_jpq.compare.timer import TIMERS, timed
 from pyserini_jpq.encode.backend import BACKENDS, query_backend
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.index.encoders import query_encoder_source
@@ -26,7 +28,7 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("--qrels", help="their judgements, for nDCG@10")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
     parser.add_argument("--threads", type=cli.positive_int, default=1, help="threads of each")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
     return parser
 
 
@@ -36,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
 
     args = define_flags().parse_args(argv)
     torch.set_num_threads(args.threads)
-    data = index_data(args)
+    data = index_data(args.index, args.topics, args.qrels)
     source = query_encoder_source(IndexFolder(find_index(args.index)))
     encoder = Encoder.load(source.card, source.folder)
     print(f"{'backend':10} {'ms/query':>8} {'least cosine':>12}{' nDCG@10' if data.qrels else ''}", flush=True)
@@ -45,9 +47,8 @@ def main(argv: Sequence[str]) -> None:
         encode(data.queries.texts[:1])
         vectors, took = [], []
         for text in data.queries.texts:
-            start = CLOCKS[args.clock]()
+            took.append(timed(partial(encode, [text]), args.clock))
             vectors.append(encode([text])[0])
-            took.append(CLOCKS[args.clock]() - start)
         found = data.quantizer.search(np.array(vectors), data.codes, HITS)[1]
         value = ndcg(found, data)
         cosine = _cosines(np.array(vectors), data.queries.vectors).min()

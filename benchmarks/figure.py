@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row
-from pyserini_jpq.evaluate.figures import COLOURS, MARKERS, decade_ticks, new_figure, save
+from pyserini_jpq.evaluate.figures import decade_ticks, finish, log_ticks, look, new_figure, save
 
 _COLUMNS = 3
 _INCHES = (3.2, 2.5)
@@ -54,24 +54,12 @@ def _panel(panel: Any, rows: Sequence[Row], places: Sequence[float], families: S
     for style, family in enumerate(families):
         members = [(place, row) for place, row in zip(places, rows, strict=True) if _family(row) == family]
         points = sorted((place, row.recall if row.ndcg is None else row.ndcg) for place, row in members)
-        panel.plot(
-            [place for place, _ in points],
-            [value for _, value in points],
-            color=COLOURS[style % len(COLOURS)],
-            marker=MARKERS[style % len(MARKERS)],
-            markeredgecolor="black",
-            markeredgewidth=0.5,
-            markersize=6,
-            linewidth=1,
-            label=family,
-        )
+        x, y = [place for place, _ in points], [value for _, value in points]
+        panel.plot(x, y, **{**look(style), "markersize": 6}, linewidth=1, label=family)
     panel.set_xscale("log")
-    ticks = decade_ticks(*panel.get_xlim())
-    panel.minorticks_off()
-    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    log_ticks(panel, decade_ticks(*panel.get_xlim()))
     panel.tick_params(labelsize=8)
-    panel.grid(color="#DDDDDD", linewidth=0.6)
-    panel.spines[["top", "right"]].set_visible(False)
+    finish(panel, "", "")
 
 
 def _family(row: Row) -> str:

@@ -1,7 +1,5 @@
 """Time of engines, turn by turn in one process, so that what disturbs the machine disturbs all of them."""
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,10 +7,8 @@ import numpy as np
 
 from benchmarks.data import Batch, Data
 from benchmarks.engine import Engine
+from pyserini_jpq.compare.timer import timed
 from pyserini_jpq.quantizer import Codes
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
-"""`cpu` leaves out the time in which other processes had the core; for one thread only."""
 
 _LEAST_QUERIES = 32
 
@@ -79,7 +75,7 @@ def compare(
     rounds
         Each runs all engines once, after one round that does not count.
     clock
-        A key of `CLOCKS`.
+        A key of `TIMERS`.
     """
     import faiss
 
@@ -137,11 +133,3 @@ def ndcg(found: Any, data: Data) -> float | None:
 def recall(found: Any, exact: Any) -> float:
     """Return the share of the exact best documents that were found, over all queries."""
     return float(np.mean([len(np.intersect1d(a, b)) / max(1, len(b)) for a, b in zip(found, exact, strict=True)]))
-
-
-def timed(work: Callable[[], Any], clock: str) -> float:
-    """Return the seconds that work took, by a clock of `CLOCKS`."""
-    now = CLOCKS[clock]
-    start = now()
-    work()
-    return now() - start

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import random_data
-from benchmarks.measure import CLOCKS, timed
 from benchmarks.searchers import make_folder
 from pyserini_jpq import cli
-from pyserini_jpq.compare.timing import resident_bytes
+from pyserini_jpq.compare.timer import TIMERS, resident_bytes, timed
 from pyserini_jpq.search.latency import summary
 
 SEARCHERS = ("JPQFaissSearcher", "FaissSearcher")
@@ -32,7 +31,7 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("--topics", required=True, help="queries")
     parser.add_argument("--queries", type=cli.positive_int, default=30, help="so many of them, one at a time")
     parser.add_argument("--hits", type=cli.positive_int, default=10, help="hits of a query")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
     parser.add_argument("--searcher", choices=SEARCHERS, help="only this one, in this process, of --folder")
     parser.add_argument("--folder", type=Path, help="index folder that is there; by default one is made, and deleted")
     return parser
@@ -46,7 +45,9 @@ def main(argv: Sequence[str]) -> None:
         return
     print(f"{'searcher':16} {'open s':>7} {'resident':>8} {'first ms':>8} {'encode ms':>9} {'text to hits ms':>15} p99")
     with tempfile.TemporaryDirectory() as place:
-        folder = args.folder or make_folder(random_data(args, np.random.default_rng(0)), Path(place), args.encoder)
+        folder = args.folder or make_folder(
+            random_data(args.documents, args.dimension, args.m, np.random.default_rng(0)), Path(place), args.encoder
+        )
         for searcher in SEARCHERS:
             command = [
                 sys.executable,

@@ -3,7 +3,6 @@
 OPQ is faiss's `IndexPQ`, which its users have; JPQ the same codes and centroids, searched as `JPQFaissSearcher` does.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -11,8 +10,9 @@ import numpy as np
 
 from benchmarks.data import random_data
 from benchmarks.engines import OURS, make_engines
-from benchmarks.measure import CLOCKS, compare
+from benchmarks.measure import compare
 from pyserini_jpq import cli
+from pyserini_jpq.compare.timer import TIMERS
 
 FLAT, OPQ = "flat", "IndexPQ"
 
@@ -26,12 +26,12 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--m", type=cli.positive_int, nargs="+", default=[96, 24], help="bytes a document")
     parser.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
     parser.add_argument("--rounds", type=cli.positive_int, default=15, help="times that each is searched")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
     args = parser.parse_args(argv)
     print(f"{'M':>3} {'k':>5} {'flat ms':>9} {'OPQ ms':>9} {'JPQ ms':>9}  flat : OPQ : JPQ", flush=True)
     rng = np.random.default_rng(0)
     for m in args.m:
-        data = random_data(argparse.Namespace(**{**vars(args), "m": m}), rng)
+        data = random_data(args.documents, args.dimension, m, rng)
         engines = {engine.name: engine for engine in make_engines(data, rng, (FLAT, OURS))}
         for k in args.hits:
             rows = compare([engines[name] for name in (OPQ, FLAT, OURS)], data, 1, k, 1, args.rounds, args.clock)

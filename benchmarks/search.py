@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmarks.data import clustered_data, index_data, random_data
 from benchmarks.engines import IVF, make_engines
-from benchmarks.measure import CLOCKS, Row, compare
+from benchmarks.measure import Row, compare
 from pyserini_jpq import cli
+from pyserini_jpq.compare.timer import TIMERS
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import write_json_atomically
 
@@ -41,7 +42,7 @@ def define_flags() -> argparse.ArgumentParser:
     group.add_argument("--threads", type=cli.positive_int, nargs="+", default=[1], help="threads of each engine")
     group.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
     group.add_argument("--rounds", type=cli.positive_int, default=5, help="times that each engine runs")
-    group.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    group.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
     group = parser.add_argument_group("results")
     group.add_argument("--json", type=Path, help="file to write the figures to")
     group.add_argument("--figure", type=Path, help="PNG to draw")
@@ -78,7 +79,11 @@ def measure(args: argparse.Namespace) -> list[Row]:
     import faiss
 
     rng = np.random.default_rng(0)
-    data = index_data(args) if args.index else clustered_data(args, rng) if args.clusters else random_data(args, rng)
+    sizes = args.documents, args.dimension, args.m
+    if args.index:
+        data = index_data(args.index, args.topics, args.qrels)
+    else:
+        data = clustered_data(*sizes, args.clusters, rng) if args.clusters else random_data(*sizes, rng)
     nprobes = args.nprobe or sorted({max(1, (args.lists or 1) // share) for share in SHARES})
     faiss.omp_set_num_threads(max(args.threads))  # to build them
     engines = make_engines(data, rng, args.engines or (), args.lists, nprobes, args.collection)

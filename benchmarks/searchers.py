@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import Data, index_data, random_data
-from benchmarks.measure import CLOCKS, read_once, timed
+from benchmarks.measure import read_once
 from pyserini_jpq import cli
+from pyserini_jpq.compare.timer import TIMERS, timed
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.folder import BLOCKS
 from pyserini_jpq.quantizer import Codes, Floats
@@ -29,7 +30,7 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("--queries", type=cli.positive_int, nargs="+", default=[1, 32], help="queries of a batch")
     parser.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
     parser.add_argument("--rounds", type=cli.positive_int, default=15, help="times that each searcher runs")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu: without other processes' share")
+    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
     return parser
 
 
@@ -51,8 +52,8 @@ def main(argv: Sequence[str]) -> None:
 def data_of(args: argparse.Namespace, source: Any, rng: np.random.Generator) -> Data:
     """Return random codes for random centroids of M subspaces, or for those of an index."""
     if not args.index:
-        return random_data(argparse.Namespace(**{**vars(args), "m": source}), rng)
-    data = index_data(argparse.Namespace(index=source, topics=args.topics, qrels=None))
+        return random_data(args.documents, args.dimension, source, rng)
+    data = index_data(source, args.topics)
     codes = rng.integers(0, 256, (args.documents, data.quantizer.m), dtype=np.uint8)
     return Data(data.quantizer, codes, data.queries)
 

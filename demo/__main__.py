@@ -4,18 +4,17 @@ Every stage is the command that a user would type; what is there already from an
 """
 
 import json
+import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from demo.baselines import bm25_run
 from demo.dev_half import QUESTIONS, add_dev_half
 from demo.python_docs import write_collection
 from demo.training_queries import write_training_queries
-from pyserini_jpq import cli
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq import cli, steps
+from pyserini_jpq.encode.embeddings import is_complete
 
 COLLECTION = Path("collections/demo")
 EMBEDDINGS = Path("embeddings/demo")
@@ -33,37 +32,39 @@ TRAINING = {"loss": "listwise", "distill_weight": 1, "distill_temperature": 5, "
 def main(argv: list[str]) -> None:
     """Run the whole way, from documentation to a table."""
     cli.OneLineParser(prog="python -m demo", description=__doc__).parse_args(argv)
-    _start_over_if_stale()
-    if not (COLLECTION / "ready").is_file():
-        write_collection(COLLECTION)
-        write_training_queries(COLLECTION)
-        add_dev_half(COLLECTION)
-        (COLLECTION / "ready").touch()
-    topics, qrels = QUESTIONS / "topics.test.tsv", QUESTIONS / "qrels.test.txt"
+    with steps.holding(RUNS):
+        _start_over_if_stale()
+        if not (COLLECTION / "ready").is_file():
+            write_collection(COLLECTION)
+            write_training_queries(COLLECTION)
+            add_dev_half(COLLECTION)
+            (COLLECTION / "ready").touch()
+        documents = COLLECTION / "documents.jsonl"
+        encode = _command("encode", corpus=documents, encoder="all-minilm-l6-v2", output=EMBEDDINGS)
+        steps.make(EMBEDDINGS, encode, lambda folder: folder.exists() and is_complete(folder))
+        steps.make(OPQ, _command("index", embeddings=EMBEDDINGS, output=OPQ, m=24))
+        learned = {"topics": COLLECTION / "topics.train.tsv", "qrels": COLLECTION / "qrels.train.txt"}
+        written = {"output": JPQ, "output_encoder": ENCODER}
+        steps.make(JPQ, _command("train", "--overwrite", index=OPQ, **learned, **written, **TRAINING))
+        _search_and_evaluate(documents)
+
+
+def _search_and_evaluate(documents: Path) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
-
-    if not OPQ.exists():
-        if not (EMBEDDINGS / "done").exists():
-            _command("encode", corpus=COLLECTION / "documents.jsonl", encoder="all-minilm-l6-v2", output=EMBEDDINGS)
-            (EMBEDDINGS / "done").touch()
-        _command("index", embeddings=EMBEDDINGS, output=OPQ, m=24)
-    if not JPQ.exists():
-        _command(
-            "train",
-            "--overwrite",
-            index=OPQ,
-            topics=COLLECTION / "topics.train.tsv",
-            qrels=COLLECTION / "qrels.train.txt",
-            output=JPQ,
-            output_encoder=ENCODER,
-            **TRAINING,
-        )
-
+    topics, qrels = QUESTIONS / "topics.test.tsv", QUESTIONS / "qrels.test.txt"
     runs = {name: RUNS / f"run.{name}.txt" for name in ("bm25", "flat", "opq", "jpq")}
-    bm25_run(COLLECTION / "documents.jsonl", topics, runs["bm25"])
+    bm25_run(documents, topics, runs["bm25"])
     for name, index in (("flat", EMBEDDINGS), ("opq", OPQ), ("jpq", JPQ)):
-        _command("search", "--overwrite", index=index, topics=topics, output=runs[name], batch_size=32)
-    _report(runs, qrels)
+        flags = {"index": index, "topics": topics, "output": runs[name], "batch_size": 32}
+        steps.run_command(_command("search", "--overwrite", **flags))
+    figure, results = RUNS / "effectiveness.png", RUNS / "results.json"
+    words = ["--metrics", *METRICS, "--bytes", *(f"{name}={size}" for name, size in BYTES.items()), "--overwrite"]
+    flags = {"qrels": qrels, "baseline": "flat", "json": results, "figure": figure}
+    named = shlex.join(f"{name}={path}" for name, path in runs.items())
+    steps.run_command(f"{_command('evaluate', **flags)} {named} {shlex.join(words)}")
+    names = [run["run"] for run in json.loads(results.read_text())["runs"]]
+    print(f"\n{len(names)} runs: {results}, figure: {figure}\nSearch it yourself:\n")
+    print(f"  {sys.executable} -m demo.ask 'read a csv file into dictionaries'")
 
 
 def _start_over_if_stale() -> None:
@@ -77,31 +78,12 @@ def _start_over_if_stale() -> None:
     version.write_text(sys.version)
 
 
-def _command(command: str, *switches: str, **flags: object) -> None:
-    """Run a command of ours as a user would, and show it."""
-    words = [f"pyserini_jpq.{command}", *switches]
+def _command(command: str, *switches: str, **flags: object) -> str:
+    """Return a command of ours as a user would type it."""
+    words = ["python", "-m", f"pyserini_jpq.{command}", *switches]
     for name, value in flags.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
-    cli.say(f"\n$ python -m {' '.join(words)}")
-    status = subprocess.run([sys.executable, "-m", *words]).returncode
-    if status:
-        raise JPQError(f"the demo stopped in `{command}` (status {status}); `make demo` goes on from there")
-
-
-def _report(runs: Mapping[str, Path], qrels: Path) -> None:
-    figure, results = RUNS / "effectiveness.png", RUNS / "results.json"
-    evaluate = [
-        *(sys.executable, "-m", "pyserini_jpq.evaluate", "--qrels", str(qrels), "--metrics", *METRICS),
-        *("--baseline", "flat", "--bytes", *(f"{name}={size}" for name, size in BYTES.items())),
-        *("--json", str(results), "--figure", str(figure)),
-        *(f"{name}={path}" for name, path in runs.items()),
-    ]
-    cli.say("")
-    if subprocess.run(evaluate).returncode:
-        raise JPQError("the demo stopped in `evaluate`; `make demo` goes on from there")
-    names = [run["run"] for run in json.loads(results.read_text())["runs"]]
-    print(f"\n{len(names)} runs: {results}, figure: {figure}\nSearch it yourself:\n")
-    print(f"  {sys.executable} -m demo.ask 'read a csv file into dictionaries'")
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

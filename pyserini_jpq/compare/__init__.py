@@ -1,1 +1,1 @@
-"""Reports: every system on the same embeddings, in one folder of tables and figures."""
+"""Comparisons: every system on the same embeddings, in one folder of tables and figures."""

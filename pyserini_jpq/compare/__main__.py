@@ -1,65 +1,62 @@
-"""From the words of `evaluate --report` to a request."""
+"""`python -m pyserini_jpq.compare`: every system on the same embeddings, in one folder of tables and figures."""
 
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from pyserini_jpq.compare.request import Request, check, named_baselines
+from pyserini_jpq import cli
+from pyserini_jpq.compare.options import CompareOptions, Inputs
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS
+from pyserini_jpq.evaluate.runs import named_runs
+from pyserini_jpq.options import add_flags, from_flags
 
-_NEEDED = ("embeddings", "topics", "index")
-_OTHER = ("baseline", "bytes", "json", "figure")
-
-
-def report(given: dict[str, Any], words: list[str]) -> None:
-    """Check the arguments and make the report.
-
-    Parameters
-    ----------
-    given
-        The flags that were given, by name.
-    words
-        The command line.
-
-    Raises
-    ------
-    JPQError
-        With what is wrong.
-    """
-    from pyserini_jpq.compare.making import command_line, make
-
-    request = _request(given, command_line(words))
-    check(request, "overwrite" in given)
-    make(request)
+_NEEDED = ("output", "embeddings", "topics", "qrels", "index")
 
 
-def _request(given: dict[str, Any], command: str) -> Request:
-    from pyserini_jpq.evaluate.__main__ import named_runs
-    from pyserini_jpq.index.folder import find_index
+def define_flags() -> cli.OneLineParser:
+    """Return the parser of this command."""
+    parser = cli.parser("compare", "Build, search and measure systems on the same embeddings, and write a report.")
+    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="as --run", **unset)
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="report to write", **unset)
+    parser.add_argument("--embeddings", type=Path, metavar="FOLDER", help="of all documents", **unset)
+    parser.add_argument("--topics", help="TSV or JSONL file, or a name", **unset)
+    parser.add_argument("--qrels", help="TREC or BEIR file, or a name", **unset)
+    parser.add_argument(
+        "--index", nargs="+", help="folders or names; the first sets bytes and speed of baselines", **unset
+    )
+    parser.add_argument("--run", nargs="+", metavar="NAME=FILE", help="run files that become rows", **unset)
+    metrics = f"as in evaluate (default: {' '.join(DEFAULT_METRICS)})"
+    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=metrics, **unset)
+    parser.add_argument("--overwrite", action="store_true", help="replace the report")
+    add_flags(parser, CompareOptions)
+    return parser
 
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    given = vars(define_flags().parse_args(argv))
     problems: list[str] = []
     if missing := [f"--{name}" for name in _NEEDED if name not in given]:
         problems.append(f"a report needs {', '.join(missing)}")
-    if stray := [f"--{name}" for name in _OTHER if name in given]:
-        problems.append(f"{', '.join(stray)}: not with --report, which writes results.json and figures of its own")
     runs = named_runs([*given.get("runs", []), *given.get("run", [])], problems)
     if problems:
         raise JPQError("; ".join(problems))
-    return Request(
-        folder=given["report"],
-        embeddings=given["embeddings"],
-        topics=given["topics"],
-        qrels=given["qrels"],
-        indexes=tuple(find_index(name) for name in given["index"]),
-        baselines=named_baselines(given.get("baselines", "all")),
-        train_topics=given.get("train_topics"),
-        train_qrels=given.get("train_qrels"),
-        runs=runs,
-        bm25=given.get("bm25"),
-        corpus=given.get("corpus"),
-        metrics=tuple(given.get("metrics", DEFAULT_METRICS)),
-        hits=given.get("hits", 100),
-        device=given.get("faiss_device"),
-        clock=given.get("clock", "wall"),
-        seed=given.get("seed", 42),
-        command=command,
-    )
+
+    from pyserini_jpq.compare.report import compare
+    from pyserini_jpq.index.folder import find_index
+
+    indexes = tuple(find_index(name) for name in given["index"])
+    inputs = Inputs(given["embeddings"], given["topics"], given["qrels"], indexes, runs)
+    options = from_flags(CompareOptions, {**given, "metrics": tuple(given.get("metrics", DEFAULT_METRICS))})
+    command = shlex.join(["python", "-m", "pyserini_jpq.compare", *argv])
+    rows = compare(inputs, given["output"], options, given["overwrite"], command)
+    cli.say(f"{len(rows)} rows: {given['output'] / 'report.md'}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,6 +1,7 @@
 """Measures the rows of a report, one after the other; a row that is there already is not measured again."""
 
-import shutil
+import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,19 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq import cli
-from pyserini_jpq.compare.baselines.base import Engine
-from pyserini_jpq.compare.baselines.registry import ENGINES, UNMAINTAINED
-from pyserini_jpq.compare.baselines.supervision import Supervision, relevant_pairs
+from pyserini_jpq import cli, steps
+from pyserini_jpq.compare.baselines.base import Engine, Supervision, relevant_pairs
+from pyserini_jpq.compare.baselines.registry import ENGINES, UNMAINTAINED, named_baselines
 from pyserini_jpq.compare.encoders import encoder_key
 from pyserini_jpq.compare.families import NOT_TRAINED, family
-from pyserini_jpq.compare.fusing import fused
-from pyserini_jpq.compare.request import FLAT, Request
-from pyserini_jpq.compare.rows import Row
+from pyserini_jpq.compare.options import CompareOptions, Inputs
+from pyserini_jpq.compare.rows import FLAT, Row
 from pyserini_jpq.compare.scoring import means, run_of, score, write_run
-from pyserini_jpq.compare.steps import read, run_step
-from pyserini_jpq.compare.timing import CLOCKS
+from pyserini_jpq.compare.timer import TIMERS
 from pyserini_jpq.compare.worker import OURS
+from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.qrels import read_qrels
 from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.data.topics import read_topics
@@ -32,15 +31,20 @@ from pyserini_jpq.index.folder import INDEX, IndexFolder, Manifest
 
 RUNS = "runs"
 _WORK = "work"
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+_ALPHA = 0.5  # weight of the reference in the interpolation, of scores that are mapped to [0, 1] for each query
+_RRF_K = 60  # of reciprocal rank fusion (Cormack et al., SIGIR 2009), Pyserini's default
+_FUSIONS = {"interpolation": f"+ BM25, interpolated {_ALPHA}", "rrf": "+ BM25, reciprocal rank"}
 
 
 class Measuring:
-    """Measures the rows of one request in the folder that becomes the report.
+    """Measures the rows of one comparison in the folder that becomes the report.
 
     Parameters
     ----------
-    request
-        What is asked for.
+    inputs, options
+        What is asked for, checked.
     topics
         Queries by qid.
     qrels
@@ -54,65 +58,63 @@ class Measuring:
         Of all documents, in row order.
     """
 
-    def __init__(self, request: Request, topics: dict[str, str], qrels: Qrels, folder: Path) -> None:
-        self.request = request
+    def __init__(
+        self, inputs: Inputs, options: CompareOptions, topics: dict[str, str], qrels: Qrels, folder: Path
+    ) -> None:
+        self.inputs, self.options = inputs, options
         self.qrels = qrels
-        self.metrics = Metrics(request.metrics)
+        self.metrics = Metrics(options.metrics)
         self.topics = {qid: text for qid, text in topics.items() if qid in qrels}
         if not self.topics:
             raise JPQError("no query of the topics is in the qrels; check that both are of the same collection")
         self.folder = folder
         self.work = folder / _WORK
         self.work.mkdir(parents=True, exist_ok=True)
-        self.docids = list(Embeddings(request.embeddings).docids())
+        self.docids = list(Embeddings(inputs.embeddings).docids())
         self._training = None
-        if request.train_topics is not None and request.train_qrels is not None:
-            taught = read_topics(request.train_topics), read_qrels(request.train_qrels)
+        if options.train_topics is not None and options.train_qrels is not None:
+            taught = read_topics(options.train_topics), read_qrels(options.train_qrels)
             self._training = relevant_pairs(*taught, self.docids)
 
     def rows(self) -> list[Row]:
         """Measure all rows: indexes, baselines, fusions, runs."""
-        steps: list[tuple[str, Callable[[str], Row]]] = []
-        for index in self.request.indexes:
-            steps.append((index.name, partial(self._index, path=index)))
-        steps += [(name, self._baseline) for name in self.request.baselines]
-        if self.request.device is not None:
-            places = {
-                self.request.indexes[0].name: self.request.indexes[0],
-                ENGINES[FLAT].title: self.request.embeddings,
-            }
-            for title, folder in places.items():
-                steps.append((f"{title}, {self.request.device}", partial(self._on_device, folder=folder)))
-        found = [self._cached(i, len(steps), name, make) for i, (name, make) in enumerate(steps, 1)]
-        if self.request.bm25 is not None:
-            run = self.folder / RUNS / f"run.{self.request.indexes[0].name}.txt"
-            for title, fusion in fused(run, Path(self.request.bm25), self.work, self.request.hits):
-                found.append(self._run(title, fusion, "hybrid with BM25, fused by Pyserini"))
-        for name, path in self.request.runs.items():
-            found.append(self._run(name, path, ""))
-        return found
+        first, device = self.inputs.indexes[0], self.options.faiss_device
+        makers: list[tuple[str, Callable[[str], Row]]] = []
+        makers += [(index.name, partial(self._index, path=index)) for index in self.inputs.indexes]
+        makers += [(name, self._baseline) for name in named_baselines(self.options.baselines)]
+        if device is not None:
+            places = {first.name: first, ENGINES[FLAT].title: self.inputs.embeddings}
+            makers += [(f"{name}, {device}", partial(self._on_device, folder=place)) for name, place in places.items()]
+        found = [self._cached(f"[{i}/{len(makers)}]", name, make) for i, (name, make) in enumerate(makers, 1)]
+        if self.options.bm25 is not None:
+            run = self.folder / RUNS / f"run.{first.name}.txt"
+            for method, title in _FUSIONS.items():
+                file = self.work / f"run.{method}.txt"
+                both = [read_run(str(run)), read_run(str(self.options.bm25))]
+                write_run(file, pyserini.fuse(both, method, self.options.hits, alpha=_ALPHA, rrf_k=_RRF_K), method)
+                found.append(self._run(f"{first.name} {title}", file, "hybrid with BM25, fused by Pyserini"))
+        return [*found, *(self._run(name, path, "") for name, path in self.inputs.runs.items())]
 
-    def _cached(self, number: int, total: int, name: str, make: Callable[[str], Row]) -> Row:
+    def _cached(self, number: str, name: str, make: Callable[[str], Row]) -> Row:
         file, basis = self.work / "rows" / f"{name}.json", self._basis(name)
-        before = read(file) if file.is_file() else {}
+        before = _read(file) if file.is_file() else {}
         if before.get("basis") == basis:
-            cli.say(f"[{number}/{total}] {name}: measured before")
+            cli.say(f"{number} {name}: measured before")
             return Row(**before["row"])
         row = make(name)
         write_json_atomically(file, {"basis": basis, "row": row.as_dict()})
-        first = next(iter(row.metrics), None)
-        median = row.median(self.request.clock)
+        first, median = next(iter(row.metrics), None), row.median(self.options.clock)
         told = row.note if first is None else f"{first} {row.metrics[first]:.4f}, {median:.3f} ms"
-        cli.say(f"[{number}/{total}] {name}: {told}")
+        cli.say(f"{number} {name}: {told}")
         return row
 
     def _basis(self, name: str) -> dict[str, Any]:
         """Return what of the indexes decides how a row comes out: of baselines, the reference's bytes and its speed."""
-        indexes = {path.name: path for path in self.request.indexes}
-        reference = IndexFolder(self.request.indexes[0]).manifest
+        indexes = {path.name: path for path in self.inputs.indexes}
+        reference = IndexFolder(self.inputs.indexes[0]).manifest
         if name in indexes:
             return _hashes(IndexFolder(indexes[name]).manifest)
-        is_tuned = name not in ENGINES or bool(ENGINES[name].efforts)
+        is_tuned = name not in ENGINES or bool(ENGINES[name].parameters)
         return {"bytes": reference.bytes_per_document, **(_hashes(reference) if is_tuned else {})}
 
     def _index(self, name: str, path: Path) -> Row:
@@ -128,7 +130,7 @@ class Measuring:
 
     def _on_device(self, name: str, folder: Path) -> Row:
         row = Row(name, name, "device", "by torch, all documents")
-        self._search(row, OURS, folder, folder, self.docids, target=None, device=self.request.device)
+        self._search(row, OURS, folder, folder, self.docids, target=None, device=self.options.faiss_device)
         return row
 
     def _baseline(self, name: str) -> Row:
@@ -150,21 +152,21 @@ class Measuring:
         return row
 
     def _build_and_search(self, row: Row, engine: Engine) -> None:
-        reference = IndexFolder(self.request.indexes[0]).manifest
+        reference = IndexFolder(self.inputs.indexes[0]).manifest
         built, facts = self.work / "index", self.work / "build.json"
         remove(built)
         built.mkdir()
-        task = {"stage": "build", "engine": row.name, "embeddings": str(self.request.embeddings), "output": str(built)}
+        task = {"stage": "build", "engine": row.name, "embeddings": str(self.inputs.embeddings), "output": str(built)}
         task |= {"cache": str(self.work), "facts": str(facts)}
-        sizes = {"bytes": reference.bytes_per_document, "seed": self.request.seed}
+        sizes = {"bytes": reference.bytes_per_document, "seed": self.options.seed}
         if engine.supervised:
             task["supervision"] = str(self._supervision())
         run_step({**task, **sizes}, self.work / f"{row.name}.build.json")
-        row.build_seconds = read(facts)["build_seconds"]
+        row.build_seconds = _read(facts)["build_seconds"]
         row.code_bytes = engine.code_bytes(reference.dimension, reference.bytes_per_document)
         row.disk_bytes = sum(file.stat().st_size for file in built.rglob("*") if file.is_file())
-        target = self._target() if engine.efforts else None
-        run = self._search(row, row.name, built, self.request.embeddings, self.docids, target)
+        target = self._target() if engine.parameters else None
+        run = self._search(row, row.name, built, self.inputs.embeddings, self.docids, target)
         if row.name == FLAT:
             write_run(self.folder / RUNS / f"run.{FLAT}.txt", run, FLAT)
         remove(built)
@@ -175,14 +177,14 @@ class Measuring:
         if self._training is not None and not file.is_file():
             texts, pairs = self._training
             place = self.work / "training-queries"
-            self._encode(self.request.embeddings, texts, place)
+            self._encode(self.inputs.embeddings, texts, place)
             Supervision(np.load(place / "queries.npy"), pairs).save(file)
         return file
 
     def _target(self) -> float:
-        """Return the reference's median latency, which engines with an effort are tuned to."""
-        row = read(self.work / "rows" / f"{self.request.indexes[0].name}.json")["row"]
-        return float(row["latency"][self.request.clock]["median_ms"])
+        """Return the reference's median latency, which engines with a search parameter are tuned to."""
+        row = _read(self.work / "rows" / f"{self.inputs.indexes[0].name}.json")["row"]
+        return float(row["latency"][self.options.clock]["median_ms"])
 
     def _search(
         self,
@@ -200,12 +202,12 @@ class Measuring:
         remove(output)
         output.mkdir()
         task: dict[str, Any] = {"stage": "search", "engine": engine, "folder": str(folder), "queries": str(queries)}
-        task |= {"hits": self.request.hits, "documents": len(docids), "clock": self.request.clock}
+        task |= {"hits": self.options.hits, "documents": len(docids), "clock": self.options.clock}
         run_step(
             {**task, "target_ms": target, "device": device, "output": str(output)},
             self.work / f"{row.name}.search.json",
         )
-        facts = read(output / "search.json")
+        facts = _read(output / "search.json")
         row.resident_bytes, row.effort, row.latency = facts["resident_bytes"], facts["effort"], facts["latency"]
         qids = list(self.topics)
         for tried in facts["efforts"]:
@@ -220,12 +222,12 @@ class Measuring:
         """Return the file of query vectors of a folder's query encoder, [Q, D] float32, and its latency."""
         place = self.work / "queries" / encoder_key(folder)
         self._encode(folder, list(self.topics.values()), place)
-        return place / "queries.npy", read(place / "encoded.json")
+        return place / "queries.npy", _read(place / "encoded.json")
 
     def _encode(self, folder: Path, texts: list[str], place: Path) -> None:
         """Encode texts with a folder's query encoder into a place, unless they are there."""
         if not (place / "encoded.json").is_file():
-            shutil.rmtree(place, ignore_errors=True)
+            remove(place)
             place.mkdir(parents=True)
             task = {"stage": "encode", "folder": str(folder), "texts": texts, "output": str(place)}
             run_step(task, self.work / "encode.json")
@@ -235,13 +237,13 @@ class Measuring:
         row = Row(name, name, "run", note)
         score(row, read_run(str(path)), self.qrels, self.metrics)
         beside = Path(f"{path}.json")
-        facts = read(beside) if beside.is_file() else {}
+        facts = _read(beside) if beside.is_file() else {}
         row.code_bytes = facts.get("bytes_per_document")
         if "rerank" in facts:
             rerank = facts["rerank"]
             row.note = f"{rerank['model']} on the best {rerank['hits']}"
             # By another process, whose clock was the wall's.
-            row.latency = {clock: rerank["latency"]["wall"] for clock in CLOCKS}
+            row.latency = dict.fromkeys(TIMERS, rerank["latency"]["wall"])
         return row
 
 
@@ -249,6 +251,33 @@ def _hashes(manifest: Manifest) -> dict[str, Any]:
     return {"index": manifest.files[INDEX]["sha256"], "encoder": manifest.query_encoder["sha256"]}
 
 
-def flat_row(rows: list[Row]) -> Row | None:
-    """Return the uncompressed row."""
-    return next((row for row in rows if row.name == FLAT and row.measured), None)
+def run_step(task: dict[str, Any], file: Path) -> None:
+    """Do one task of `worker` in a process of its own, with one thread.
+
+    Parameters
+    ----------
+    task
+        What `worker` reads.
+    file
+        Where the task is written; the process's messages go to a `.log` beside it.
+
+    Raises
+    ------
+    JPQError
+        If the process fails, with its last line.
+    """
+    write_json_atomically(file, task)
+    log = file.with_suffix(".log")
+    with open(log, "wb") as messages:
+        status = steps.run([sys.executable, "-m", "pyserini_jpq.compare.worker", str(file)], _ONE_THREAD, messages)
+    if status == 0:
+        return
+    if status == cli.EXIT_INTERRUPTED or -status in (2, 15):
+        raise KeyboardInterrupt
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = (lines[-1] if lines else "no message").removeprefix("error: ")
+    raise JPQError(f"{reason} (exit status {status})" if status != 2 else reason)
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import numpy as np
 from pyserini_jpq.compare.pages import Image
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.evaluate.figures import new_figure, save
+from pyserini_jpq.evaluate.table import plain
 from pyserini_jpq.quantizer import Floats
 
 EACH = 50
@@ -102,21 +103,14 @@ def draw(
     for kind, listed in kinds.items():
         colour, marker = _STYLES[kind]
         x, y = places[start : start + len(listed)].T
-        axes.scatter(
-            *(x, y),
-            s=42,
-            color=colour,
-            marker=marker,
-            label=f"{kind} ({len(listed)})",
-            edgecolors="black",
-            linewidths=0.4,
-        )
+        label = f"{kind} ({len(listed)})"
+        axes.scatter(x, y, s=42, color=colour, marker=marker, label=label, edgecolors="black", linewidths=0.4)
         start += len(listed)
     axes.scatter(places[0, 0], places[0, 1], s=260, color="black", marker="*", label="query", zorder=5)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.set_title(plain(title), fontsize=10, parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    save(figure, path, 200)
+    save(figure, path)
     caption = f"t-SNE of one query (“{title}”), its positives and the negatives of each sampling, by their embeddings"
     return [Image(path.name, f"{caption}; a document that several samplings have is shown once")]

@@ -1,10 +1,13 @@
 """One row of a report: a system, what it takes and what it reaches."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 TOP = 10
 """Hits of each query that are kept, to show what was won and lost."""
+
+FLAT = "flat"
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Row:
     build_seconds
         Of a baseline, one thread.
     effort, efforts
-        What `set_effort` was set to, and what each value that was tried took and reached.
+        Of the search parameter: the value that was chosen, and what each one that was tried took and reached.
     latency, encode
         By clock `median_ms`, `p99_ms`, `count`: of a search, and of the query encoder.
     metrics, per_query
@@ -67,3 +70,8 @@ class Row:
     def median(self, clock: str) -> float | None:
         """Return the median latency in milliseconds."""
         return self.latency[clock]["median_ms"] if self.latency else None
+
+
+def flat_row(rows: Sequence[Row]) -> Row | None:
+    """Return the uncompressed row."""
+    return next((row for row in rows if row.name == FLAT and row.measured), None)

@@ -62,10 +62,10 @@ def compare_with(reference: Row, rows: Sequence[Row]) -> None:
 
 
 def write_run(file: Path, run: Mapping[str, Mapping[str, float]], tag: str) -> None:
-    """Write a run in TREC's format, hits in trec_eval's order."""
+    """Write a run in TREC's format, hits in trec_eval's order, scores with all their digits."""
     lines: list[Any] = []
     for qid, scores in run.items():
         lines += [
-            f"{qid} Q0 {docid} {rank} {scores[docid]:.6f} {tag}\n" for rank, docid in enumerate(ranked(scores), 1)
+            f"{qid} Q0 {docid} {rank} {float(scores[docid])!r} {tag}\n" for rank, docid in enumerate(ranked(scores), 1)
         ]
     write_text_atomically(file, "".join(lines))

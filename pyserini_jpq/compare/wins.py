@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyserini_jpq.compare.pages import Block, Table, Text
+from pyserini_jpq.compare.pages import Block, Text
 from pyserini_jpq.compare.rows import TOP, Row
 from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.evaluate.table import Table
 
 LARGEST = 5
 _SNIPPET = 220
@@ -73,7 +74,7 @@ def largest(
         ]
         blocks += [
             Text("paragraph", f"The largest {name} in {metric} against {other.title}:"),
-            Table(header, body, frozenset({3, 4})),
+            Table(header, body, frozenset({0, 3, 4})),
         ]
     return blocks
 

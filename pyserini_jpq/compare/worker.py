@@ -15,40 +15,20 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq import cli
-from pyserini_jpq.compare.baselines.base import Built, Rows, Settings
-from pyserini_jpq.compare.baselines.registry import find_engine
-from pyserini_jpq.compare.baselines.supervision import Supervision
-from pyserini_jpq.compare.timing import TUNED, best_effort, latency, resident_bytes
+from pyserini_jpq.compare.baselines.base import Built, Settings, Supervision
+from pyserini_jpq.compare.baselines.registry import ENGINES
+from pyserini_jpq.compare.timer import TUNED, best_value, latency, measured, resident_bytes
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.files import save_array, write_json_atomically
 from pyserini_jpq.quantizer import Floats
-from pyserini_jpq.search.latency import summary
 
 OURS = "index"
 """Stands in a task for the name of an engine where a folder of ours is searched."""
 
 _BLOCK = 1 << 16
 _SINGLES = 50
-# Slower than this times the target, an effort is no longer of interest, nor are larger ones.
+# Slower than this times the target, a value of a search parameter is no longer of interest, nor are larger ones.
 _TOO_SLOW = 4
-
-
-class IndexBuilt(Built):
-    """An index folder of ours, searched as `JPQFaissSearcher` does."""
-
-    def __init__(self, folder: Path) -> None:
-        from pyserini_jpq.search.open import open_index
-
-        self._index = open_index(folder)
-
-    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
-        """Search as `Built.search` says."""
-        found: tuple[Floats, Rows] = self._index.search(queries, k)
-        return found
-
-    def save(self, folder: Path) -> None:
-        """Raise: the folder is there already."""
-        raise NotImplementedError("an index folder is not written by a report")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -66,24 +46,17 @@ def encode(task: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     source = query_encoder(Path(task["folder"]))
     encoder = source.load()
-    texts = task["texts"]
+    texts, output = task["texts"], Path(task["output"])
     with torch.inference_mode():
         parts = [encoder.encode_queries(texts[start : start + 64]).numpy() for start in range(0, len(texts), 64)]
-        taken: dict[str, list[float]] = {"wall": [], "cpu": []}
-        for text in texts[:_SINGLES]:
-            started = time.perf_counter(), time.process_time()
-            encoder.encode_queries([text])
-            taken["wall"].append(1e3 * (time.perf_counter() - started[0]))
-            taken["cpu"].append(1e3 * (time.process_time() - started[1]))
-    output = Path(task["output"])
+        taken = measured(lambda i: encoder.encode_queries([texts[i]]), min(_SINGLES, len(texts)))
     save_array(output / "queries.npy", np.concatenate(parts))
-    write_json_atomically(output / "encoded.json", {clock: summary(values) for clock, values in taken.items()})
+    write_json_atomically(output / "encoded.json", taken)
 
 
 def build(task: dict[str, Any]) -> None:
     """Build a baseline from `embeddings` and save it into the folder `output`."""
-    engine = find_engine(task["engine"])
-    engine.check()
+    engine = ENGINES[task["engine"]]
     vectors = np.concatenate(list(Embeddings(task["embeddings"]).blocks(_BLOCK)))
     learned_from = Supervision.load(Path(task["supervision"])) if engine.supervised else None
     started = time.perf_counter()
@@ -94,17 +67,16 @@ def build(task: dict[str, Any]) -> None:
 
 
 def search(task: dict[str, Any]) -> None:
-    """Search an engine's `folder`: memory, latency at the effort that meets `target_ms`, and hits of all queries."""
+    """Search an engine's `folder`: memory, latency at the parameter that meets `target_ms`, and hits of all queries."""
     queries: Floats = np.load(task["queries"])
     hits, output = min(task["hits"], task["documents"]), Path(task["output"])
     built, resident = _opened(task, queries, hits)
     facts: dict[str, Any] = {"resident_bytes": resident, "effort": None, "efforts": []}
-    efforts = [] if task["engine"] == OURS else find_engine(task["engine"]).efforts
-    if efforts:
-        facts["efforts"] = _try(built, efforts, queries, task, hits)
+    if task["engine"] != OURS and ENGINES[task["engine"]].parameters:
+        facts["efforts"] = _try(built, queries, task, hits)
         medians = {tried["effort"]: tried["latency"][task["clock"]]["median_ms"] for tried in facts["efforts"]}
-        facts["effort"] = best_effort(medians, task["target_ms"])
-        built.set_effort(facts["effort"])
+        facts["effort"] = best_value(medians, task["target_ms"])
+        built.set_parameter(facts["effort"])
     facts["latency"] = latency(built.search, queries, hits)
     _save_hits(output / "hits.npz", built, queries, hits)
     write_json_atomically(output / "search.json", facts)
@@ -115,18 +87,16 @@ def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, in
     folder = Path(task["folder"])
     _warm(queries)
     if task.get("device"):
-        from pyserini_jpq.compare.devices import OnDevice
+        from pyserini_jpq.compare.ours import OnDevice
 
         return OnDevice(folder, task["device"]), None  # its memory is the device's
     if task["engine"] == OURS:
-        importlib.import_module("pyserini_jpq.search.open")  # code is not an index's memory
-        before = resident_bytes()
-        built: Built = IndexBuilt(folder)
+        load: Any = importlib.import_module("pyserini_jpq.compare.ours").IndexBuilt  # code is not an index's memory
     else:
-        engine = find_engine(task["engine"])
-        importlib.import_module(engine.module)
-        before = resident_bytes()
-        built = engine.load(folder)
+        load = ENGINES[task["engine"]].load
+        importlib.import_module(ENGINES[task["engine"]].module)
+    before = resident_bytes()
+    built: Built = load(folder)
     for query in queries[:8]:
         built.search(query[None], hits)
     after = resident_bytes()
@@ -143,18 +113,16 @@ def _warm(queries: Floats) -> None:
     index.search(queries[:1], 1)
 
 
-def _try(
-    built: Built, efforts: Sequence[int], queries: Floats, task: dict[str, Any], hits: int
-) -> list[dict[str, Any]]:
-    """Time rising efforts and save what each finds, until one is far slower than the target or sees all."""
+def _try(built: Built, queries: Floats, task: dict[str, Any], hits: int) -> list[dict[str, Any]]:
+    """Time rising values and save what each finds, until one is far slower than the target or sees all."""
     tried = []
-    for effort in efforts:
-        built.set_effort(effort)
+    for value in ENGINES[task["engine"]].parameters:
+        built.set_parameter(value)
         taken = latency(built.search, queries, hits, TUNED)
-        file = Path(task["output"]) / f"hits-{effort}.npz"
+        file = Path(task["output"]) / f"hits-{value}.npz"
         _save_hits(file, built, queries, hits)
-        tried.append({"effort": effort, "latency": taken, "hits": file.name})
-        if effort >= task["documents"] or taken[task["clock"]]["median_ms"] > _TOO_SLOW * task["target_ms"]:
+        tried.append({"effort": value, "latency": taken, "hits": file.name})
+        if value >= task["documents"] or taken[task["clock"]]["median_ms"] > _TOO_SLOW * task["target_ms"]:
             break
     return tried
 

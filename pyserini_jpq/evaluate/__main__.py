@@ -1,7 +1,7 @@
-"""`python -m pyserini_jpq.evaluate`: one table of several runs, or a report that measures systems itself."""
+"""`python -m pyserini_jpq.evaluate`: one table of several runs, with significance tests."""
 
 import argparse
-import os
+import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError, OutputError
 from pyserini_jpq.evaluate import figures, table
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, parse_metrics, unknown_metrics
-from pyserini_jpq.evaluate.runs import Comparison, evaluate, is_sidecar, run_name
+from pyserini_jpq.evaluate.runs import Comparison, evaluate, named_runs
 from pyserini_jpq.files import refuse_existing_file, write_json_atomically
 
 _FIGURES = (".png", ".pdf", ".svg")
-REPORT_FLAGS = (
+OF_COMPARE = (
     *("embeddings", "topics", "index", "baselines", "train-topics", "train-qrels", "run", "bm25", "corpus", "hits"),
     *("faiss-device", "clock", "seed"),
 )
+_NOT_OF_COMPARE = ("baseline", "bytes", "json", "figure")
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class _Request:
 
 def main(argv: Sequence[str]) -> None:
     """Evaluate runs and print their table."""
-    given = vars(_parser().parse_args(argv))
-    if "report" in given:
-        from pyserini_jpq.compare.__main__ import report
-
-        return report(given, list(argv))
-    if stray := [name for name in REPORT_FLAGS if name.replace("-", "_") in given]:
-        raise JPQError(f"{', '.join('--' + name for name in stray)}: only with --report FOLDER")
+    if any(map(_is_report, argv)):
+        return _report(argv)
+    known, others = _parser().parse_known_args(argv)
+    given = vars(known)
+    if others:
+        only = [word for word in others if word.partition("=")[0].removeprefix("--") in OF_COMPARE]
+        raise JPQError(f"{', '.join(only)}: only with --report FOLDER" if only else _unknown(others))
     request = _checked(given)
     comparison = evaluate(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
     _note_queries(comparison)
@@ -50,6 +51,26 @@ def main(argv: Sequence[str]) -> None:
         write_json_atomically(Path(given["json"]), table.as_dict(comparison))
     if "figure" in given:
         figures.draw(comparison, Path(given["figure"]))
+
+
+def _report(argv: Sequence[str]) -> None:
+    """Start the command that writes reports now."""
+    words = [word.partition("=")[0] for word in argv]
+    if stray := [f"--{name}" for name in _NOT_OF_COMPARE if f"--{name}" in words]:
+        raise JPQError(f"{', '.join(stray)}: not with --report, which writes results.json and figures of its own")
+    cli.say("note: evaluate --report FOLDER is python -m pyserini_jpq.compare --output FOLDER now")
+    passed = ["--output" + word[len(words[i]) :] if _is_report(word) else word for i, word in enumerate(argv)]
+    # By its name: no module of this room may import one above it.
+    importlib.import_module("pyserini_jpq.compare.__main__").main(passed)
+
+
+def _is_report(word: str) -> bool:
+    name = word.partition("=")[0]
+    return len(name) > len("--r") and "--report".startswith(name)  # argparse takes the beginning of a flag, too
+
+
+def _unknown(words: Sequence[str]) -> str:
+    return f"unrecognized arguments: {' '.join(words)} (--help lists the flags)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,9 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         help="bytes per document of a run (default: what the file RUN.json beside it says)",
         **unset,
     )
-    parser.add_argument(
-        "--format", choices=tuple(table.FORMATS), default="text", help="of the table on standard output"
-    )
+    parser.add_argument("--format", choices=table.FORMATS, default="text", help="of the table on standard output")
     parser.add_argument("--json", metavar="FILE", help="write the figures, unrounded", **unset)
     parser.add_argument(
         "--figure",
@@ -86,32 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         **unset,
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the files or the folder", **unset)
-    _add_report_flags(parser.add_argument_group("a report that builds, searches and measures systems itself"))
-    return parser
-
-
-def _add_report_flags(group: Any) -> None:
-    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
-    group.add_argument("--report", type=Path, metavar="FOLDER", help="what to write", **unset)
-    group.add_argument("--embeddings", type=Path, metavar="FOLDER", help="of all documents", **unset)
-    group.add_argument("--topics", help="TSV or JSONL file, or a name", **unset)
-    group.add_argument(
-        "--index",
-        nargs="+",
-        metavar="INDEX",
-        help="folders or names; the first sets bytes and speed of baselines",
-        **unset,
+    parser.add_argument(
+        "--report", metavar="FOLDER", help="now `python -m pyserini_jpq.compare --output FOLDER`", **unset
     )
-    group.add_argument("--baselines", metavar="NAMES", help="all, none, or names with commas between", **unset)
-    group.add_argument("--train-topics", help="queries that supervised baselines learn from", **unset)
-    group.add_argument("--train-qrels", help="which documents are relevant to them", **unset)
-    group.add_argument("--run", nargs="+", metavar="NAME=FILE", help="run files that become rows", **unset)
-    group.add_argument("--bm25", metavar="FILE", help="run to fuse with the first index's", **unset)
-    group.add_argument("--corpus", type=Path, help="collection with the texts of documents", **unset)
-    group.add_argument("--hits", type=cli.positive_int, help="of each query (100)", **unset)
-    group.add_argument("--faiss-device", help="search the first index and flat there, too, as cuda:0", **unset)
-    group.add_argument("--clock", choices=("wall", "cpu"), help="cpu: without other processes' share (wall)", **unset)
-    group.add_argument("--seed", type=cli.seed, help="of baselines (42)", **unset)
+    return parser
 
 
 def _checked(given: dict[str, Any]) -> _Request:
@@ -142,29 +139,6 @@ def _checked(given: dict[str, Any]) -> _Request:
     return _Request(runs, given["qrels"], metrics, baseline, sizes)
 
 
-def named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
-    """Return run files by name, from `FILE` and `NAME=FILE`; what is wrong with them is added to the problems."""
-    runs: dict[str, str] = {}
-    missing: list[str] = []
-    repeated: list[str] = []
-    for argument in arguments:
-        is_named = "=" in argument and not os.path.exists(argument)
-        name, _, path = argument.partition("=") if is_named else (run_name(argument), "", argument)
-        if is_sidecar(path):
-            # `runs/*` names these too.
-            continue
-        if not os.path.exists(path):
-            missing.append(path)
-        if name in runs:
-            repeated.append(name)
-        runs.setdefault(name, path)
-    if missing:
-        problems.append(f"no such run file: {', '.join(missing)}")
-    if repeated:
-        problems.append(f"several runs are named {', '.join(dict.fromkeys(repeated))}; name them with NAME=FILE")
-    return runs
-
-
 def _named_sizes(arguments: Sequence[str], problems: list[str]) -> dict[str, float]:
     sizes: dict[str, float] = {}
     for argument in arguments:
@@ -181,11 +155,11 @@ def _named_sizes(arguments: Sequence[str], problems: list[str]) -> dict[str, flo
 def _note_queries(comparison: Comparison) -> None:
     """Say how many queries a run has too many (left out) or too few (count 0)."""
     for run in comparison.runs:
+        name, total = table.plain(run.name), comparison.queries
         if run.unjudged:
-            cli.say(f"note: {run.name}: {run.unjudged} queries of the run are not in the qrels and are left out")
+            cli.say(f"note: {name}: {run.unjudged} queries of the run are not in the qrels and are left out")
         if run.missing:
-            total = comparison.queries
-            cli.say(f"note: {run.name}: {run.missing} of the {total} queries of the qrels have no hits and count 0")
+            cli.say(f"note: {name}: {run.missing} of the {total} queries of the qrels have no hits and count 0")
 
 
 if __name__ == "__main__":

@@ -155,6 +155,29 @@ def run_name(path: str | os.PathLike[str]) -> str:
     return _ENDINGS.sub("", Path(path).name).removeprefix("run.") or Path(path).name
 
 
+def named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
+    """Return run files by name, from `FILE` and `NAME=FILE`; what is wrong with them is added to the problems."""
+    runs: dict[str, str] = {}
+    missing: list[str] = []
+    repeated: list[str] = []
+    for argument in arguments:
+        is_named = "=" in argument and not os.path.exists(argument)
+        name, _, path = argument.partition("=") if is_named else (run_name(argument), "", argument)
+        if is_sidecar(path):
+            # `runs/*` names these too.
+            continue
+        if not os.path.exists(path):
+            missing.append(path)
+        if name in runs:
+            repeated.append(name)
+        runs.setdefault(name, path)
+    if missing:
+        problems.append(f"no such run file: {', '.join(missing)}")
+    if repeated:
+        problems.append(f"several runs are named {', '.join(dict.fromkeys(repeated))}; name them with NAME=FILE")
+    return runs
+
+
 def is_sidecar(path: str) -> bool:
     """Tell whether a file is the one beside a run that says what the run was searched with."""
     return path.endswith(_SIDECAR_ENDING) and os.path.isfile(path.removesuffix(_SIDECAR_ENDING))

@@ -1,90 +1,124 @@
-"""Renders a comparison of runs as text, Markdown or JSON: one row a run."""
+"""Tables as text, Markdown and HTML by one renderer, and the table of a comparison of runs."""
 
+import html
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyserini_jpq.evaluate.runs import Comparison, RunResult
 
-_NONE = "-"
+NONE = "-"
+FORMATS = ("text", "markdown", "json")
 _SIGNIFICANT = ((0.01, "**"), (0.05, "*"))
 _SMALLEST_P = 0.0001
+_LONG = 40
+# Control characters, line and paragraph separators, changes of writing direction, halves of surrogate pairs.
+_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_MARKDOWN = re.compile(r"([\\|*<_$`\[])")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the columns in `texts` are set left, the others right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: frozenset[int] = frozenset({0})
+
+
+def plain(text: str) -> str:
+    """Return a text on one line: characters that would break a table become a space."""
+    return _BREAKING.sub(" ", text)
+
+
+def escaped(text: str) -> str:
+    """Return a text that stands in Markdown as it is."""
+    return _MARKDOWN.sub(r"\\\1", plain(text))
+
+
+def as_text(table: Table) -> str:
+    """Return the table in aligned columns."""
+    lines = [[plain(cell) for cell in row] for row in (table.header, *table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [
+        "  ".join(
+            cell.ljust(width) if column in table.texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in lines
+    ]
+    return "\n".join(line.rstrip() for line in aligned)
+
+
+def as_markdown(table: Table) -> str:
+    """Return the table in GitHub's Markdown."""
+    rule = ["---" if column in table.texts else "---:" for column in range(len(table.header))]
+    header, *rows = [[escaped(cell.strip()) for cell in row] for row in (table.header, *table.rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
+
+
+def as_html(table: Table) -> str:
+    """Return the table in HTML, in a box that scrolls where the page is narrow."""
+    classes = []
+    for column, cells in enumerate(zip(table.header, *table.rows, strict=True)):
+        long = " long" if max(map(len, cells)) > _LONG else ""
+        classes.append(f' class="text{long}"' if column in table.texts else "")
+    lines = [("th", table.header), *(("td", row) for row in table.rows)]
+    rows = [
+        "".join(f"<{tag}{kind}>{html.escape(plain(cell))}</{tag}>" for cell, kind in zip(row, classes, strict=True))
+        for tag, row in lines
+    ]
+    return f'<div class="table"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
 
 
 def render(comparison: Comparison, table_format: str = "text") -> str:
-    """Return the table in one of `FORMATS`, without a newline at its end."""
-    return FORMATS[table_format](comparison)
+    """Return the table of a comparison in one of `FORMATS`, without a newline at its end."""
+    if table_format == "json":
+        return json.dumps(as_dict(comparison), indent=2, ensure_ascii=False)
+    table, legend = compared(comparison), _legend(comparison)
+    if table_format == "markdown":
+        return f"{as_markdown(table)}\n\n{escaped('; '.join(legend))}"
+    return "\n".join([as_text(table), "", *map(plain, legend)])
 
 
-def as_text(comparison: Comparison) -> str:
-    """Return the table in aligned columns, and a line that says what they are."""
-    rows = _rows(comparison)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(_align(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    return "\n".join([*(line.rstrip() for line in lines), "", *_legend(comparison)])
-
-
-def as_markdown(comparison: Comparison) -> str:
-    """Return the table in GitHub's Markdown, and a line that says what its columns are."""
-    rows = [[_escape(cell.strip()) for cell in row] for row in _rows(comparison)]
-    rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _escape("; ".join(_legend(comparison)))])
-
-
-def as_json(comparison: Comparison) -> str:
-    """Return the figures in full precision: a list `runs`, and what they were compared with and on."""
-    return json.dumps(as_dict(comparison), indent=2, ensure_ascii=False)
+def compared(comparison: Comparison) -> Table:
+    """Return one row a run; p values are left out where there is nothing to compare with."""
+    is_tested = len(comparison.runs) > 1
+    header = ["run", "bytes/doc"]
+    for metric in comparison.metrics:
+        # The two spaces stand over the marks.
+        header += [f"{metric}  ", "p"] if is_tested else [metric]
+    return Table(header, [_row(run, comparison.metrics, is_tested) for run in comparison.runs])
 
 
 def as_dict(comparison: Comparison) -> dict[str, object]:
     """Return what is written as JSON: for each of `runs` its `run`, `bytes_per_document`, `metrics` and `p`."""
-    return {
-        "runs": [
-            {
-                "run": run.name,
-                "bytes_per_document": run.bytes_per_document,
-                "metrics": run.metrics,
-                "p": run.p,
-            }
-            for run in comparison.runs
-        ],
-        "baseline": comparison.baseline,
-        "queries": comparison.queries,
-    }
+    runs = [
+        {"run": run.name, "bytes_per_document": run.bytes_per_document, "metrics": run.metrics, "p": run.p}
+        for run in comparison.runs
+    ]
+    return {"runs": runs, "baseline": comparison.baseline, "queries": comparison.queries}
 
 
-FORMATS: dict[str, Callable[[Comparison], str]] = {"text": as_text, "markdown": as_markdown, "json": as_json}
+def marks(p: float | None) -> str:
+    """Return the marks of a p value: `**` below .01, `*` below .05."""
+    return next((mark for bound, mark in _SIGNIFICANT if p is not None and p < bound), "")
 
 
-def _rows(comparison: Comparison) -> list[list[str]]:
-    """Return the header and the rows; the column of p values is left out where there is nothing to compare with."""
-    is_tested = len(comparison.runs) > 1
-    header = ["run", "bytes/doc"]
-    for metric in comparison.metrics:
-        # The two spaces stand over the markers.
-        header += [f"{metric}  ", "p"] if is_tested else [metric]
-    return [header, *(_row(run, comparison.metrics, is_tested) for run in comparison.runs)]
+def p_value(p: float | None) -> str:
+    """Return a p value as a table shows it."""
+    if p is None:
+        return NONE
+    return f"<{_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.4f}"
 
 
 def _row(run: RunResult, metrics: Sequence[str], is_tested: bool) -> list[str]:
-    row = [run.name, _NONE if run.bytes_per_document is None else f"{run.bytes_per_document:.10g}"]
+    row = [run.name, NONE if run.bytes_per_document is None else f"{run.bytes_per_document:.10g}"]
     for metric in metrics:
-        value = f"{run.metrics[metric]:.4f}"
-        p = run.p.get(metric)
-        row += [f"{value}{_marker(p):2}", _p_value(p)] if is_tested else [value]
+        value, p = f"{run.metrics[metric]:.4f}", run.p.get(metric)
+        row += [f"{value}{marks(p):2}", p_value(p)] if is_tested else [value]
     return row
-
-
-def _marker(p: float | None) -> str:
-    return next((marker for bound, marker in _SIGNIFICANT if p is not None and p < bound), "")
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return _NONE
-    return f"<{_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.4f}"
 
 
 def _legend(comparison: Comparison) -> list[str]:
@@ -93,13 +127,3 @@ def _legend(comparison: Comparison) -> list[str]:
         return [queries]
     test = f"p: two-sided paired t-test against {comparison.baseline}, not corrected for the number of comparisons"
     return [f"{queries}; {test}", "* p < .05, ** p < .01"]
-
-
-def _align(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column else cell.ljust(width)
-
-
-def _escape(text: str) -> str:
-    for character in "\\|*<":
-        text = text.replace(character, f"\\{character}")
-    return text

@@ -1,6 +1,5 @@
 """`python -m pyserini_jpq.reproduce`: an experiment's commands, its scores, and whether they are what was expected."""
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,17 +46,6 @@ def main(argv: Sequence[str]) -> None:
         for name, condition in experiment.conditions.items():
             print(f"{name:20} {condition.display}")
         return
-    reproduce(experiment, args)
-
-
-def reproduce(experiment: Experiment, args: argparse.Namespace) -> None:
-    """Run the rows that the flags name, and say how their scores compare.
-
-    Raises
-    ------
-    ExperimentError
-        If a score is not what was expected, or a row could not be finished; after all others were run.
-    """
     names = args.condition or list(experiment.conditions)
     if unknown := [name for name in names if name not in experiment.conditions]:
         raise ExperimentError(f"no row {', '.join(unknown)}; {experiment.name} has {', '.join(experiment.conditions)}")

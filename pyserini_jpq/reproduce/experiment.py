@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NoReturn
 
 from pyserini_jpq.cards import checked_fields
 from pyserini_jpq.errors import ExperimentError
@@ -156,70 +157,58 @@ class _Reader:
 
     def experiment(self, name: str, values: Any, settings: Mapping[str, str]) -> Experiment:
         values = dict(self._mapping(values, "the file"))
-        self._settings = {
-            key: str(value) for key, value in self._mapping(values.pop("settings", {}), "settings").items()
-        }
-        if unknown := [key for key in settings if key not in self._settings]:
-            known = ", ".join(self._settings) or "none"
-            raise ExperimentError(f"{self._where} has no setting {', '.join(unknown)}; it has {known}")
-        self._settings |= settings
-        topics = {
-            key: self._make(Topics, value, f"topics {key}")
-            for key, value in self._mapping(values.pop("topics", None), "topics").items()
-        }
-        conditions = {
-            key: self._condition(value, f"condition {key}")
-            for key, value in self._mapping(values.pop("conditions", None), "conditions").items()
-        }
-        fields = {**values, "name": name, "topics": topics, "conditions": conditions}
-        experiment: Experiment = self._make(Experiment, fields, "the file")
-        self._check(experiment)
+        known = self._mapping(values.pop("settings", {}), "settings")
+        if unknown := [key for key in settings if key not in known]:
+            self._refuse(f"no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+        self._settings = {key: str(value) for key, value in {**known, **settings}.items()}
+        for field_name, make in (("topics", partial(self._make, Topics)), ("conditions", self._condition)):
+            entries = self._mapping(values.get(field_name), field_name)
+            values[field_name] = {key: make(value, f"{field_name} {key}") for key, value in entries.items()}
+        experiment: Experiment = self._make(Experiment, {**values, "name": name}, "the file")
+        if strange := [key for key in (*experiment.topics, *experiment.conditions) if not is_plain_name(str(key))]:
+            self._refuse(f"{strange[0]!r} is no name that a file can have")
+        for key, condition in experiment.conditions.items():
+            self._check_scores(key, condition, experiment.topics)
         return experiment
 
-    def _condition(self, value: Any, where: str) -> Condition:
+    def _condition(self, value: Any, where: str) -> Any:
         values = dict(self._mapping(value, where))
         steps = values.pop("steps", [])
         if not isinstance(steps, list):
-            raise ExperimentError(f"{self._where}: {where}: steps are a list")
-        values["steps"] = tuple(self._make(Step, step, f"{where}, a step") for step in steps)
-        condition: Condition = self._make(Condition, values, where)
-        return condition
+            self._refuse("steps are a list", where)
+        return self._make(
+            Condition, {**values, "steps": tuple(self._make(Step, step, f"{where}, a step") for step in steps)}, where
+        )
 
-    def _check(self, experiment: Experiment) -> None:
-        if strange := [key for key in (*experiment.topics, *experiment.conditions) if not is_plain_name(str(key))]:
-            raise ExperimentError(f"{self._where}: {strange[0]!r} is no name that a file can have")
-        for name, condition in experiment.conditions.items():
-            for key, scores in condition.scores.items():
-                if not isinstance(scores, Mapping) or not all(type(score) in (int, float) for score in scores.values()):
-                    raise ExperimentError(
-                        f"{self._where}: condition {name}, topics {key}: scores are numbers by metric, not {scores!r}"
-                    )
-                if key not in experiment.topics:
-                    raise ExperimentError(f"{self._where}: condition {name} has scores for unknown topics {key}")
-                metrics = experiment.topics[key].metrics
-                if strange := [metric for metric in scores if metric not in metrics]:
-                    raise ExperimentError(
-                        f"{self._where}: condition {name}, topics {key}: no metric {', '.join(strange)}"
-                    )
+    def _check_scores(self, name: str, condition: Condition, topics: Mapping[str, Topics]) -> None:
+        for key, scores in condition.scores.items():
+            where = f"condition {name}, topics {key}"
+            if not isinstance(scores, Mapping) or not all(type(score) in (int, float) for score in scores.values()):
+                self._refuse(f"scores are numbers by metric, not {scores!r}", where)
+            if key not in topics:
+                self._refuse(f"scores for unknown topics {key}", f"condition {name}")
+            if strange := [metric for metric in scores if metric not in topics[key].metrics]:
+                self._refuse(f"no metric {', '.join(strange)}", where)
 
     def _make(self, kind: Any, value: Any, where: str) -> Any:
         values = {key: self._filled(item) for key, item in self._mapping(value, where).items()}
-        place = f"{self._where}: {where}"
-        checked_fields(kind, values, place, ExperimentError)
+        checked_fields(kind, values, f"{self._where}: {where}", ExperimentError)
         for name, inner in (("metrics", str), ("needs", str)):
             held = values.get(name, ())
             if not all(isinstance(item, inner) for item in (held.values() if isinstance(held, Mapping) else held)):
-                raise ExperimentError(f"{place}: {name} takes texts, not {held!r}")
+                self._refuse(f"{name} takes texts, not {held!r}", where)
         return kind(**values)
 
     def _filled(self, value: Any) -> Any:
         if isinstance(value, str):
             return Template(value).safe_substitute(self._settings)
-        if isinstance(value, list):
-            return tuple(self._filled(item) for item in value)
-        return value
+        return tuple(map(self._filled, value)) if isinstance(value, list) else value
 
     def _mapping(self, value: Any, where: str) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
-            raise ExperimentError(f"{self._where}: {where}: expected fields and values, not {value!r}")
-        return value
+            self._refuse(f"expected fields and values, not {value!r}", where)
+        found: Mapping[str, Any] = value
+        return found
+
+    def _refuse(self, problem: str, where: str = "the file") -> NoReturn:
+        raise ExperimentError(f"{self._where}: {where}: {problem}")

@@ -1,20 +1,19 @@
 """The Markdown of an experiment: a table with verdicts, the commands, and a line in the reproduction log."""
 
-import os
-import platform
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
-from importlib import metadata
 from pathlib import Path
 
+from pyserini_jpq.evaluate.machine import machine, versions
+from pyserini_jpq.evaluate.table import Table, as_markdown, escaped
 from pyserini_jpq.files import write_text_atomically
 from pyserini_jpq.reproduce.experiment import Condition, Experiment
 from pyserini_jpq.reproduce.runner import Result
 from pyserini_jpq.reproduce.scores import FAIL, NEW, OK, OKISH, Score
 
 LOG = "## Reproduction log"
-_PACKAGES = ("pyserini", "torch", "transformers", "faiss-cpu", "faiss-gpu")
+_PACKAGES = ("python", "pyserini", "torch", "transformers", "faiss-cpu", "faiss-gpu")
 
 
 def write_page(page: Path, experiment: Experiment, results: Mapping[str, Result], log: bool) -> None:
@@ -48,9 +47,9 @@ def write_page(page: Path, experiment: Experiment, results: Mapping[str, Result]
 def render(experiment: Experiment, results: Mapping[str, Result]) -> str:
     """Return the section of an experiment as Markdown."""
     lines = [f"## {experiment.title}", "", experiment.description.strip(), ""]
-    lines += [*_table(experiment, results), ""]
+    lines += [as_markdown(_table(experiment, results)), ""]
     command = f"`python -m pyserini_jpq.reproduce {experiment.name}`"
-    lines.append(f"By {command}: {machine()}." if results else f"By {command}, which was not run here.")
+    lines.append(f"By {command}: {where()}." if results else f"By {command}, which was not run here.")
     lines.append(
         "A figure alone is equal to what was expected, to four decimals, or nothing was; else the expected one stands "
         "beside it. Figures in parentheses were published elsewhere, some to three decimals only, and not run here."
@@ -67,25 +66,25 @@ def log_line(experiment: Experiment, results: Mapping[str, Result]) -> str:
     failed = [name for name, result in results.items() if result.problem]
     problems = f"; not finished: {', '.join(failed)}" if failed else ""
     rows = f"{len(results)} of {len(experiment.conditions)} rows"
-    return f"- {date.today().isoformat()}, {experiment.name}, {rows}: {counts or 'no score'}{problems} ({machine()})"
+    return f"- {date.today().isoformat()}, {experiment.name}, {rows}: {counts or 'no score'}{problems} ({where()})"
 
 
-def machine() -> str:
-    """Return what figures depend on: system, cores, versions."""
-    versions = [f"{name} {_version(name)}" for name in _PACKAGES if _version(name)]
-    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return ", ".join([system, *versions])
+def where() -> str:
+    """Return what figures depend on: machine and versions."""
+    here, installed = machine(), versions()
+    named = [f"{name} {installed[name]}" for name in _PACKAGES if name in installed]
+    return ", ".join([f"{here['system']}, {here['processor']}, {here['cores']} cores", *named])
 
 
-def _table(experiment: Experiment, results: Mapping[str, Result]) -> list[str]:
+def _table(experiment: Experiment, results: Mapping[str, Result]) -> Table:
     columns = [(key, metric) for key, topics in experiment.topics.items() for metric in topics.metrics]
-    rows = ["| condition | bytes/doc | " + " | ".join(f"{key} {metric}" for key, metric in columns) + " | time |"]
-    rows.append("|---|---:|" + "---:|" * (len(columns) + 1))
+    header = ["condition", "bytes/doc", *(f"{key} {metric}" for key, metric in columns), "time"]
+    rows = []
     for name, condition in experiment.conditions.items():
         result = results.get(name)
         cells = [_cell(condition, result, key, metric) for key, metric in columns]
-        rows.append(f"| {condition.display} | {condition.bytes} | {' | '.join(cells)} | {_time(result)} |")
-    return rows
+        rows.append([condition.display, condition.bytes, *cells, _time(result)])
+    return Table(header, rows)
 
 
 def _cell(condition: Condition, result: Result | None, key: str, metric: str) -> str:
@@ -116,12 +115,12 @@ def _time(result: Result | None) -> str:
 
 
 def _commands(name: str, condition: Condition, result: Result | None, experiment: Experiment) -> list[str]:
-    lines = [f"<details><summary>{name}</summary>", "", "```bash"]
+    lines = [f"<details><summary>{escaped(name)}</summary>", "", "```bash"]
     lines += [step.command for step in condition.steps]
     lines.append(condition.command)
     lines.append("```")
     if result and result.problem:
-        lines += ["", f"Not finished: {result.problem}"]
+        lines += ["", f"Not finished: {escaped(result.problem)}"]
     return [*lines, "", "</details>"]
 
 
@@ -129,10 +128,3 @@ def _with_log(text: str, line: str) -> str:
     if LOG not in text:
         text = f"{text.rstrip()}\n\n{LOG}\n\n"
     return text.rstrip() + f"\n{line}\n"
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

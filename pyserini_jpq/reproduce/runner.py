@@ -2,26 +2,24 @@
 
 import os
 import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from pyserini_jpq import cli
-from pyserini_jpq.errors import ExperimentError
-from pyserini_jpq.files import move_into_place, remove, write_json_atomically
+from pyserini_jpq import cli, steps
+from pyserini_jpq.errors import ExperimentError, JPQError
+from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.paths import RUNS
-from pyserini_jpq.reproduce.experiment import Condition, Experiment, Step
+from pyserini_jpq.reproduce.experiment import Condition, Experiment
 from pyserini_jpq.reproduce.scores import Score, score_run
 from pyserini_jpq.trust.plain import read_json_object
 
 _TIMES = "times.json"
 _RESULTS = "results.json"
-_PATIENCE = 60  # seconds that a command gets to finish its step and write a checkpoint
 
 
 @dataclass
@@ -48,7 +46,7 @@ class Runner:
         self.experiment = experiment
         self.folder = RUNS / experiment.name
         self._overwrite = overwrite
-        self._times = _read_times(self.folder / _TIMES)
+        self._times: dict[str, float] = _read(self.folder / _TIMES)
 
     def check_needs(self) -> None:
         """Raise ExperimentError if a file that the experiment needs is missing."""
@@ -70,41 +68,44 @@ class Runner:
         -------
         dict of str to Result
             By condition.
+
+        Raises
+        ------
+        JPQError
+            If another run of the same experiment is not done yet.
         """
         results: dict[str, Result] = {}
-        for name in names:
-            cli.say(f"\n== {name}")
-            try:
-                results[name] = self.run_condition(name)
-            except ExperimentError as problem:
-                cli.warn(str(problem))
-                results[name] = Result(problem=str(problem))
-            self._save({**self.earlier(), **results})
+        with steps.holding(self.folder):
+            for name in names:
+                cli.say(f"\n== {name}")
+                try:
+                    results[name] = self.run_condition(name)
+                except JPQError as problem:
+                    cli.warn(str(problem))
+                    results[name] = Result(problem=str(problem))
+                noted = {**self.earlier(), **results}
+                write_json_atomically(self.folder / _RESULTS, {key: asdict(result) for key, result in noted.items()})
         return results
 
     def earlier(self) -> dict[str, Result]:
         """Return the results that were noted before, of the conditions that there still are."""
         try:
-            noted = read_json_object(self.folder / _RESULTS)
+            noted = _read(self.folder / _RESULTS)
             return {name: _result(values) for name, values in noted.items() if name in self.experiment.conditions}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             return {}
-
-    def _save(self, results: Mapping[str, Result]) -> None:
-        values = {name: asdict(result) for name, result in results.items()}
-        write_json_atomically(self.folder / _RESULTS, values)
 
     def run_condition(self, name: str) -> Result:
         """Make what a condition needs, search all topics, and evaluate the runs.
 
         Raises
         ------
-        ExperimentError
+        JPQError
             If a command fails.
         """
         condition = self.experiment.conditions[name]
         for step in condition.steps:
-            self._make(step)
+            steps.make(Path(step.output), step.command, _is_made, partial(self._run, output=step.output))
         result = Result()
         for key, topics in self.experiment.topics.items():
             run = self.run_file(name, key)
@@ -119,19 +120,6 @@ class Runner:
         """Return where the run of a condition on some topics lies."""
         return self.folder / f"run.{condition}.{topics}.txt"
 
-    def _make(self, step: Step) -> None:
-        output = Path(step.output)
-        if _is_made(output):
-            return
-        # Not the name that our own commands take their work up from.
-        partial = output.with_name(f".{output.name}.unfinished")
-        remove(partial)
-        self._command(Template(step.command).safe_substitute(partial=shlex.quote(str(partial))), step.output)
-        if partial.exists():
-            move_into_place(partial, output)
-        if not _is_made(output):
-            raise ExperimentError(f"{step.command} ended well, but there is no {step.output}; mend the experiment")
-
     def _search(self, condition: Condition, topics: str, run: Path) -> None:
         # Not every command writes its run whole or not at all.
         beside = run.with_name(f".{run.name}.partial")
@@ -140,19 +128,15 @@ class Runner:
         remove(sidecar)
         run.parent.mkdir(parents=True, exist_ok=True)
         words = Template(condition.command).substitute(topics=shlex.quote(topics), output=shlex.quote(str(beside)))
-        self._command(words, str(run))
+        self._run(words, str(run))
         if not beside.is_file():
-            raise ExperimentError(f"{words} ended well, but wrote no run; mend the experiment")
+            raise ExperimentError(f"{words} ended well, but wrote no run; correct the experiment")
         remove(sidecar)
         os.replace(beside, run)
 
-    def _command(self, command: str, output: str) -> None:
-        words = shlex.split(command)
-        cli.say(f"$ {command}")
+    def _run(self, command: str, output: str) -> None:
         started = time.monotonic()
-        status = _status([sys.executable, *words[1:]] if words[0] == "python" else words)
-        if status:
-            raise ExperimentError(f"`{command}` ended with status {status}; the same command goes on from there")
+        steps.run_command(command)
         self._times[output] = round(time.monotonic() - started, 1)
         write_json_atomically(self.folder / _TIMES, self._times)
 
@@ -171,26 +155,10 @@ def _is_made(output: Path) -> bool:
     return is_complete(output) if (output / MANIFEST).is_file() else output.exists()
 
 
-def _status(words: Sequence[str]) -> int:
+def _read(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; an empty one where it cannot be read."""
     try:
-        process = subprocess.Popen(words)
-    except FileNotFoundError:
-        raise ExperimentError(f"there is no command {words[0]!r}; mend the experiment") from None
-    try:
-        return process.wait()
-    except BaseException:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
-
-
-def _read_times(path: Path) -> dict[str, float]:
-    try:
-        times: dict[str, float] = read_json_object(path)
+        values: dict[str, Any] = read_json_object(path)
     except (OSError, ValueError):
         return {}
-    return times
+    return values

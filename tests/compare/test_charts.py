@@ -35,21 +35,18 @@ def baselines():
 
 
 def test_a_line_joins_the_indexes_of_a_family(tmp_path, monkeypatch):
-    from pyserini_jpq.evaluate import figures
-
     drawn = {}
-    monkeypatch.setattr(
-        "pyserini_jpq.evaluate.figures.save", lambda figure, path, dpi: drawn.update({path.name: figure})
-    )
+    monkeypatch.setattr("pyserini_jpq.compare.charts.save", lambda figure, path: drawn.update({path.name: figure}))
     draw_all([*indexes(), *baselines()], [METRIC], "cpu", tmp_path)
     axes = drawn["bytes-1.png"].axes[0]
-    paths = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata()) == 3]
-    assert paths == [[[12, 0.31], [24, 0.33], [48, 0.34]], [[12, 0.27], [24, 0.29], [48, 0.30]]]
-    markers = {line.get_label(): line.get_color() for line in axes.lines if line.get_marker() == "o"}
-    assert markers["JPQ"] == next(line for line in axes.lines if len(line.get_xdata()) == 3).get_color()
+    joined = {line.get_label(): line.get_xydata().tolist() for line in axes.lines if line.get_linestyle() == "-"}
+    assert joined == {"JPQ": [[12, 0.31], [24, 0.33], [48, 0.34]], "OPQ": [[12, 0.27], [24, 0.29], [48, 0.30]]}
+    colours = [line.get_color() for line in axes.lines if line.get_linestyle() == "-"]
+    assert len(set(colours)) == 2 and {"JPQ", "OPQ", "compressed"} <= {
+        text.get_text() for text in drawn["bytes-1.png"].legends[0].get_texts()
+    }
     texts = {text.get_text() for text in axes.texts}
     assert {"x.jpq-m48", "x.opq-m12", "Flat", "PQ", "BM25"} <= texts and "HNSW" not in texts
-    assert figures._joining([figures.Point("b", 9, 2, "g"), figures.Point("a", 3, 5, "g")], "g") == [(3, 5), (9, 2)]
 
 
 def test_what_training_brought(tmp_path):

@@ -1,30 +1,36 @@
 """The parts of a report that need no engine."""
 
+import base64
 import json
 import mmap
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyserini_jpq.compare import neighbours, tables, wins
-from pyserini_jpq.compare.pages import Image, Table, Text, as_html, as_markdown
-from pyserini_jpq.compare.request import named_baselines
+from pyserini_jpq.compare.baselines.registry import named_baselines
+from pyserini_jpq.compare.pages import Image, Text, as_html, as_markdown
 from pyserini_jpq.compare.rows import Row
 from pyserini_jpq.compare.scoring import compare_with, ranked, run_of, score, write_run
-from pyserini_jpq.compare.timing import best_effort, latency, resident_bytes
+from pyserini_jpq.compare.timer import best_value, latency, resident_bytes
 from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics
+from pyserini_jpq.evaluate.table import Table, as_text
 from pyserini_jpq.search.latency import summary
 
 pytestmark = pytest.mark.unit
 
 
-def test_the_largest_effort_that_is_fast_enough():
+def test_the_largest_search_parameter_that_is_fast_enough():
     medians = {1: 0.5, 2: 0.9, 4: 1.0, 8: 1.7}
-    assert best_effort(medians, 1.0) == 4
-    assert best_effort(medians, 0.1) == 1
-    assert best_effort({1: 3.0, 2: 2.5}, 1.0) == 2
+    assert best_value(medians, 1.0) == 4
+    assert best_value(medians, 0.1) == 1
+    assert best_value({1: 3.0, 2: 2.5}, 1.0) == 2
 
 
 def test_times_are_summed_up():
@@ -105,16 +111,53 @@ def test_texts_are_cut_at_a_word(tmp_path):
     assert wins.texts_of(None, {"a"}) == {}
 
 
-def test_a_page_in_both_forms():
+def test_a_page_in_both_forms(tmp_path):
+    (tmp_path / "p.png").write_bytes(b"\x89PNG of a figure")
     table = Table(["x_1|", "y"], [["1|2", "3*"], ["$x$", "[`"]])
     blocks = [Text("title", "A <b>"), table, Image("p.png", "seen"), Text("code", "a < b")]
-    markdown, html = as_markdown(blocks), as_html(blocks)
+    markdown, html = as_markdown(blocks), as_html(blocks, tmp_path)
     assert "| x\\_1\\| | y |" in markdown
     assert "| \\$x\\$ | \\[\\` |" in markdown
     assert "# A \\<b>" in markdown and "| 1\\|2 | 3\\* |" in markdown and "![seen](p.png)" in markdown
     assert "```\na < b\n```" in markdown
-    assert "<h1>A &lt;b&gt;</h1>" in html and '<img src="p.png" alt="seen">' in html and "a &lt; b" in html
+    assert "<h1>A &lt;b&gt;</h1>" in html and "a &lt; b" in html
     assert "<b>" not in html
+    # One file is enough: the figure is in it, and nothing else is asked for.
+    (picture,) = re.findall('<img src="data:image/png;base64,([^"]+)" alt="seen">', html)
+    assert base64.b64decode(picture) == b"\x89PNG of a figure" and "p.png" not in html
+    assert '<meta name="viewport" content="width=device-width' in html
+
+
+@pytest.mark.property
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=4))
+def test_no_text_breaks_a_table(cells):
+    table = Table(["run\nname", "x"], cells)
+    assert len(as_text(table).split("\n")) == 1 + len(cells)
+    lines = as_markdown([table]).rstrip("\n").splitlines()
+    assert len(lines) == 2 + len(cells)
+    assert all(len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3 for line in lines)
+    page = as_html([Text("title", cells[0][0]), table], Path())
+    assert page.count("<tr>") == 1 + len(cells) and page.count("<td") == 2 * len(cells)
+    page.encode("utf-8")
+
+
+def test_a_newline_in_what_is_shown_breaks_nothing():
+    rows, qrels = rows_of(lambda i: i != 3, lambda i: i < 10)
+    rows[1].title, rows[1].note = "two\nlines\x1b[31m", "a\rnote"
+    blocks = wins.largest(*rows, "RR@10", {"q10": "a\nquery"}, qrels, {"good": "one\u2028text\n\n| b |"})
+    blocks += [tables.effectiveness(rows, ["RR@10"], 100), Text("paragraph", "a\n\n# b"), Text("code", "a\n```\nb")]
+    markdown = as_markdown(blocks)
+    tabled = [block for block in blocks if isinstance(block, Table)]
+    assert sum(line.startswith("|") for line in markdown.splitlines()) == sum(2 + len(t.rows) for t in tabled)
+    assert "\n# b" not in markdown and markdown.count("```") == 2 and "\x1b" not in markdown
+    assert "a query" in markdown and "one text | b |" in as_html(blocks, Path())
+
+
+def test_sizes_say_what_does_not_grow_with_the_collection():
+    rows, _ = rows_of(lambda i: True)
+    rows[0].code_bytes, rows[0].disk_bytes, rows[0].resident_bytes = 24, 1_335_900, 12_300_000
+    table = tables.effectiveness(rows, ["RR@10"], 3633)
+    assert list(table.rows[0][:6]) == ["Row 0", "index", "24", "1.34 MB (1.25 MB)", "12.3 MB", "-"]
 
 
 def test_each_document_is_shown_once():

@@ -384,8 +384,8 @@ RUNS = (
 @pytest.mark.parametrize("method", ["rrf", "interpolation"])
 def test_fused_runs_keep_ids_as_they_are(method: str) -> None:
     expected: dict[str, dict[str, float]] = {}
-    for run, weight in zip(RUNS, (0.25, 0.75), strict=True):
-        for qid, scores in run.items():
+    for scored, weight in zip(RUNS, (0.25, 0.75), strict=True):
+        for qid, scores in scored.items():
             fused = expected.setdefault(qid, {})
             low, high = min(scores.values()), max(scores.values())
             for rank, (docid, score) in enumerate(scores.items(), start=1):

@@ -60,3 +60,28 @@ def test_missing_and_foreign_runs(files, capsys):
     assert "absent.txt" in capsys.readouterr().err
     (files / "foreign.txt").write_text("other Q0 d1 1 2.0 t\n")
     assert run("evaluate", "--qrels", files / "qrels.txt", files / "foreign.txt") == 2
+
+
+def test_report_is_a_command_of_its_own_now(monkeypatch, capsys):
+    from pyserini_jpq.compare import __main__ as compare
+
+    passed = []
+    monkeypatch.setattr(compare, "main", passed.append)
+    assert run("evaluate", "--qrels", "q", "--report", "folder", "--bm25", "b") == 0
+    assert run("evaluate", "--qrels", "q", "--rep=folder", "a.txt") == 0
+    assert passed == [
+        ["--qrels", "q", "--output", "folder", "--bm25", "b"],
+        ["--qrels", "q", "--output=folder", "a.txt"],
+    ]
+    assert capsys.readouterr().err.count("python -m pyserini_jpq.compare") == 2
+    for words, part in ((("--hits", 5), "only with --report"), (("--nonsense",), "unrecognized arguments: --nonsense")):
+        assert run("evaluate", "--qrels", "q", "a.txt", *words) == 2 and part in capsys.readouterr().err
+
+
+def test_a_newline_in_a_name_breaks_no_table(files, capsys):
+    words = ("--qrels", files / "qrels.txt", f"two\nlines|={files / 'run.a.txt'}", f"b={files / 'run.b.txt'}")
+    assert run("evaluate", *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("two lines|") and lines[2].startswith("b ") and lines[3] == ""
+    assert run("evaluate", *words, "--format", "markdown") == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("| two lines\\| |")

@@ -1,1 +1,1 @@
-"""Baselines on the same embeddings: compressed, non-exhaustive and exact engines behind one interface."""
+"""What JPQ is compared with: one engine's library a file, all by name in `registry`."""

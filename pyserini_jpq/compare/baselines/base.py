@@ -1,8 +1,8 @@
-"""What every baseline is: an engine that builds an index of embeddings, and the index it builds."""
+"""What every baseline is: an engine that builds an index of embeddings, and the index that it builds."""
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,15 +10,64 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyserini_jpq.compare.baselines.supervision import Supervision
-from pyserini_jpq.errors import InstallationError
+from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
 Rows = NDArray[np.int64]
 Kind = Literal["exhaustive", "compressed", "non-exhaustive"]
 
-OPQ_SAMPLE = 16384
-"""Vectors that an OPQ rotation is trained on; the centroids after it see all of faiss's own sample."""
+WHOLE = "whole vectors"
+UNEQUAL = "not of equal bytes"
+POWERS = tuple(1 << i for i in range(15))
+"""Values of a search parameter that are tried."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """Training queries, and which documents are relevant to which.
+
+    Attributes
+    ----------
+    queries
+        [Q, D] float32, by the encoder of the documents.
+    pairs
+        [P, 2] int64: row of a query, row of a document that is relevant to it.
+    """
+
+    queries: Floats
+    pairs: NDArray[np.int64]
+
+    def save(self, file: Path) -> None:
+        """Write both into one file."""
+        np.savez(file, queries=self.queries, pairs=self.pairs)
+
+    @classmethod
+    def load(cls, file: Path) -> "Supervision":
+        """Read what `save` wrote."""
+        with np.load(file) as held:
+            return cls(held["queries"], held["pairs"])
+
+
+def relevant_pairs(
+    topics: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], docids: Sequence[str]
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the texts of the queries that have a relevant document among the docids, and the pairs of both.
+
+    Raises
+    ------
+    JPQError
+        If there is no such query.
+    """
+    rows = {docid: row for row, docid in enumerate(docids)}
+    texts: list[str] = []
+    pairs: list[tuple[int, int]] = []
+    for qid, text in topics.items():
+        known = [rows[docid] for docid, grade in qrels.get(qid, {}).items() if grade > 0 and docid in rows]
+        pairs += [(len(texts), row) for row in known]
+        texts += [text] if known else []
+    if not pairs:
+        raise JPQError("no training query has a relevant document here; check --train-topics and --train-qrels")
+    return texts, np.array(pairs, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -44,7 +93,7 @@ class Settings:
 
 
 class Built(ABC):
-    """An index of a baseline, ready to search."""
+    """An index, ready to search."""
 
     @abstractmethod
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
@@ -65,13 +114,13 @@ class Built(ABC):
             [B, k] int64; -1 where the engine finds no more.
         """
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write all that a search needs into an empty folder."""
+        raise NotImplementedError(f"{type(self).__name__} is not written")
 
-    def set_effort(self, effort: int) -> None:
-        """Set how much of the collection a search looks at, one of the engine's `efforts`."""
-        raise NotImplementedError(f"{type(self).__name__} has no effort to set")
+    def set_parameter(self, value: int) -> None:
+        """Set how much of the collection a search looks at, to one of the engine's `parameters`."""
+        raise NotImplementedError(f"{type(self).__name__} has no search parameter")
 
 
 @dataclass(frozen=True)
@@ -89,9 +138,9 @@ class Engine:
     load
         Opens what `Built.save` wrote.
     code_bytes
-        Bytes of one document's code, from D and the bytes that were asked for; None where the vectors are kept whole.
-    efforts
-        Values for `Built.set_effort`, rising; none where there is nothing to set.
+        Bytes of one document's code, from D and the bytes that were asked for.
+    parameters
+        Values for `Built.set_parameter`, rising; none where there is nothing to set.
     module, extra
         The module that is needed, and the extra of this package that brings it.
     note
@@ -106,10 +155,10 @@ class Engine:
     build: Callable[[Floats, Settings], Built]
     load: Callable[[Path], Built]
     code_bytes: Callable[[int, int], float]
-    efforts: tuple[int, ...] = ()
+    note: str = ""
+    parameters: tuple[int, ...] = ()
     module: str = "faiss"
     extra: str = "cpu"
-    note: str = ""
     supervised: bool = False
 
     def missing(self) -> str | None:
@@ -117,11 +166,6 @@ class Engine:
         if importlib.util.find_spec(self.module) is not None:
             return None
         return f"needs {self.module}: pip install pyserini_jpq[{self.extra}]"
-
-    def check(self) -> None:
-        """Raise InstallationError if the module is not there."""
-        if problem := self.missing():
-            raise InstallationError(f"{self.name} {problem}")
 
 
 def whole(dimension: int, _: int) -> float:
@@ -132,3 +176,15 @@ def whole(dimension: int, _: int) -> float:
 def asked(_: int, bytes_per_document: int) -> float:
     """Return the bytes that were asked for."""
     return float(bytes_per_document)
+
+
+def one_by_one(
+    search: Callable[[Floats], tuple[Sequence[int], Sequence[float]]], queries: Floats, k: int
+) -> tuple[Floats, Rows]:
+    """Return scores and rows, [B, k], of a search that takes one query and may find fewer than k."""
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), k), -1, dtype=np.int64)
+    for i, query in enumerate(queries):
+        found, values = search(query)
+        rows[i, : len(found)], scores[i, : len(found)] = found, values
+    return scores, rows

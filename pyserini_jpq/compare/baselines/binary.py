@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.compare.baselines.base import Built, Rows, Settings
+from pyserini_jpq.compare.baselines.base import UNEQUAL, Built, Engine, Rows, Settings
 from pyserini_jpq.quantizer import Codes, Floats
 
-_FILE = "index"
 _CANDIDATES = 4
 
 
@@ -48,7 +47,7 @@ class BinaryBuilt(Built):
         """Write faiss's file, and D."""
         import faiss
 
-        faiss.write_index_binary(self.index, str(folder / _FILE))
+        faiss.write_index_binary(self.index, str(folder / "index"))
         np.save(folder / "dimension.npy", self._dimension)
 
 
@@ -66,8 +65,11 @@ def load(folder: Path) -> BinaryBuilt:
     """Open what `BinaryBuilt.save` wrote."""
     import faiss
 
-    return BinaryBuilt(faiss.read_index_binary(str(folder / _FILE)), int(np.load(folder / "dimension.npy")))
+    return BinaryBuilt(faiss.read_index_binary(str(folder / "index")), int(np.load(folder / "dimension.npy")))
 
 
 def _signs(vectors: Floats) -> Codes:
     return np.packbits(vectors > 0, axis=1)
+
+
+ENGINES = (Engine("binary", "Binary, re-scored", "compressed", build, load, lambda d, _: (d + 7) // 8, UNEQUAL),)

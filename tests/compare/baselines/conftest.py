@@ -19,7 +19,7 @@ def queries(vectors):
 @pytest.fixture(scope="session")
 def supervision(vectors):
     """Training queries near 400 documents, each of which is relevant to its own."""
-    from pyserini_jpq.compare.baselines.supervision import Supervision
+    from pyserini_jpq.compare.baselines.base import Supervision
 
     rng = np.random.default_rng(7)
     queries = (vectors[:400] + 0.05 * rng.normal(size=(400, 32))).astype(np.float32)

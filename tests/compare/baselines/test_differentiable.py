@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.compare.baselines.base import Settings
-from pyserini_jpq.compare.baselines.differentiable_training import quantized
+from pyserini_jpq.compare.baselines.base import Settings, Supervision, relevant_pairs
+from pyserini_jpq.compare.baselines.dpq_training import quantized
 from pyserini_jpq.compare.baselines.registry import ENGINES
-from pyserini_jpq.compare.baselines.supervision import Supervision, relevant_pairs
 from pyserini_jpq.errors import JPQError, QuantizerError
 
 pytestmark = pytest.mark.integration
@@ -39,7 +38,7 @@ def test_the_choice_is_the_nearest_and_passes_gradients():
 
 
 def test_supervision_teaches(vectors, monkeypatch):
-    monkeypatch.setattr("pyserini_jpq.compare.baselines.differentiable_training.STEPS", 60)
+    monkeypatch.setattr("pyserini_jpq.compare.baselines.dpq_training.STEPS", 60)
     # A quarter of the dimensions decides what is relevant, which the reconstruction of documents alone cannot know.
     queries = vectors.copy()
     queries[:, 8:] = 0

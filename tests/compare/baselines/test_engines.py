@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pyserini_jpq.compare.baselines.base import Settings
-from pyserini_jpq.compare.baselines.registry import ENGINES, UNMAINTAINED, find_engine
-from pyserini_jpq.errors import InstallationError, JPQError, QuantizerError
+from pyserini_jpq.compare.baselines.registry import ENGINES, UNMAINTAINED, named_baselines
+from pyserini_jpq.errors import JPQError, QuantizerError
 from pyserini_jpq.evaluate.metrics import Metrics
 
 pytestmark = pytest.mark.integration
@@ -27,15 +27,15 @@ def overlap(rows, best):
 
 @pytest.mark.parametrize("name", list(ENGINES))
 def test_finds_the_same_after_saving(name, vectors, queries, supervision, tmp_path, monkeypatch):
-    monkeypatch.setattr("pyserini_jpq.compare.baselines.differentiable_training.STEPS", 20)
+    monkeypatch.setattr("pyserini_jpq.compare.baselines.dpq_training.STEPS", 20)
     engine = ENGINES[name]
     pytest.importorskip(engine.module)
     built = engine.build(vectors, replace(SETTINGS, supervision=supervision))
     built.save(tmp_path)
     loaded = engine.load(tmp_path)
     for index in (built, loaded):
-        if engine.efforts:
-            index.set_effort(engine.efforts[-1])
+        if engine.parameters:
+            index.set_parameter(engine.parameters[-1])
     scores, rows = built.search(queries, 10)
     again = loaded.search(queries, 10)
     assert rows.shape == (60, 10) and rows.dtype == np.int64 and scores.dtype == np.float32
@@ -48,14 +48,14 @@ def test_finds_the_same_after_saving(name, vectors, queries, supervision, tmp_pa
     assert bytes_on_disk >= len(vectors) * engine.code_bytes(32, 16)
 
 
-@pytest.mark.parametrize("name", [name for name, engine in ENGINES.items() if engine.efforts])
-def test_more_effort_finds_more(name, vectors, queries):
+@pytest.mark.parametrize("name", [name for name, engine in ENGINES.items() if engine.parameters])
+def test_looking_at_more_finds_more(name, vectors, queries):
     engine = ENGINES[name]
     pytest.importorskip(engine.module)
     built = engine.build(vectors, SETTINGS)
     found = []
-    for effort in (engine.efforts[0], engine.efforts[-1]):
-        built.set_effort(effort)
+    for value in (engine.parameters[0], engine.parameters[-1]):
+        built.set_parameter(value)
         found.append(overlap(built.search(queries, 1)[1], exact(vectors, queries, 1)))
     assert found[0] <= found[1] and found[1] > 0.5
 
@@ -104,8 +104,8 @@ def scored(rows, scores, vectors):
 )
 def test_agrees_with_a_call_by_hand(name, by_hand, sign, vectors, queries):
     built = ENGINES[name].build(vectors, SETTINGS)
-    if ENGINES[name].efforts:
-        built.set_effort(64)
+    if ENGINES[name].parameters:
+        built.set_parameter(64)
     scores, rows = built.search(queries, 10)
     hand_scores, hand_rows = by_hand(vectors).search(queries, 10)
     ours, hand = scored(rows, scores, vectors), scored(hand_rows, sign * hand_scores, vectors)
@@ -116,7 +116,7 @@ def test_agrees_with_a_call_by_hand(name, by_hand, sign, vectors, queries):
 def test_hnswlib_agrees_with_a_call_by_hand(vectors, queries):
     hnswlib = pytest.importorskip("hnswlib")
     built = ENGINES["hnswlib"].build(vectors, SETTINGS)
-    built.set_effort(64)
+    built.set_parameter(64)
     scores, rows = built.search(queries, 10)
     index = hnswlib.Index("ip", 32)
     index.init_index(600, ef_construction=200, M=16)
@@ -147,8 +147,7 @@ def test_sizes_that_cannot_be(name, size, part, vectors):
 
 def test_a_missing_package_names_its_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InstallationError, match=r"annoy: pip install pyserini_jpq\[baselines\]"):
-        ENGINES["annoy"].check()
+    assert ENGINES["annoy"].missing() == "needs annoy: pip install pyserini_jpq[baselines]"
     with pytest.raises(JPQError, match="nothing"):
-        find_engine("nothing")
+        named_baselines("nothing")
     assert not set(UNMAINTAINED) & set(ENGINES)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pyserini_jpq.compare.baselines.base import Rows
-from pyserini_jpq.compare.baselines.supervision import Supervision
+from pyserini_jpq.compare.baselines.base import Rows, Supervision
 from pyserini_jpq.quantizer import Floats
 
 STEPS = 500

@@ -5,43 +5,32 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.compare.baselines.base import Built, Rows, Settings
+from pyserini_jpq.compare.baselines.base import POWERS, WHOLE, Built, Engine, Rows, Settings, one_by_one, whole
 from pyserini_jpq.quantizer import Floats
 
 TREES = 100
-_FILE = "index"
 
 
 class AnnoyBuilt(Built):
-    """A forest of annoy.
-
-    Parameters
-    ----------
-    forest
-        `annoy.AnnoyIndex` of inner products, built or loaded.
-    """
+    """A forest, `annoy.AnnoyIndex` of inner products."""
 
     def __init__(self, forest: Any) -> None:
         self.forest = forest
-        self._effort = -1
+        self._nodes = -1
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Search as `Built.search` says."""
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        rows = np.full((len(queries), k), -1, dtype=np.int64)
-        for i, query in enumerate(queries):
-            found, values = self.forest.get_nns_by_vector(query, k, self._effort, include_distances=True)
-            rows[i, : len(found)], scores[i, : len(found)] = found, values
-        return scores, rows
+        find = self.forest.get_nns_by_vector
+        return one_by_one(lambda query: find(query, k, self._nodes, include_distances=True), queries, k)
 
     def save(self, folder: Path) -> None:
         """Write annoy's file, and D, which it does not hold."""
-        self.forest.save(str(folder / _FILE))
+        self.forest.save(str(folder / "index"))
         np.save(folder / "dimension.npy", self.forest.f)
 
-    def set_effort(self, effort: int) -> None:
+    def set_parameter(self, value: int) -> None:
         """Set `search_k`, the nodes that are looked at."""
-        self._effort = effort
+        self._nodes = value
 
 
 def build(vectors: Floats, settings: Settings) -> AnnoyBuilt:
@@ -61,5 +50,9 @@ def load(folder: Path) -> AnnoyBuilt:
     from annoy import AnnoyIndex
 
     forest = AnnoyIndex(int(np.load(folder / "dimension.npy")), "dot")
-    forest.load(str(folder / _FILE))
+    forest.load(str(folder / "index"))
     return AnnoyBuilt(forest)
+
+
+_NODES = tuple(16 * power for power in POWERS)
+ENGINES = (Engine("annoy", "Annoy", "non-exhaustive", build, load, whole, WHOLE, _NODES, "annoy", "baselines"),)

@@ -1,12 +1,23 @@
 """Google's ScaNN: codes of 4 bits trained to keep inner products (Guo et al., ICML 2020)."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.compare.baselines.base import Built, Rows, Settings
-from pyserini_jpq.compare.baselines.faiss_index import opq
+from pyserini_jpq.compare.baselines.base import (
+    POWERS,
+    WHOLE,
+    Built,
+    Engine,
+    Rows,
+    Settings,
+    asked,
+    one_by_one,
+    whole,
+)
+from pyserini_jpq.compare.baselines.faiss import opq
 from pyserini_jpq.errors import QuantizerError
 from pyserini_jpq.files import save_array
 from pyserini_jpq.quantizer import Floats
@@ -18,31 +29,19 @@ _ROTATION = "rotation.npy"
 
 
 class ScannBuilt(Built):
-    """A searcher of ScaNN, behind a rotation where there is one.
-
-    Parameters
-    ----------
-    searcher
-        `ScannSearcher`.
-    rotation
-        [D, D] float32, or None.
-    """
+    """A `ScannSearcher`, behind a rotation, [D, D] float32, where there is one."""
 
     def __init__(self, searcher: Any, rotation: Floats | None = None) -> None:
         self.searcher = searcher
         self._rotation = rotation
-        self._effort = -1
+        self._leaves = -1
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
-        """Search as `Built.search` says; -1 where ScaNN finds no more."""
+        """Search as `Built.search` says."""
         if self._rotation is not None:
             queries = queries @ self._rotation.T
-        rows = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        for i, query in enumerate(queries):
-            found, values = self.searcher.search(query, final_num_neighbors=k, leaves_to_search=self._effort)
-            rows[i, : len(found)], scores[i, : len(found)] = found, values
-        return scores, rows
+        find = partial(self.searcher.search, final_num_neighbors=k, leaves_to_search=self._leaves)
+        return one_by_one(find, queries, k)
 
     def save(self, folder: Path) -> None:
         """Write ScaNN's files, and the rotation."""
@@ -53,27 +52,14 @@ class ScannBuilt(Built):
         if self._rotation is not None:
             save_array(folder / _ROTATION, self._rotation)
 
-    def set_effort(self, effort: int) -> None:
+    def set_parameter(self, value: int) -> None:
         """Set the leaves of the tree that are searched."""
-        self._effort = effort
-
-
-def blocks(dimension: int, bytes_per_document: int) -> int:
-    """Return the dimensions of a code of 4 bits, two of which make a byte.
-
-    Raises
-    ------
-    QuantizerError
-        If that is no whole number.
-    """
-    if dimension % (2 * bytes_per_document):
-        raise QuantizerError(f"ScaNN's {2 * bytes_per_document} codes of 4 bits do not divide {dimension} dimensions")
-    return dimension // (2 * bytes_per_document)
+        self._leaves = value
 
 
 def scann(vectors: Floats, settings: Settings) -> ScannBuilt:
     """Build codes of equal bytes, all of which are looked at."""
-    return ScannBuilt(_hashed(vectors, settings).build())
+    return ScannBuilt(_hashed(vectors, settings))
 
 
 def opq_scann(vectors: Floats, settings: Settings) -> ScannBuilt:
@@ -81,9 +67,9 @@ def opq_scann(vectors: Floats, settings: Settings) -> ScannBuilt:
     import faiss
 
     dimension = vectors.shape[1]
-    transform = opq(vectors, settings.bytes_per_document, settings)
+    transform = opq(vectors, settings)
     rotation = faiss.vector_to_array(transform.A).reshape(dimension, dimension).copy()
-    return ScannBuilt(_hashed(np.ascontiguousarray(vectors @ rotation.T), settings).build(), rotation)
+    return ScannBuilt(_hashed(np.ascontiguousarray(vectors @ rotation.T), settings), rotation)
 
 
 def scann_tree(vectors: Floats, _: Settings) -> ScannBuilt:
@@ -102,11 +88,27 @@ def load(folder: Path) -> ScannBuilt:
 
 
 def _hashed(vectors: Floats, settings: Settings) -> Any:
-    size = blocks(vectors.shape[1], settings.bytes_per_document)
-    return _builder(vectors).score_ah(size, anisotropic_quantization_threshold=THRESHOLD)
+    codes, dimension = 2 * settings.bytes_per_document, vectors.shape[1]
+    if dimension % codes:
+        raise QuantizerError(f"ScaNN's {codes} codes of 4 bits do not divide {dimension} dimensions")
+    return _builder(vectors).score_ah(dimension // codes, anisotropic_quantization_threshold=THRESHOLD).build()
 
 
 def _builder(vectors: Floats) -> Any:
     from scann.scann_ops.py import scann_ops_pybind
 
     return scann_ops_pybind.builder(vectors, 100, "dot_product")
+
+
+_engine = partial(Engine, load=load, module="scann", extra="baselines")
+_UNPACKED = "its file has one code of 4 bits a byte"
+ENGINES = (
+    _engine("scann", "ScaNN", "compressed", scann, code_bytes=asked, note=_UNPACKED),
+    _engine("opq-scann", "OPQ+ScaNN", "compressed", opq_scann, code_bytes=asked, note=_UNPACKED),
+    _engine(
+        *("scann-tree", "ScaNN, tree", "non-exhaustive", scann_tree),
+        code_bytes=whole,
+        parameters=POWERS,
+        note=f"{WHOLE} beside the codes",
+    ),
+)

@@ -1,0 +1,148 @@
+"""Steps of a long work: commands that run once, each in a process that does not outlive this one."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import IO
+
+from pyserini_jpq import cli
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import move_into_place, remove
+
+_PATIENCE = 60  # seconds that a command gets to write a checkpoint
+# Linux ends the command when the process that started it ends, however that was; exec keeps the request.
+_LEASH = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def make(
+    output: Path, command: str, is_made: Callable[[Path], bool] = Path.exists, run: Callable[[str], None] | None = None
+) -> bool:
+    """Run a command unless its output is there already, and tell whether it ran.
+
+    Parameters
+    ----------
+    output
+        What the command writes.
+    command
+        A command that may leave half an output behind writes to `$partial`, which is then renamed.
+    is_made
+        Tells whether the output is there, whole.
+    run
+        Runs the command; `run_command` by default.
+
+    Raises
+    ------
+    JPQError
+        If the command fails, or writes no output.
+    """
+    if is_made(output):
+        return False
+    # Not the name that our own commands take their work up from.
+    partial = output.with_name(f".{output.name}.unfinished")
+    remove(partial)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    words = Template(command).safe_substitute(partial=shlex.quote(str(partial)))
+    (run or run_command)(words)
+    if partial.exists():
+        move_into_place(partial, output)
+    if not is_made(output):
+        raise JPQError(f"{words} ended well, but there is no {output}; correct the command")
+    return True
+
+
+def run_command(command: str) -> None:
+    """Show a command, as it is typed into a shell, and run it; `python` is this Python.
+
+    Raises
+    ------
+    JPQError
+        If it fails.
+    """
+    cli.say(f"\n$ {command}")
+    words = shlex.split(command)
+    status = run([sys.executable, *words[1:]] if words[0] == "python" else words)
+    if status:
+        raise JPQError(f"`{command}` ended with status {status}; the same command goes on from there")
+
+
+def run(words: Sequence[str], environment: Mapping[str, str] | None = None, log: IO[bytes] | None = None) -> int:
+    """Run a command to its end and return its exit status; it ends when this process does.
+
+    Parameters
+    ----------
+    words
+        Program and arguments.
+    environment
+        Variables beside those of this process.
+    log
+        Where its messages go; to those of this process by default.
+
+    Raises
+    ------
+    JPQError
+        If there is no such program.
+    """
+    if shutil.which(words[0]) is None:
+        raise JPQError(f"there is no command {words[0]!r}; correct it, or install it")
+    if sys.platform == "linux":
+        words = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *words]
+    process = subprocess.Popen(
+        words, env={**os.environ, **(environment or {})}, stdout=log, stderr=log, pass_fds=tuple(_held.values())
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+_held: dict[Path, int] = {}
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, until this process and the commands that it runs have ended.
+
+    Raises
+    ------
+    JPQError
+        If another run holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.with_name(f".{folder.name}.lock")
+    held = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(held), os.stat(file))  # not if its holder removed it meanwhile
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise JPQError(f"another run holds {folder}; wait for it to end, or stop it")
+        _held[folder] = held
+        yield
+    finally:
+        if _held.pop(folder, None) is not None:
+            file.unlink(missing_ok=True)
+        os.close(held)
