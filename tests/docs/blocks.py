@@ -1,6 +1,7 @@
 """The code blocks of a Markdown page, and how one is run: commands in this process, Python in one namespace a page."""
 
 import glob
+import itertools
 import re
 import runpy
 import shlex
@@ -78,7 +79,7 @@ def run_command(words: list[str]) -> int:
 
 def _make_room(words: list[str]) -> None:
     """Remove the outputs of a command that another page's commands have made already."""
-    for flag, output in zip(words, words[1:], strict=False):
+    for flag, output in itertools.pairwise(words):
         if flag in ("--output", "--output-encoder"):
             shutil.rmtree(output, ignore_errors=True)
             Path(output).unlink(missing_ok=True)

@@ -49,7 +49,7 @@ def test_blocks_are_read(tmp_path):
 def test_a_block_that_fails_is_seen(here, names):
     page = here / "page.md"
     page.write_text("```bash\npython -m pyserini_jpq.index --embeddings nowhere --output x\n```\n")
-    with pytest.raises(AssertionError, match="page.md:1.*status 2"):
+    with pytest.raises(AssertionError, match=r"page\.md:1.*status 2"):
         run_block(blocks_of(page)[0], {})
     page.write_text("```bash\nrm -r x\n```\n")
     with pytest.raises(AssertionError, match="no way to run"):
