@@ -60,7 +60,7 @@ def search(
     output = Path(output) if output else default_run(Path(index).resolve().name, called)
     refuse_existing_file(output, overwrite)
     texts = _texts(topics, options.topics_format)  # what is wrong with them is told before an index is fetched
-    folder = obtain_index(str(index))
+    folder = obtain_index(str(index), consent=cli.consent(options.yes))
     name = folder.resolve().name
     reranker = _reranker(options)
     searcher, facts = _flat_searcher(folder, options) if is_flat(folder) else _jpq_searcher(folder, options)

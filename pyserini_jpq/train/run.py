@@ -7,6 +7,7 @@ from typing import Any
 
 from pyserini_jpq import cli
 from pyserini_jpq.cards import has_card
+from pyserini_jpq.data.source import is_file
 from pyserini_jpq.errors import JPQError, TrainingError
 from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.paths import jpq_name
@@ -90,7 +91,11 @@ def train(
     """
     options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
     _check(options, qrels, scores, (dev_topics, dev_qrels))
-    path = obtain_index(str(index), build=True)
+    # What is wrong with files is told before an index is fetched or built.
+    for given, what in ((topics, "topics"), (qrels, "qrels"), (dev_topics, "topics"), (dev_qrels, "qrels")):
+        if isinstance(given, str | Path):
+            is_file(str(given), what)
+    path = obtain_index(str(index), build=True, consent=cli.consent(options.yes))
     output = Path(output) if output else path.with_name(jpq_name(path.name))
     outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite)
     dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
