@@ -8,7 +8,8 @@ import numpy as np
 from pyserini_jpq.errors import ConversionError, OutputError
 from pyserini_jpq.files import beside, move_into_place, refuse_existing
 from pyserini_jpq.index.assign import assigning_quantizer
-from pyserini_jpq.index.faiss_format import from_faiss, set_centroids, to_faiss, transformed, widened, write_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, set_centroids, to_faiss, transformed, widened
+from pyserini_jpq.index.faiss_io import write_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 

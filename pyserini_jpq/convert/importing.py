@@ -12,7 +12,8 @@ from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.files import refuse_existing, save_array
 from pyserini_jpq.index.encoders import UNKNOWN, entry_for
-from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
 from pyserini_jpq.index.writing import finish, kept, preparing, write_codes, write_docids
 from pyserini_jpq.quantizer import Floats
 

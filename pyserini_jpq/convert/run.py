@@ -155,7 +155,8 @@ def _export(index: str, output: Path, target: str | None, options: ConvertOption
     from pyserini_jpq.convert.encoder import export_encoder
     from pyserini_jpq.convert.exporting import export_faiss, export_jpq
     from pyserini_jpq.index.encoders import query_encoder_source
-    from pyserini_jpq.index.folder import INDEX, IndexFolder, find_index
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.index.manifest import INDEX
 
     folder = IndexFolder(find_index(index))
     with _together(outputs_of(output, options), folder.path / INDEX, options.overwrite) as overwrite:

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from pyserini_jpq.data.collection import Collection, Document
 from pyserini_jpq.errors import CollectionError, IndexFolderError
 from pyserini_jpq.files import beside, link_or_copy, remove, writing
-from pyserini_jpq.index.folder import TEXTS, IndexFolder, number_of, text_files
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import TEXTS, number_of, text_files
 
 _APPLICATION = 0x4A505154  # "JPQT"
 _SCHEMA = ("CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)",)

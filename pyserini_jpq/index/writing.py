@@ -28,8 +28,10 @@ from pyserini_jpq.files import (
 from pyserini_jpq.index.assign import Assigner
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.docids import Docids
-from pyserini_jpq.index.faiss_format import file_frame, pack, read_faiss, stored_codes, unpack
-from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, IVF, MANIFEST, IndexFolder, Manifest, write_manifest
+from pyserini_jpq.index.faiss_format import file_frame, pack, stored_codes, unpack
+from pyserini_jpq.index.faiss_io import read_faiss
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 BLOCK = 16384

@@ -12,8 +12,10 @@ from pyserini_jpq.errors import OutputError
 from pyserini_jpq.files import new_folder, refuse_existing, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss_format import pack, to_faiss, write_faiss
-from pyserini_jpq.index.folder import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, seen_from, write_manifest
+from pyserini_jpq.index.faiss_format import pack, to_faiss
+from pyserini_jpq.index.faiss_io import write_faiss
+from pyserini_jpq.index.folder import seen_from
+from pyserini_jpq.index.manifest import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, write_manifest
 from pyserini_jpq.index.texts import write_texts
 from pyserini_jpq.index.writing import write_docids
 from pyserini_jpq.paths import ENCODERS

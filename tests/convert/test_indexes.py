@@ -14,7 +14,8 @@ from pyserini_jpq.convert.importing import import_faiss, import_jpq
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import ConversionError, IndexFolderError, OutputError
 from pyserini_jpq.index.change import change_index
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from tests.conftest import make_embeddings
 from tests.convert.authors import authors_index, train_as_authors

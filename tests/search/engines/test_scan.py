@@ -8,7 +8,8 @@ import pytest
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss, stored_codes, to_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, stored_codes, to_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import available
