@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 import requests
 from filelock import FileLock
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, TooManyRedirects
-from tqdm import tqdm
 
 from pyserini_jpq import cli
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.download import checksums
 from pyserini_jpq.errors import DownloadError, causes
 from pyserini_jpq.files import write_json_atomically
@@ -196,7 +196,7 @@ def _check_part(response: requests.Response, start: int | None, partial: Path) -
 def _append(response: requests.Response, partial: Path, have: int, total: int | None, name: str) -> None:
     with (
         open(partial, "r+b" if partial.exists() else "wb") as file,
-        tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True, unit_divisor=1024) as progress,
+        Progress(total=total, initial=have, desc=name, unit="B", unit_scale=True, unit_divisor=1024) as progress,
     ):
         file.seek(have)
         file.truncate()

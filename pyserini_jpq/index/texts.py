@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Collection, Document
 from pyserini_jpq.errors import CollectionError, IndexFolderError
 from pyserini_jpq.files import beside, link_or_copy, remove, writing
@@ -120,7 +120,7 @@ def write_texts(path: Path, documents: Iterable[Document]) -> int:
         connection.execute("BEGIN")
         for statement in _SCHEMA:
             connection.execute(statement)
-        for document in tqdm(documents, desc="keeping texts", unit=" documents", delay=2, leave=False):
+        for document in Progress(documents, desc="keeping texts", unit=" documents", delay=2, leave=False):
             row = (document.docid, document.title, document.text, document.url)
             connection.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", row)
             count += 1

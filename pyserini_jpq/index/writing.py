@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import (
@@ -161,7 +161,7 @@ def write_codes(
     with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
         done = _rows_done(file, head, quantizer.bytes_per_document, documents)
         row = 0
-        with tqdm(total=documents, initial=done, desc=what, unit=" documents") as progress:
+        with Progress(total=documents, initial=done, desc=what, unit=" documents") as progress:
             for rows, codes in blocks:
                 if row + rows > done:
                     new = codes()[max(0, done - row) :]
