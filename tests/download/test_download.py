@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import threading
 
 import pytest
 
@@ -212,3 +213,12 @@ def test_redirects_without_end(publisher, tmp_path, waits):
     with pytest.raises(DownloadError, match="cannot fetch it"):
         fetch(publisher.url("a"), tmp_path, "it")
     assert not waits
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LOOK_UP_SECONDS", 0.1)
+    answer = threading.Event()
+    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *_: answer.wait(5))
+    with pytest.raises(DownloadError, match=r"the name nowhere.test was not found within 0.1 seconds"):
+        fetch("http://nowhere.test/x.bin", tmp_path, "x")
+    answer.set()
