@@ -27,7 +27,8 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_fetches_once_and_notes_the_checksum(publisher, tmp_path, capsys):
+def test_fetches_once_and_notes_the_checksum(publisher, tmp_path, caplog):
+    caplog.set_level("INFO")
     publisher.files["s/OPQ4,IVF1,PQ4x8.index"] = Published(CONTENT)
     url = publisher.url("s/OPQ4%2CIVF1%2CPQ4x8.index?dl=1")
     path = fetch(url, tmp_path / "x", "the index x")
@@ -35,7 +36,7 @@ def test_fetches_once_and_notes_the_checksum(publisher, tmp_path, capsys):
     assert names(tmp_path / "x") == [path.name, "SHA256SUMS"]
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert (tmp_path / "x" / "SHA256SUMS").read_text() == f"{digest}  {path.name}\n"
-    err = capsys.readouterr().err
+    err = caplog.text
     assert f"fetching the index x from {url}" in err and digest in err
     assert fetch(url, tmp_path / "x", "the index x") == path
     assert len(publisher.requests) == 1
