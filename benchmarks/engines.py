@@ -13,8 +13,9 @@ from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq import cli
 from pyserini_jpq.errors import InstallationError, JPQError
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.faiss_format import read_faiss, stored_codes, to_faiss
-from pyserini_jpq.index.folder import BLOCKS, INDEX
+from pyserini_jpq.index.faiss_format import stored_codes, to_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
+from pyserini_jpq.index.manifest import BLOCKS, INDEX
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.search.adapter import FaissLike

@@ -14,7 +14,7 @@ from benchmarks.measure import read_once
 from pyserini_jpq import cli
 from pyserini_jpq.compare.timer import TIMERS, timed
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.index.folder import BLOCKS
+from pyserini_jpq.index.manifest import BLOCKS
 from pyserini_jpq.quantizer import Codes, Floats
 
 

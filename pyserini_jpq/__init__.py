@@ -35,6 +35,7 @@ _HOMES = {
     "SearchOptions": "search.options",
     "TrainOptions": "train.options",
     "build_index": "index.run",
+    "progress": "bars",
 }
 _ERRORS = (
     *("CollectionError", "ConversionError", "DownloadError", "EmbeddingsError", "EncoderError", "ExperimentError"),

@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from types import FrameType
 from typing import NoReturn
 
 from pyserini_jpq.errors import JPQError, causes
 
 LOG = logging.getLogger("pyserini_jpq")
+_COMMAND = ContextVar("command", default=False)
+"""Whether a command runs: functions that are called from Python ask nothing."""
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -96,6 +99,32 @@ def say(message: str) -> None:
     LOG.info(message)
 
 
+def consent(yes: bool) -> Callable[[str], None]:
+    """Return what lets long work begin: where the user said yes before, or says it now on a terminal.
+
+    Parameters
+    ----------
+    yes
+        Whether the user has said so.
+
+    Returns
+    -------
+    Callable
+        Takes what would be done; raises JPQError where nobody agrees to it.
+    """
+
+    def ask(what: str) -> None:
+        if yes:
+            return say(what)
+        if not (_COMMAND.get() and sys.stdin and sys.stdin.isatty()):
+            raise JPQError(f"{what}; give --yes to go on")
+        print(f"{what}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise JPQError("nothing was fetched or built")
+
+    return ask
+
+
 class _Handler(logging.Handler):
     """Writes to what standard error is now, which tests and notebooks replace."""
 
@@ -112,9 +141,11 @@ def _spoken() -> Iterator[None]:
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
+    command = _COMMAND.set(True)
     try:
         yield
     finally:
+        _COMMAND.reset(command)
         LOG.removeHandler(handler)
         LOG.setLevel(before[0])
         LOG.propagate = before[1]

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from pyserini_jpq import cards, cli
@@ -22,9 +23,11 @@ from pyserini_jpq.index.run import build_index
 from pyserini_jpq.paths import DOWNLOADS, EMBEDDINGS, ENCODERS, INDEXES
 
 _VOCABULARY = ("vocab.json", "merges.txt")
+_ID_BYTES = 8  # of a document in the authors' files
+_USUAL_DIMENSION = 768
 
 
-def obtain_index(name: str, build: bool = False) -> Path:
+def obtain_index(name: str, build: bool = False, consent: Callable[[str], None] | None = None) -> Path:
     """Return the folder of an index; one that is published is fetched on first use.
 
     Parameters
@@ -34,6 +37,8 @@ def obtain_index(name: str, build: bool = False) -> Path:
     build
         Build an OPQ index that is not here: fetch its collection and encoder, encode, index. It may take hours, and
         can be interrupted at any point.
+    consent
+        Called with what is about to be fetched or built, and how large it is; what it raises stops here.
 
     Raises
     ------
@@ -45,11 +50,23 @@ def obtain_index(name: str, build: bool = False) -> Path:
     if Path(name).is_dir() or (INDEXES / name).is_dir() or not cards.has_card("indexes", name):
         return find_index(name)
     card = cards.index_card(name)
+    ask = consent or (lambda _: None)
     if card.downloads:
+        ask(f"the index {name} is not here and would be fetched{_size(card, card.m + _ID_BYTES)}")
         return fetch_index(name, card, INDEXES / name)
     if build and not card.recipe:
+        dimension = cards.encoder_card(card.encoder).dimension or _USUAL_DIMENSION
+        ask(
+            f"the index {name} is not here; {card.collection} would be fetched and encoded with {card.encoder}, which "
+            f"takes hours on a GPU and days without{_size(card, 4 * dimension)} of embeddings"
+        )
         return build_opq(card, INDEXES / name)
     return find_index(name)
+
+
+def _size(card: IndexCard, bytes_each: int) -> str:
+    size = (card.documents or 0) * bytes_each
+    return f": about {size / 1e9:.1f} GB" if size >= 1e8 else f": about {size / 1e6:.1f} MB" if size else ""
 
 
 def fetch_index(name: str, card: IndexCard, output: Path) -> Path:

@@ -129,7 +129,7 @@ def make_index(folder: Path, vectors, docids, m: int = 4, trained: bool = True, 
 
     from pyserini_jpq.index.assign import Assigner
     from pyserini_jpq.index.faiss_format import to_faiss
-    from pyserini_jpq.index.folder import Manifest, write_manifest
+    from pyserini_jpq.index.manifest import Manifest, write_manifest
     from pyserini_jpq.quantizer import ProductQuantizer
 
     rng = np.random.default_rng(0)

@@ -9,7 +9,8 @@ import pytest
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from tests.conftest import ENCODER_FLAGS, make_encoder, run
 

@@ -1,6 +1,6 @@
 """Families of indexes: those that were trained alike and differ in their bytes, joined by a line in figures."""
 
-from pyserini_jpq.index.folder import Manifest
+from pyserini_jpq.index.manifest import Manifest
 
 NOT_TRAINED = "OPQ"
 _LOSS = "lambda-rr"

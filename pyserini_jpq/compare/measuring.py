@@ -27,7 +27,8 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
-from pyserini_jpq.index.folder import INDEX, IndexFolder, Manifest
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import INDEX, Manifest
 
 RUNS = "runs"
 _WORK = "work"

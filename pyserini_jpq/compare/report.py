@@ -27,7 +27,8 @@ from pyserini_jpq.files import (
     write_json_atomically,
     write_text_atomically,
 )
-from pyserini_jpq.index.folder import INDEX, IndexFolder
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import INDEX
 from pyserini_jpq.steps import holding
 
 _ASKED = "asked.json"

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import ConversionError
-from pyserini_jpq.index.faiss_format import of_widened, read_faiss, rotation_before
+from pyserini_jpq.index.faiss_format import of_widened, rotation_before
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.trust.faiss_file import faiss_layout
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import ConversionError, EncoderError
-from pyserini_jpq.files import refuse_existing, write_json_atomically
+from pyserini_jpq.files import refuse_existing, refuse_existing_file, write_json_atomically
 from pyserini_jpq.options import Options
 
 if TYPE_CHECKING:
@@ -155,9 +155,12 @@ def _export(index: str, output: Path, target: str | None, options: ConvertOption
     from pyserini_jpq.convert.encoder import export_encoder
     from pyserini_jpq.convert.exporting import export_faiss, export_jpq
     from pyserini_jpq.index.encoders import query_encoder_source
-    from pyserini_jpq.index.folder import INDEX, IndexFolder, find_index
+    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.index.manifest import INDEX
 
     folder = IndexFolder(find_index(index))
+    for file in filter(None, (output, options.docid, options.pid2offset)):
+        refuse_existing_file(file, overwrite=True)  # a folder is never replaced by a file
     with _together(outputs_of(output, options), folder.path / INDEX, options.overwrite) as overwrite:
         style = DocidStyle(strip=options.strip_docid_prefix)
         docids = [style(docid) for docid in folder.docids()] if options.docid or options.pid2offset else []

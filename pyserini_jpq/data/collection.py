@@ -9,8 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from string import Formatter
 
-from tqdm import tqdm
-
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.ids import check_id, repeated
 from pyserini_jpq.data.lines import is_header, lines_of
 from pyserini_jpq.errors import CollectionError, EncoderError
@@ -127,7 +126,7 @@ class Collection:
         docids = array("q")
         skipped = 0
         # Eight bytes of a hash for each docid, not the docid: 9 million of them fit in 70 MB.
-        for _, document in tqdm(self._documents(), desc="checking", unit=" documents", delay=2, leave=False):
+        for _, document in Progress(self._documents(), desc="checking", unit=" documents", delay=2, leave=False):
             if document is None:
                 skipped += 1
                 continue

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from tqdm import tqdm
-
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.errors import DownloadError
 
 _LEAST, _RATIO = 1 << 28, 64
@@ -53,7 +52,7 @@ def unpack(archive: Path, folder: Path, within: str = "") -> None:
     with _readable(archive):
         members = _zip_members(archive) if archive.name.lower().endswith(".zip") else _tar_members(archive)
         room, count = _room(archive, folder), 0
-        with tqdm(desc=f"unpacking {archive.name}", unit=" files", delay=1) as progress:
+        with Progress(desc=f"unpacking {archive.name}", unit=" files", delay=1) as progress:
             for name, size, file in members:
                 count += 1
                 room -= size

@@ -3,9 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pyserini_jpq import cli
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.errors import DownloadError
 from pyserini_jpq.files import write_text_atomically
 
@@ -64,7 +63,7 @@ def _digests(path: Path, kinds: list[str]) -> dict[str, str]:
     size = path.stat().st_size
     with (
         open(path, "rb") as file,
-        tqdm(total=size, desc=f"checking {path.name}", unit="B", unit_scale=True, delay=2, leave=False) as progress,
+        Progress(total=size, desc=f"checking {path.name}", unit="B", unit_scale=True, delay=2, leave=False) as progress,
     ):
         while block := file.read(_READ_BYTES):
             for digest in digests.values():

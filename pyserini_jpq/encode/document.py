@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Collection, Document, Summary, check_template
 from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, is_complete, is_usable, read_manifest
 from pyserini_jpq.encode.encoder import Encoder
@@ -121,7 +121,7 @@ def encode_collection(
         exclusive(output / f"shard-{shard.id}", f"part {shard.id} of {shard.num} of {output}"),
         torch.inference_mode(),
         torch.autocast(encoder.device.type, dtype, enabled=dtype != torch.float32),
-        tqdm(
+        Progress(
             total=len(rows),
             initial=sum(_rows_done(file, rows, encoder.dimension) for file, rows in files),
             desc="encoding",
@@ -209,7 +209,7 @@ def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
 
 
 def _encode_window(
-    file: RowFile, window: Sequence[Document], encoder: Encoder, batch_size: int, progress: "tqdm[Any]"
+    file: RowFile, window: Sequence[Document], encoder: Encoder, batch_size: int, progress: Progress
 ) -> None:
     """Encode consecutive documents into one file; only batches that are not in it yet."""
     if file.npy.is_file():

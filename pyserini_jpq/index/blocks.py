@@ -8,7 +8,8 @@ import numpy as np
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import writing
 from pyserini_jpq.index.faiss_format import stored_codes
-from pyserini_jpq.index.folder import BLOCKS, IndexFolder, without_blocks
+from pyserini_jpq.index.folder import IndexFolder, without_blocks
+from pyserini_jpq.index.manifest import BLOCKS
 from pyserini_jpq.quantizer import Codes
 from pyserini_jpq.scan.layout import GROUP, GROUPS, STRIP, Blocks, bytes_of, in_blocks
 

@@ -12,7 +12,8 @@ from pyserini_jpq.files import remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
-from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder, Manifest, seen_from
+from pyserini_jpq.index.folder import IndexFolder, seen_from
+from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.texts import new_texts

@@ -17,7 +17,8 @@ from pyserini_jpq.files import exclusive
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
 from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
-from pyserini_jpq.index.folder import INITIAL_CENTROIDS, IndexFolder
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import INITIAL_CENTROIDS
 from pyserini_jpq.index.texts import carry_texts, check_texts
 from pyserini_jpq.index.writing import (
     Block,

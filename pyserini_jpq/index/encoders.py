@@ -9,7 +9,8 @@ from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_c
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.source import EncoderSource, noted_encoder
 from pyserini_jpq.errors import EncoderError
-from pyserini_jpq.index.folder import MANIFEST, IndexFolder, seen_from
+from pyserini_jpq.index.folder import IndexFolder, seen_from
+from pyserini_jpq.index.manifest import MANIFEST
 from pyserini_jpq.paths import ENCODERS
 from pyserini_jpq.trust.places import is_plain_name, place_beside
 

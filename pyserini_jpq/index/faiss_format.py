@@ -6,8 +6,6 @@ the rotation a query is spread to D/M + 1 coordinates a subspace, the last of wh
 again, so that faiss scores and reconstructs as we do.
 """
 
-import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError, QuantizerError
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
-from pyserini_jpq.trust.faiss_file import faiss_layout
 
 
 def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
@@ -192,74 +189,6 @@ def rotation_before(index: Any) -> Any:
     places, mean = _places(d, m)
     alike = np.array_equal(found, places) and np.array_equal(faiss.vector_to_array(steps[2].mean), mean)
     return steps[0] if alike else None
-
-
-def write_faiss(index: Any, path: Path) -> None:
-    """Write a faiss index, to the last byte or not at all: to a full disk faiss itself only prints that it failed.
-
-    Parameters
-    ----------
-    index
-        The index, of floats or binary.
-    path
-        The file; it should lie beside its final place.
-
-    Raises
-    ------
-    OSError
-        If the disk is full, or the file cannot be written.
-    """
-    import faiss
-
-    problems: list[OSError] = []
-
-    def write(block: bytes) -> None:
-        try:
-            file.write(block)
-        except OSError as problem:  # faiss makes an exception of its own of it, without the reason
-            problems.append(problem)
-            raise
-
-    write_index = faiss.write_index_binary if isinstance(index, faiss.IndexBinary) else faiss.write_index
-    try:
-        with open(path, "wb") as file:
-            write_index(index, faiss.PyCallbackIOWriter(write))  # type: ignore[attr-defined]  # the stubs lack it
-            file.flush()
-            os.fsync(file.fileno())
-    except Exception:
-        if problems:
-            raise problems[0] from None
-        raise
-
-
-def read_faiss(path: Path, mapped: bool = False) -> Any:
-    """Read an index file, after what it claims to hold was compared with its length.
-
-    Parameters
-    ----------
-    path
-        The file.
-    mapped
-        Leave the codes on disk, mapped into memory: opening is instant, and processes share them. Such an index is
-        for reading only.
-
-    Raises
-    ------
-    IndexFolderError
-        If faiss cannot read it.
-    """
-    import faiss
-
-    layout = faiss_layout(path)
-    if not layout.known:
-        raise IndexFolderError(f"{path} is a {layout.kind}, which no index of ours is")
-    try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except (RuntimeError, MemoryError) as problem:
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
-        # Which of its functions, and where in its source, is nothing to a user.
-        reason = re.sub(r"^Error in .* at \S+:\d+: ", "", reason)
-        raise IndexFolderError(f"{path} is no faiss index, or damaged: {reason}") from None
 
 
 def pack(codes: Codes, bits: int) -> Codes:

@@ -1,10 +1,9 @@
 """The index folder: what Pyserini needs (`index`, `docid`), and what we add."""
 
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +17,28 @@ from pyserini_jpq.files import (
     move_into_place,
     put_back,
     sha256_of,
-    write_json_atomically,
 )
-from pyserini_jpq.index.faiss_format import parts_of, read_faiss
+from pyserini_jpq.index.faiss_format import parts_of
+from pyserini_jpq.index.faiss_io import read_faiss
+from pyserini_jpq.index.manifest import (
+    BLOCKS,
+    DOCID,
+    FIELDS,
+    FILES,
+    INDEX,
+    INITIAL_CENTROIDS,
+    MANIFEST,
+    SCHEMA,
+    Manifest,
+    described,
+    write_fields,
+)
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.trust.arrays import open_npy
 from pyserini_jpq.trust.faiss_file import faiss_layout
-from pyserini_jpq.trust.fields import ENCODER, is_count, is_file_list, is_object, is_text, or_none, wrong_fields
+from pyserini_jpq.trust.fields import wrong_fields
 from pyserini_jpq.trust.places import place_beside, remember_folder
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
-
-SCHEMA = 1
-INDEX = "index"
-DOCID = "docid"
-MANIFEST = "jpq.json"
-INITIAL_CENTROIDS = "initial_centroids.npy"
-FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
-BLOCKS = "blocks"
-"""Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
-IVF = "ivf"
-"""Nor need this: inverted lists, beside the index for a search that asks for them."""
-TEXTS = "texts"
-"""Nor these: the documents' texts; files after the first are called `texts.1`, `texts.2` and so on."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `jpq.json` says of an index.
-
-    Attributes
-    ----------
-    documents, dimension, m, bits
-        N, D, M, and bits of a code.
-    bytes_per_document
-        Bytes of the codes of a document.
-    document_encoder, query_encoder
-        `name`, `card`, `sha256` of the weights, and `folder` (relative to the index folder) for one that was built
-        here. The two are the same until training.
-    training
-        The recipe and what it reached; None for an index that was not trained.
-    metric
-        Always inner product.
-    schema
-        Version of this layout.
-    embeddings
-        The folder of embeddings that codes were assigned from, relative to the index folder; None if not known.
-    initial_centroids_known
-        Whether `initial_centroids.npy` holds the centroids that codes were assigned with. False for an index that was
-        imported after training, without them: then it holds the trained ones, and no document can be appended.
-    files
-        Size and SHA-256 of every other file.
-    """
-
-    documents: int
-    dimension: int
-    m: int
-    bits: int
-    bytes_per_document: int
-    document_encoder: dict[str, Any]
-    query_encoder: dict[str, Any]
-    training: dict[str, Any] | None = None
-    metric: str = "inner_product"
-    schema: int = SCHEMA
-    embeddings: str | None = None
-    initial_centroids_known: bool = True
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def without_blocks(index: Path) -> str:
@@ -98,52 +54,6 @@ def seen_from(index: Path, folder: Path) -> str:
     """
     remember_folder(folder)
     return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
-    there = [path.name for path in folder.iterdir()]
-    names = [*FILES, *(name for name in (BLOCKS, *text_files(there)) if name in there)]
-    _write(folder, replace(manifest, files={name: described(folder / name) for name in names}))
-
-
-_TEXT_NUMBER = re.compile("[1-9][0-9]{0,5}")
-
-
-def text_files(names: Iterable[str]) -> list[str]:
-    """Return those names of files that are texts', in the order in which they were written."""
-    return sorted((name for name in names if is_text_file(name)), key=number_of)
-
-
-def is_text_file(name: str) -> bool:
-    """Tell whether a file of an index folder holds texts, by its name."""
-    head, dot, number = name.partition(".")
-    return head == TEXTS and (not dot or bool(_TEXT_NUMBER.fullmatch(number)))
-
-
-def number_of(name: str) -> int:
-    """Return the number of a file of texts; 0 for the first."""
-    return int(name.partition(".")[2] or 0)
-
-
-def described(path: Path) -> dict[str, Any]:
-    """Return the size and the SHA-256 of a file, as the manifest lists them."""
-    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-def _write(folder: Path, manifest: Manifest) -> None:
-    write_json_atomically(folder / MANIFEST, asdict(manifest))
-
-
-_FIELDS = {
-    **dict.fromkeys(("documents", "dimension", "m", "bits", "bytes_per_document"), is_count),
-    **dict.fromkeys(("document_encoder", "query_encoder"), ENCODER),
-    "training": or_none(is_object),
-    "metric": lambda value: value == "inner_product",
-    "embeddings": or_none(is_text),
-    "initial_centroids_known": lambda value: type(value) is bool,
-    "files": is_file_list,
-}
 
 
 class IndexFolder:
@@ -260,7 +170,7 @@ class IndexFolder:
         now = self.check_unchanged()
         files = {**now.files, name: entry}
         self.manifest = replace(now, files={name: file for name, file in files.items() if file is not None})
-        _write(self.path, self.manifest)
+        write_fields(self.path, self.manifest)
         self.blocks = self.path / BLOCKS if BLOCKS in self.manifest.files else None
 
     def docids(self) -> list[str]:
@@ -306,7 +216,7 @@ class IndexFolder:
             raise IndexFolderError(
                 f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
             )
-        wrong = wrong_fields(values, _FIELDS)
+        wrong = wrong_fields(values, FIELDS)
         try:
             manifest = Manifest(**values)
         except TypeError as problem:

@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss_format import (
-    quantizer_of,
-    read_faiss,
-    rotation_before,
-    stored_codes,
-    widened,
-    write_faiss,
-)
-from pyserini_jpq.index.folder import IVF, IndexFolder
+from pyserini_jpq.index.faiss_format import quantizer_of, rotation_before, stored_codes, widened
+from pyserini_jpq.index.faiss_io import read_faiss, write_faiss
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, make_again, paired
+from pyserini_jpq.index.manifest import IVF
 from pyserini_jpq.quantizer import Codes
 
 _SAMPLE = 32

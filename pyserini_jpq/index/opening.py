@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
-from pyserini_jpq.index.folder import MANIFEST, IndexFolder
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import MANIFEST
 
 T = TypeVar("T")
 

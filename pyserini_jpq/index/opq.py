@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.errors import QuantizerError
 from pyserini_jpq.files import beside
 from pyserini_jpq.quantizer import Floats, ProductQuantizer
@@ -76,7 +76,7 @@ def train_opq(
     pq.cp.seed = seed
     first, rotation = _kept(state, pq) or (0, _random_rotation(sample.shape[1], seed))
     saved = time.monotonic()
-    steps = tqdm(
+    steps = Progress(
         range(first, rounds + 1), desc="training OPQ", unit=" rounds", total=rounds + 1, initial=first, leave=False
     )
     for step in steps:

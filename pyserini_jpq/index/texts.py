@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Collection, Document
 from pyserini_jpq.errors import CollectionError, IndexFolderError
 from pyserini_jpq.files import beside, link_or_copy, remove, writing
-from pyserini_jpq.index.folder import TEXTS, IndexFolder, number_of, text_files
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import TEXTS, number_of, text_files
 
 _APPLICATION = 0x4A505154  # "JPQT"
 _SCHEMA = ("CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)",)
@@ -119,7 +120,7 @@ def write_texts(path: Path, documents: Iterable[Document]) -> int:
         connection.execute("BEGIN")
         for statement in _SCHEMA:
             connection.execute(statement)
-        for document in tqdm(documents, desc="keeping texts", unit=" documents", delay=2, leave=False):
+        for document in Progress(documents, desc="keeping texts", unit=" documents", delay=2, leave=False):
             row = (document.docid, document.title, document.text, document.url)
             connection.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", row)
             count += 1

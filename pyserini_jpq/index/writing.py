@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import (
@@ -28,8 +28,10 @@ from pyserini_jpq.files import (
 from pyserini_jpq.index.assign import Assigner
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.docids import Docids
-from pyserini_jpq.index.faiss_format import file_frame, pack, read_faiss, stored_codes, unpack
-from pyserini_jpq.index.folder import BLOCKS, DOCID, INDEX, IVF, MANIFEST, IndexFolder, Manifest, write_manifest
+from pyserini_jpq.index.faiss_format import file_frame, pack, stored_codes, unpack
+from pyserini_jpq.index.faiss_io import read_faiss
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 BLOCK = 16384
@@ -159,7 +161,7 @@ def write_codes(
     with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
         done = _rows_done(file, head, quantizer.bytes_per_document, documents)
         row = 0
-        with tqdm(total=documents, initial=done, desc=what, unit=" documents") as progress:
+        with Progress(total=documents, initial=done, desc=what, unit=" documents") as progress:
             for rows, codes in blocks:
                 if row + rows > done:
                     new = codes()[max(0, done - row) :]

@@ -9,12 +9,13 @@ from pyserini_jpq.options import add_flags, from_flags
 from pyserini_jpq.search.options import SearchOptions
 
 DEFAULT_INDEX = "msmarco-v1-passage.jpq-m96"
+_ITS_TOPICS = ("msmarco-passage", "msmarco-v1-passage", "dl19-passage", "dl20-passage")
 
 
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
     parser = cli.parser("search", "Search topics in an index and write a run file.")
-    parser.add_argument("--index", default=DEFAULT_INDEX, help="index folder, name or card, or embeddings")
+    parser.add_argument("--index", help=f"index folder, name or card, or embeddings (default: {DEFAULT_INDEX})")
     parser.add_argument("--topics", required=True, help="TSV or JSONL file (.gz or not), or a Pyserini name")
     parser.add_argument("--output", type=Path, help="run file (default: runs/run.COLLECTION.CONDITION.TOPICS.txt)")
     parser.add_argument("--overwrite", action="store_true", help="replace the run file that is there")
@@ -25,11 +26,13 @@ def define_flags() -> cli.OneLineParser:
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
     args = define_flags().parse_args(argv)
-    options = from_flags(SearchOptions, vars(args))
+    # Who names the index, or topics that are its own, wants it fetched.
+    asked = args.index is not None or args.topics.startswith(_ITS_TOPICS)
+    options = from_flags(SearchOptions, vars(args), yes=asked)
 
     from pyserini_jpq.search.run import search
 
-    search(args.index, args.topics, args.output, options=options, overwrite=args.overwrite)
+    search(args.index or DEFAULT_INDEX, args.topics, args.output, options=options, overwrite=args.overwrite)
 
 
 if __name__ == "__main__":

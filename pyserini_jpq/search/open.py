@@ -9,9 +9,10 @@ from pyserini_jpq.encode.embeddings import MANIFEST as EMBEDDINGS_MANIFEST
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index.faiss_format import parts_of
-from pyserini_jpq.index.folder import FILES, IVF, IndexFolder, find_index
+from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
 from pyserini_jpq.index.ivf_file import read_ivf
+from pyserini_jpq.index.manifest import FILES, IVF
 from pyserini_jpq.scan import available, turned_off
 from pyserini_jpq.search.engines.base import SearchEngine
 from pyserini_jpq.search.engines.faiss import FaissEngine

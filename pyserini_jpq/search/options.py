@@ -57,3 +57,4 @@ class SearchOptions(Options):
     rerank_max_length: int = option(512, "most tokens of a pair", positive_int)
     corpus: Path | None = option(None, "collection with the texts that --rerank reads", Path)
     verify: bool = option(False, "compare the hashes of the index's files first", switch)
+    yes: bool = option(False, "fetch an index that is not here without asking", switch)

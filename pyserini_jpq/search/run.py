@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pyserini_jpq import cli
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.run_writer import RunWriter, in_trec_order
 from pyserini_jpq.data.topics import read_topics
@@ -60,7 +59,7 @@ def search(
     output = Path(output) if output else default_run(Path(index).resolve().name, called)
     refuse_existing_file(output, overwrite)
     texts = _texts(topics, options.topics_format)  # what is wrong with them is told before an index is fetched
-    folder = obtain_index(str(index))
+    folder = obtain_index(str(index), consent=cli.consent(options.yes))
     name = folder.resolve().name
     reranker = _reranker(options)
     searcher, facts = _flat_searcher(folder, options) if is_flat(folder) else _jpq_searcher(folder, options)
@@ -169,7 +168,7 @@ def _write(path: Path, searcher: Any, reranker: Any, topics: dict[str, str], opt
     )
     feedback = _feedback(options)
     try:
-        with writer, tqdm(total=len(topics), desc="searching", unit=" topics") as progress:
+        with writer, Progress(total=len(topics), desc="searching", unit=" topics") as progress:
             for batch in _batches(topics, options.batch_size):
                 for qid, hits in _search_batch(searcher, batch, feedback, options).items():
                     kept = [hit for hit in hits if not (options.remove_query and hit.docid == qid)]

@@ -10,7 +10,8 @@ from pyserini_jpq.compat import pyserini
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
-from pyserini_jpq.index.folder import DOCID, IndexFolder, find_index
+from pyserini_jpq.index.folder import IndexFolder, find_index
+from pyserini_jpq.index.manifest import DOCID
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.scan.threads import usable

@@ -28,6 +28,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--output-encoder", type=Path, help="encoder folder to write (default: encoders/NAME)")
     parser.add_argument("--recipe", help="index card whose recipe to take (default: that of --output, if any)")
     parser.add_argument("--overwrite", action="store_true", help="replace what the outputs hold")
+    add_flags(parser, TrainOptions, ("yes",))
     group = parser.add_argument_group("dev", "with dev topics the best model is written, not the last")
     group.add_argument("--dev-topics", help="dev topics")
     group.add_argument("--dev-qrels", help="dev qrels")

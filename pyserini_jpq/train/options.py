@@ -150,6 +150,7 @@ class TrainOptions(Recipe):
     )
     accumulate: int = option(1, "parts that a batch is computed in", cli.positive_int)
     gradient_checkpointing: bool = option(False, "compute activations twice instead of keeping them", switch)
+    yes: bool = option(False, "fetch and build what is not here without asking", switch)
     compile: bool = option(False, "compile the encoder with torch.compile", switch)
     lora_rank: int | None = option(None, "train low-rank updates of this rank (extra: lora)", cli.positive_int)
 

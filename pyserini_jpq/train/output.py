@@ -12,8 +12,10 @@ from pyserini_jpq.errors import OutputError
 from pyserini_jpq.files import new_folder, refuse_existing, save_array
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.encoders import entry_for
-from pyserini_jpq.index.faiss_format import pack, to_faiss, write_faiss
-from pyserini_jpq.index.folder import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, seen_from, write_manifest
+from pyserini_jpq.index.faiss_format import pack, to_faiss
+from pyserini_jpq.index.faiss_io import write_faiss
+from pyserini_jpq.index.folder import seen_from
+from pyserini_jpq.index.manifest import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, write_manifest
 from pyserini_jpq.index.texts import write_texts
 from pyserini_jpq.index.writing import write_docids
 from pyserini_jpq.paths import ENCODERS
@@ -77,7 +79,7 @@ def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSour
         sha256={},
         description=f"JPQ query encoder; trained from {model.encoder.card.backbone}",
     )
-    with new_folder(output, overwrite) as folder:
+    with new_folder(output, overwrite, ENCODER_FOLDER_CARD) as folder:
         model.encoder.save(folder, card)
     return EncoderSource(output.name, card, output)
 
@@ -98,7 +100,7 @@ def write_index(
         training=training,
         embeddings=seen_from(outputs.index, embeddings) if embeddings else None,
     )
-    with new_folder(outputs.index, outputs.overwrite) as folder:
+    with new_folder(outputs.index, outputs.overwrite, MANIFEST) as folder:
         write_faiss(to_faiss(model.quantizer(), source.codes), folder / INDEX)
         write_docids(folder, source.docids)
         save_array(folder / INITIAL_CENTROIDS, source.initial_centroids)

@@ -1,12 +1,12 @@
 """Training as a function: read, train, write; nothing is written before all that is named has been checked."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cli
 from pyserini_jpq.cards import has_card
+from pyserini_jpq.data.source import is_file
 from pyserini_jpq.errors import JPQError, TrainingError
 from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.paths import jpq_name
@@ -19,6 +19,7 @@ from pyserini_jpq.train.output import Outputs, write_encoder, write_index
 from pyserini_jpq.train.setup import make_trainer
 from pyserini_jpq.train.source import read_source
 from pyserini_jpq.train.trainer import Trainer
+from pyserini_jpq.trust.plain import read_json_object
 
 _SETTINGS = "settings.json"
 
@@ -90,7 +91,11 @@ def train(
     """
     options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
     _check(options, qrels, scores, (dev_topics, dev_qrels))
-    path = obtain_index(str(index), build=True)
+    # What is wrong with files is told before an index is fetched or built.
+    for given, what in ((topics, "topics"), (qrels, "qrels"), (dev_topics, "topics"), (dev_qrels, "qrels")):
+        if isinstance(given, str | Path):
+            is_file(str(given), what)
+    path = obtain_index(str(index), build=True, consent=cli.consent(options.yes))
     output = Path(output) if output else path.with_name(jpq_name(path.name))
     outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite)
     dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
@@ -162,7 +167,7 @@ def _summary(coverage: Coverage, trainer: Trainer) -> str:
 def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -> None:
     path = folder / _SETTINGS
     if path.is_file() and trainer.checkpoints.newest_path():
-        if json.loads(path.read_text(encoding="utf-8")) != settings:
+        if _read(path) != settings:
             raise TrainingError(
                 f"{folder} holds the checkpoint of a run with another index, queries or recipe; "
                 "give --no-resume to start over, or another --output"
@@ -175,6 +180,13 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -
     if trainer.ranks.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json_object(path)
+    except ValueError:  # cut off: of another run, as far as anybody knows
+        return None
 
 
 def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:

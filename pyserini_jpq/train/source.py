@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyserini_jpq.index.faiss_format import from_faiss
-from pyserini_jpq.index.folder import IndexFolder, Manifest
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import Manifest
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_dtype
@@ -111,7 +111,7 @@ def encode_all(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
     encoder.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors = torch.empty(len(texts), encoder.dimension)
-    for start in tqdm(range(0, len(order), _BATCH), desc="encoding queries", unit=" batches", delay=2, leave=False):
+    for start in Progress(range(0, len(order), _BATCH), desc="encoding queries", unit=" batches", delay=2, leave=False):
         part = order[start : start + _BATCH]
         with torch.autocast(encoder.device.type, dtype, enabled=dtype != torch.float32):
             vectors[part] = encoder.encode_queries([texts[i] for i in part]).float().cpu()

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from pyserini_jpq.bars import Progress
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.train.averaging import average, best, preferred, trained_weights
 from pyserini_jpq.train.candidates import make_candidates
@@ -154,10 +154,10 @@ class Trainer:
         # Should writing the outputs fail, the same command writes them without training again.
         self.checkpoints.save(self.step_number, self.state())
 
-    def _progress(self) -> "tqdm[Any]":
+    def _progress(self) -> Progress:
         """Return the progress bar, which the first process alone shows."""
         hidden = not self.ranks.is_first
-        return tqdm(total=self.total, initial=self.step_number, desc="training", unit=" steps", disable=hidden)
+        return Progress(total=self.total, initial=self.step_number, desc="training", unit=" steps", disable=hidden)
 
     def _is_time(self, every: int) -> bool:
         """Tell whether something that is done every so many steps, and after the last one, is to be done now."""

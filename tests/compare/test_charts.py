@@ -5,7 +5,7 @@ import pytest
 from pyserini_jpq.compare.charts import draw_all
 from pyserini_jpq.compare.families import family
 from pyserini_jpq.compare.rows import Row
-from pyserini_jpq.index.folder import Manifest
+from pyserini_jpq.index.manifest import Manifest
 
 pytestmark = pytest.mark.unit
 

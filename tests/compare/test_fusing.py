@@ -2,7 +2,8 @@ import gzip
 
 import pytest
 
-from pyserini_jpq.compare.fusing import fused
+from pyserini_jpq.compare.scoring import write_run
+from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.evaluate.metrics import Metrics
 
@@ -14,10 +15,10 @@ def test_fusions_keep_qids_and_docids(tmp_path):
     (tmp_path / "bm25.gz").write_bytes(
         gzip.compress(b'0001 Q0 NA 1 20.5 t\n0001 Q0 say"so 2 3.0 t\n09 Q0 None 1 9 t\n')
     )
-    found = fused(tmp_path / "run.x.txt", tmp_path / "bm25.gz", tmp_path, 100)
-    assert [title for title, _ in found] == ["x + BM25, interpolated 0.5", "x + BM25, reciprocal rank"]
-    for _, file in found:
-        run = read_run(str(file))
+    both = [read_run(str(tmp_path / name)) for name in ("run.x.txt", "bm25.gz")]
+    for method in ("interpolation", "rrf"):
+        write_run(tmp_path / method, pyserini.fuse(both, method, 100), method)
+        run = read_run(str(tmp_path / method))
         assert {qid: set(hits) for qid, hits in run.items()} == {"0001": {"NA", 'say"so', "7"}, "09": {"null", "None"}}
         values = Metrics(["RR"]).per_query({"0001": {"NA": 1}, "09": {"null": 1}}, run)["RR"]
         assert values.tolist() == [1.0, 1.0]

@@ -14,7 +14,8 @@ from pyserini_jpq.convert.importing import import_faiss, import_jpq
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import ConversionError, IndexFolderError, OutputError
 from pyserini_jpq.index.change import change_index
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from tests.conftest import make_embeddings
 from tests.convert.authors import authors_index, train_as_authors
@@ -309,11 +310,12 @@ def test_interrupted_import_goes_on(tmp_path, monkeypatch):
     assert manifest["query_encoder"] == {"name": None, "card": None, "sha256": None, "folder": None}
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda _: "x")
     faiss.write_index(plain_pq(), str(tmp_path / "pq"))
     index = import_faiss(tmp_path / "pq", tmp_path / "x")
     with pytest.raises(OutputError, match="cannot be written"):
-        (tmp_path / f".out.{os.getpid()}.partial").mkdir()
+        (tmp_path / f".out.{os.getpid()}-x.partial").mkdir()
         export_faiss(index, tmp_path / "out")
 
 

@@ -54,6 +54,8 @@ def bare(tiny_collection, tmp_path_factory):
     ]
     (folder / "collections" / "X.lucene").mkdir()
     (folder / "collections" / "X.lucene" / "documents.jsonl").write_text("\n".join(contents))
+    lines = [f"{document['id']}\t{document['text']}\n" for document in map(json.loads, documents.splitlines())]
+    (folder / "collection.tsv").write_text("".join(lines))
     (folder / "gone.txt").write_text("d3\nd4\n")
     (folder / "encoders").mkdir()
     make_encoder(folder / "encoders" / "tiny", dimension=DIMENSION)

@@ -177,13 +177,13 @@ class Killed(Letters):
 def test_the_bar_goes_on_from_what_is_there(encode, tmp_path, monkeypatch):
     bars = []
 
-    class Bar(document.tqdm):
+    class Bar(document.Progress):
         def __init__(self, **words):
             super().__init__(**words)
             bars.append(self)
             self.began = self.n
 
-    monkeypatch.setattr(document, "tqdm", Bar)
+    monkeypatch.setattr(document, "Progress", Bar)
     assert forked(lambda: encode(encoder=Killed(4))) == -signal.SIGKILL
     encode()
     # A file of 10, and a batch of 4 in the next.

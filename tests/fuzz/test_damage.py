@@ -119,8 +119,9 @@ def outcome(read: Callable[[Path], object], place: Path, size: int) -> tuple[int
 def read_index(folder: Path) -> None:
     from pyserini_jpq.index.docids import Docids
     from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
-    from pyserini_jpq.index.folder import DOCID, IndexFolder
+    from pyserini_jpq.index.folder import IndexFolder
     from pyserini_jpq.index.ivf_file import read_ivf
+    from pyserini_jpq.index.manifest import DOCID
 
     opened = IndexFolder(folder)
     whole = opened.read()

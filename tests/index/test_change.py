@@ -17,7 +17,8 @@ from pyserini_jpq.errors import CollectionError, EmbeddingsError, EncoderError, 
 from pyserini_jpq.index import writing
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import Changed, change_index
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.texts import Texts, keep_texts, texts_of

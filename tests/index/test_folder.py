@@ -6,7 +6,8 @@ import faiss
 import pytest
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.folder import IndexFolder, seen_from, write_manifest
+from pyserini_jpq.index.folder import IndexFolder, seen_from
+from pyserini_jpq.index.manifest import write_manifest
 
 pytestmark = pytest.mark.unit
 

@@ -12,8 +12,9 @@ from pyserini_jpq.index.blocks import keep_blocks
 from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.faiss_format import stored_codes
-from pyserini_jpq.index.folder import DOCID, IndexFolder
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf_file import read_ivf, write_ivf
+from pyserini_jpq.index.manifest import DOCID
 from pyserini_jpq.index.opening import opened
 from tests.conftest import make_embeddings, make_index
 from tests.processes import forked

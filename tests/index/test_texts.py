@@ -8,7 +8,7 @@ import pytest
 
 from pyserini_jpq.data.collection import Document
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.folder import is_text_file, text_files
+from pyserini_jpq.index.manifest import is_text_file, text_files
 from pyserini_jpq.index.texts import Texts, write_texts
 
 pytestmark = pytest.mark.unit

@@ -20,8 +20,9 @@ from pyserini_jpq.index import ivf_file, opq, writing
 from pyserini_jpq.index.blocks import keep_blocks
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import change_index
-from pyserini_jpq.index.folder import BLOCKS, IVF, IndexFolder
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf_file import read_ivf, write_ivf
+from pyserini_jpq.index.manifest import BLOCKS, IVF
 from pyserini_jpq.index.options import IndexOptions
 from tests.conftest import make_embeddings, make_index
 from tests.processes import forked, killed_at_each_step

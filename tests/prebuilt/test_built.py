@@ -35,7 +35,7 @@ def ms_marco(place, tiny_collection):
     place.card("encoders/tiny.yaml", **card)
     values = {"collection": "msmarco-v1-passage", "encoder": "tiny", "m": 4}
     place.card("indexes/msmarco-v1-passage.opq-m96.yaml", **values)
-    recipe = {"epochs": 1, "batch_size": 16, "negatives": 20, "lr": 3e-5, "centroid_lr": 1e-3}
+    recipe = {"epochs": 1, "batch_size": 16, "num_negatives": 20, "lr": 3e-5, "centroid_lr": 1e-3}
     place.card("indexes/msmarco-v1-passage.jpq-m96.yaml", **values, recipe=recipe)
     return place
 
@@ -44,7 +44,10 @@ def test_train_alone_prepares_and_trains(ms_marco, monkeypatch, capsys):
     from pyserini_jpq.download import download
 
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
-    assert run("train") == 0
+    assert run("train") == 2  # hours of work begin only where somebody says so
+    assert "give --yes to go on" in capsys.readouterr().err
+    assert not ms_marco.server.requests
+    assert run("train", "--yes") == 0
     err = capsys.readouterr().err
     for stage in (
         "fetching archive of msmarco-v1-passage",
@@ -64,7 +67,7 @@ def test_without_a_network_one_line(ms_marco, capsys):
         corpus="collection.tsv",
         downloads={"archive": "http://127.0.0.1:9/collectionandqueries.tar.gz"},
     )
-    assert run("train") == 2
+    assert run("train", "--yes") == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(lines) == 1
     for part in (

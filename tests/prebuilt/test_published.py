@@ -19,7 +19,7 @@ NAME = "msmarco-v1-passage.jpq-m96"
 
 def search(place, *more):
     (place.folder / "topics.tsv").write_text("1\tab Ba\n2\tcd\n")
-    return run("search", "--topics", "topics.tsv", *more)
+    return run("search", "--topics", "topics.tsv", "--yes", *more)
 
 
 def error_of(capsys):
@@ -50,6 +50,17 @@ def test_search_alone_fetches_converts_and_ranks_as_the_published_index(place):
     asked = len(place.server.requests)
     assert asked == 2 and search(place, "--overwrite", "--hits", 3) == 0
     assert len(place.server.requests) == asked
+
+
+def test_nothing_is_fetched_before_topics_are_seen_and_somebody_agrees(place, capsys):
+    assert run("search", "--topics", "nowhere.tsv") == 2
+    assert "nowhere.tsv does not exist" in error_of(capsys)
+    (place.folder / "topics.tsv").write_text("1\tab\n")
+    assert run("search", "--topics", "topics.tsv") == 2
+    assert "would be fetched: about 0.0 MB; give --yes to go on" in error_of(capsys)
+    assert not place.server.requests and nothing_half_made(place)
+    # Who names the index wants it.
+    assert run("search", "--topics", "topics.tsv", "--index", NAME) == 0 and place.server.requests
 
 
 def test_without_a_network_one_line_names_what_whence_and_where(place, capsys):

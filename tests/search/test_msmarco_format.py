@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from pyserini_jpq.evaluate.msmarco import read_ranks, reciprocal_rank
-from pyserini_jpq.index.folder import DOCID, IndexFolder, write_manifest
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.manifest import DOCID, write_manifest
 from tests.conftest import run
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,8 @@ import pytest
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import TrainingError
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.train.machine import check_compiler
 from tests.conftest import ENCODER_FLAGS, make_encoder, run
 

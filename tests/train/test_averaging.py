@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train import averaging
 from pyserini_jpq.train.averaging import SHARES, USUAL, average, best, hold_out, preferred, trained_weights

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pyserini_jpq.index.faiss_format import from_faiss, read_faiss
+from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from tests.conftest import run
 

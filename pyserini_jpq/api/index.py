@@ -1,4 +1,4 @@
-"""The index as people use it from Python: made from texts, searched, changed, trained."""
+"""The index as people use it from Python: opened, searched, changed."""
 
 import threading
 from collections.abc import Collection as Sized
@@ -9,11 +9,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from pyserini_jpq.data.collection import Collection, Document
+from pyserini_jpq.api.building import Building
 from pyserini_jpq.data.documents import Text, documents_of, spooled
-from pyserini_jpq.encode.arrays import write_embeddings
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
 from pyserini_jpq.encode.queries import QueryVectors
 from pyserini_jpq.encode.run import encode
 from pyserini_jpq.errors import JPQError
@@ -21,51 +19,14 @@ from pyserini_jpq.files import remove
 from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
-from pyserini_jpq.index.folder import DOCID, IndexFolder, Manifest, find_index
+from pyserini_jpq.index.folder import IndexFolder, find_index
+from pyserini_jpq.index.manifest import DOCID, Manifest
 from pyserini_jpq.index.opening import opened
-from pyserini_jpq.index.options import IndexOptions
-from pyserini_jpq.index.run import build_index
 from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.engines.base import SearchEngine, whole
-from pyserini_jpq.search.hits import hits_of
+from pyserini_jpq.search.hits import Hit, hits_of
 from pyserini_jpq.search.open import open_index
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A document that a search found.
-
-    Attributes
-    ----------
-    docid
-        Its external id.
-    score
-        What it ranks by: an inner product, plus the biases of its codes.
-    """
-
-    docid: str
-    score: float
-    _texts: Texts | None = None
-
-    @property
-    def document(self) -> Document | None:
-        """Its title and text, read when they are asked for; None where the index keeps none."""
-        return self._texts.get(self.docid) if self._texts is not None else None
-
-    @property
-    def title(self) -> str | None:
-        """Its title, which may be empty; None where the index keeps no texts."""
-        return None if (document := self.document) is None else document.title
-
-    @property
-    def text(self) -> str | None:
-        """Its text; None where the index keeps no texts."""
-        return None if (document := self.document) is None else document.text
-
-    def __repr__(self) -> str:
-        """Return docid and score."""
-        return f"Hit(docid={self.docid!r}, score={self.score:.4f})"
 
 
 @dataclass(frozen=True)
@@ -78,7 +39,7 @@ class _Opened:
     texts: Texts | None
 
 
-class Index:
+class Index(Building):
     """A JPQ index: codes mapped into memory, its query encoder, and the documents' texts if it keeps them.
 
     It imports no pyserini and starts no JVM; `JPQFaissSearcher` is the same index as a searcher of Pyserini's. Threads
@@ -134,119 +95,6 @@ class Index:
         self._lock = threading.Lock()
         self._queries: QueryVectors | None = None
         self._now = self._opened(verify)
-
-    @classmethod
-    def from_texts(
-        cls,
-        ids: Iterable[Any],
-        texts: Iterable[Text],
-        *,
-        encoder: str | Path,
-        path: str | Path,
-        m: int = 96,
-        bits: int = 8,
-        options: IndexOptions | None = None,
-        encode_options: EncodeOptions | None = None,
-        changes: EncoderChanges | None = None,
-        keep_texts: bool = True,
-        keep_embeddings: bool = True,
-        overwrite: bool = False,
-    ) -> "Index":
-        """Encode texts, train a quantizer on them, and write the index; after an interruption it goes on.
-
-        Parameters
-        ----------
-        ids
-            Docids, texts or whole numbers; an iterator is read once.
-        texts
-            As many texts, or mappings with `title` and `text`; an iterator is read once, and never held in memory.
-        encoder
-            The name of a card, a folder, or a Hugging Face name.
-        path
-            The index folder to write.
-        m, bits
-            Subspaces and bits of a code; M times bits over 8 is the bytes of a document. M divides the dimensions.
-        options
-            More of how the index is built, in place of `m` and `bits`.
-        encode_options, changes
-            How texts are encoded, and what describes an encoder without a card.
-        keep_texts
-            Keep titles and texts in the index, about as large as they are.
-        keep_embeddings
-            Leave the uncompressed embeddings, 4 D bytes a document, beside the index in `PATH.embeddings`: training is
-            better with them.
-        overwrite
-            Replace what `path` holds.
-
-        Returns
-        -------
-        Index
-            The index, opened.
-
-        Raises
-        ------
-        JPQError
-            If ids or texts cannot be used, the encoder cannot be loaded, or M does not fit.
-        """
-        path = Path(path)
-        embeddings = path.with_name(f"{path.name}.embeddings")
-        with spooled(documents_of(ids, texts), path.with_name(f".{path.name}.documents")) as corpus:
-            if overwrite or not _encoded(embeddings, corpus):
-                encode(corpus, encoder, embeddings, options=encode_options, changes=changes, overwrite=overwrite)
-            build_index(
-                embeddings,
-                path,
-                options=options or IndexOptions(m=m, bits=bits),
-                texts=corpus if keep_texts else None,
-                overwrite=overwrite,
-            )
-        if not keep_embeddings:
-            remove(embeddings)
-        return cls(path)
-
-    @classmethod
-    def from_embeddings(
-        cls,
-        embeddings: str | Path | Embeddings | Floats,
-        *,
-        path: str | Path,
-        ids: Iterable[Any] | None = None,
-        encoder: str | Path | None = None,
-        m: int = 96,
-        bits: int = 8,
-        options: IndexOptions | None = None,
-        texts: str | Path | Collection | None = None,
-        overwrite: bool = False,
-    ) -> "Index":
-        """Train a quantizer on embeddings and write the index.
-
-        Parameters
-        ----------
-        embeddings
-            A folder that `encode` wrote, or [N, D] float32, which are written to `PATH.embeddings` first.
-        path
-            The index folder to write.
-        ids
-            Docids of an array's rows; their numbers by default.
-        encoder
-            The encoder that an array's vectors come from; without it the index is searched by vectors only.
-        m, bits, options, texts, overwrite
-            As in `build_index` and `from_texts`.
-
-        Returns
-        -------
-        Index
-            The index, opened.
-        """
-        path = Path(path)
-        if isinstance(embeddings, np.ndarray):
-            folder = path.with_name(f"{path.name}.embeddings")
-            embeddings = write_embeddings(embeddings, ids, folder, encoder, overwrite=overwrite)
-        elif ids is not None or encoder is not None:
-            raise JPQError("a folder of embeddings knows its docids and its encoder; leave `ids` and `encoder` out")
-        options = options or IndexOptions(m=m, bits=bits)
-        build_index(embeddings, path, options=options, texts=texts, overwrite=overwrite)
-        return cls(path)
 
     @property
     def manifest(self) -> Manifest:
@@ -420,35 +268,3 @@ class Index:
                     check_encoder(self._now.folder, queries.encoder, queries.name)
                 self._queries = queries
             return self._queries
-
-
-def train(index: str | Path | Index, *args: Any, **options: Any) -> Index:
-    """Train the query encoder and the centroids of an index together, and return the new index, opened.
-
-    Parameters
-    ----------
-    index
-        An index, its folder or its name.
-    *args, **options
-        As in `pyserini_jpq.train.run.train`: topics, qrels, output, options and the rest.
-
-    Examples
-    --------
-    >>> import pyserini_jpq as jpq
-    >>> topics, qrels = {"q1": TEXTS[3], "q2": TEXTS[5]}, {"q1": {IDS[3]: 1}, "q2": {IDS[5]: 1}}
-    >>> trained = jpq.train(INDEX, topics, qrels, FOLDER / "notes.jpq", options=jpq.TrainOptions(epochs=1))
-    >>> trained.manifest.training["queries"]
-    2
-    """
-    from pyserini_jpq.train.run import train as trained
-
-    return Index(trained(index.path if isinstance(index, Index) else index, *args, **options))
-
-
-def _encoded(folder: Path, corpus: Path) -> bool:
-    """Tell whether a folder holds all embeddings of just these documents."""
-    try:
-        embeddings = Embeddings(folder)
-    except JPQError:
-        return False
-    return bool(embeddings.manifest.get("collection_sha256") == Collection(corpus).scan().sha256)

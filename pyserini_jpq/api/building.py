@@ -1,0 +1,148 @@
+"""How an index comes into being: from texts, or from embeddings."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.data.documents import Text, documents_of, spooled
+from pyserini_jpq.encode.arrays import write_embeddings
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
+from pyserini_jpq.encode.run import encode
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import remove
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.run import build_index
+from pyserini_jpq.quantizer import Floats
+
+
+class Building:
+    """The constructors of `Index` that write one first."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open an index; see `Index`."""
+
+    @classmethod
+    def from_texts(
+        cls,
+        ids: Iterable[Any],
+        texts: Iterable[Text],
+        *,
+        encoder: str | Path,
+        path: str | Path,
+        m: int = 96,
+        bits: int = 8,
+        options: IndexOptions | None = None,
+        encode_options: EncodeOptions | None = None,
+        changes: EncoderChanges | None = None,
+        keep_texts: bool = True,
+        keep_embeddings: bool = True,
+        overwrite: bool = False,
+    ) -> Self:
+        """Encode texts, train a quantizer on them, and write the index; after an interruption it goes on.
+
+        Parameters
+        ----------
+        ids
+            Docids, texts or whole numbers; an iterator is read once.
+        texts
+            As many texts, or mappings with `title` and `text`; an iterator is read once, and never held in memory.
+        encoder
+            The name of a card, a folder, or a Hugging Face name.
+        path
+            The index folder to write.
+        m, bits
+            Subspaces and bits of a code; M times bits over 8 is the bytes of a document. M divides the dimensions.
+        options
+            More of how the index is built, in place of `m` and `bits`.
+        encode_options, changes
+            How texts are encoded, and what describes an encoder without a card.
+        keep_texts
+            Keep titles and texts in the index, about as large as they are.
+        keep_embeddings
+            Leave the uncompressed embeddings, 4 D bytes a document, beside the index in `PATH.embeddings`: training is
+            better with them.
+        overwrite
+            Replace what `path` holds.
+
+        Returns
+        -------
+        Index
+            The index, opened.
+
+        Raises
+        ------
+        JPQError
+            If ids or texts cannot be used, the encoder cannot be loaded, or M does not fit.
+        """
+        path = Path(path)
+        embeddings = path.with_name(f"{path.name}.embeddings")
+        with spooled(documents_of(ids, texts), path.with_name(f".{path.name}.documents")) as corpus:
+            if overwrite or not _encoded(embeddings, corpus):
+                encode(corpus, encoder, embeddings, options=encode_options, changes=changes, overwrite=overwrite)
+            build_index(
+                embeddings,
+                path,
+                options=options or IndexOptions(m=m, bits=bits),
+                texts=corpus if keep_texts else None,
+                overwrite=overwrite,
+            )
+        if not keep_embeddings:
+            remove(embeddings)
+        return cls(path)
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        embeddings: str | Path | Embeddings | Floats,
+        *,
+        path: str | Path,
+        ids: Iterable[Any] | None = None,
+        encoder: str | Path | None = None,
+        m: int = 96,
+        bits: int = 8,
+        options: IndexOptions | None = None,
+        texts: str | Path | Collection | None = None,
+        overwrite: bool = False,
+    ) -> Self:
+        """Train a quantizer on embeddings and write the index.
+
+        Parameters
+        ----------
+        embeddings
+            A folder that `encode` wrote, or [N, D] float32, which are written to `PATH.embeddings` first.
+        path
+            The index folder to write.
+        ids
+            Docids of an array's rows; their numbers by default.
+        encoder
+            The encoder that an array's vectors come from; without it the index is searched by vectors only.
+        m, bits, options, texts, overwrite
+            As in `build_index` and `from_texts`.
+
+        Returns
+        -------
+        Index
+            The index, opened.
+        """
+        path = Path(path)
+        if isinstance(embeddings, np.ndarray):
+            folder = path.with_name(f"{path.name}.embeddings")
+            embeddings = write_embeddings(embeddings, ids, folder, encoder, overwrite=overwrite)
+        elif ids is not None or encoder is not None:
+            raise JPQError("a folder of embeddings knows its docids and its encoder; leave `ids` and `encoder` out")
+        options = options or IndexOptions(m=m, bits=bits)
+        build_index(embeddings, path, options=options, texts=texts, overwrite=overwrite)
+        return cls(path)
+
+
+def _encoded(folder: Path, corpus: Path) -> bool:
+    """Tell whether a folder holds all embeddings of just these documents."""
+    try:
+        embeddings = Embeddings(folder)
+    except JPQError:
+        return False
+    return bool(embeddings.manifest.get("collection_sha256") == Collection(corpus).scan().sha256)
