@@ -54,6 +54,13 @@ def search(
     ------
     JPQError
         In its kinds: of what is missing, wrong or does not fit together.
+
+    Examples
+    --------
+    >>> import pyserini_jpq as jpq
+    >>> run = jpq.search(INDEX, {"q1": TEXTS[3]}, FOLDER / "run.txt", options=jpq.SearchOptions(hits=2))
+    >>> [line.split()[3] for line in run.read_text().splitlines()]  # ranks
+    ['1', '2']
     """
     called = "topics" if isinstance(topics, Mapping) else str(topics)
     output = Path(output) if output else default_run(Path(index).resolve().name, called)

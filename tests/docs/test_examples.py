@@ -2,21 +2,34 @@
 
 import doctest
 import importlib
+import shutil
 
-import numpy as np
 import pytest
 
 pytestmark = pytest.mark.integration
 
-MODULES = ("api", "encode.run", "index.run", "train.run", "train.options", "search.run", "evaluate.runs", "convert.run")
+MODULES = (
+    "api.index",
+    "api.training",
+    "encode.run",
+    "index.run",
+    "train.run",
+    "train.options",
+    "search.run",
+    "evaluate.runs",
+    "convert.run",
+)
 
 
 @pytest.fixture
-def shared(built, tiny_encoder, names, tmp_path):
+def shared(built, tiny_encoder, names, here):
     """FOLDER to write to, an ENCODER, EMBEDDINGS and an INDEX of it, IDS and TEXTS of 300 documents."""
+    encoder = shutil.copytree(tiny_encoder, here / "encoders" / "tiny")
+    # Mean pooling and unit length, so that a text finds itself.
+    (encoder / "encoder.yaml").write_text("backbone: .\npooling: mean\nnormalize: true\n")
     return {
-        "FOLDER": tmp_path,
-        "ENCODER": str(tiny_encoder),
+        "FOLDER": here,
+        "ENCODER": "encoders/tiny",
         "EMBEDDINGS": built / "embeddings",
         "INDEX": built / "x.opq-m4",
         "IDS": names["ids"],
@@ -25,11 +38,10 @@ def shared(built, tiny_encoder, names, tmp_path):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_of_docstrings_run(module, shared, here):
+def test_examples_of_docstrings_run(module, shared):
     module = importlib.import_module(f"pyserini_jpq.{module}")
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     finder, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner(optionflags=flags)
-    with np.printoptions(legacy=False):
-        for test in finder.find(module, extraglobs=shared):
-            runner.run(test)
+    for test in finder.find(module, extraglobs=shared):
+        runner.run(test)
     assert runner.summarize().attempted and not runner.summarize().failed
