@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import queries_for, vectors_of
-from benchmarks.engine import Engine
+from benchmarks.measure import Engine
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.compat.lucene_vectors import index_dense_vectors, open_vectors
 from pyserini_jpq.data.collection import Collection
@@ -22,7 +22,7 @@ _BLOCK = 1 << 12
 
 
 def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
-    """Return Lucene's HNSW index, quantized to 8 bits, of the vectors that the codes stand for.
+    """Return Lucene's HNSW index, quantized to 8 bits, over the decoded vectors.
 
     Raises
     ------
