@@ -41,7 +41,7 @@ quick: $(STAMP) ## the tests that CI runs on a second Python
 	$(BIN)/python -m pytest -q -m "$(QUICK)"
 	$(BIN)/python -m pytest -q -m "not ($(QUICK))" $(DOOR)
 
-check: $(STAMP) ## ruff and mypy, as pre-commit runs them
+check: $(STAMP) ## ruff, mypy and import-linter, as pre-commit runs them
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pre_commit run --all-files --show-diff-on-failure
 
 wheel: $(STAMP) ## an sdist and a wheel with the compiled scan, in dist/

@@ -217,7 +217,7 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(final: Path, overwrite: bool, marker: str | None = None) -> Iterator[Path]:
     """Yield an empty folder to write into; it becomes `final` when the block ends well, and vanishes when it does not.
 
     Raises
@@ -225,9 +225,9 @@ def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
     OutputError
         If `final` exists and `overwrite` is false, or another process writes it.
     """
-    refuse_existing(final, overwrite)
+    refuse_existing(final, overwrite, marker)
     with exclusive(final):
-        refuse_existing(final, overwrite)  # another process may have finished it since
+        refuse_existing(final, overwrite, marker)  # another process may have finished it since
         prepared = partial_folder(final)
         remove(prepared)
         prepared.mkdir(parents=True)

@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyserini_jpq.cards import EncoderCard, encoder_card
+from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, encoder_card
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError, EncoderError
 from pyserini_jpq.files import new_folder, remove
@@ -78,7 +78,7 @@ def import_encoder(
         raise ConversionError(f"a RobertaDot checkpoint needs a card of the architecture ance, not {card.architecture}")
     if tokenizer is None and any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         tokenizer = str(folder)
-    with new_folder(output, overwrite) as prepared:
+    with new_folder(output, overwrite, ENCODER_FOLDER_CARD) as prepared:
         beside = prepared / "weights"
         backbone = _backbone(folder)
         backbone.save_pretrained(beside)
@@ -121,7 +121,7 @@ def export_encoder(source: EncoderSource, output: Path, overwrite: bool = False)
     weights = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
     # A buffer that old versions save and expect.
     weights[_BESIDE[0]] = torch.arange(config.max_position_embeddings)[None]
-    with new_folder(output, overwrite) as folder:
+    with new_folder(output, overwrite, CONFIG) as folder:
         (folder / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         torch.save(weights, folder / TORCH_WEIGHTS, _use_new_zipfile_serialization=False)
         encoder.tokenizer.save_pretrained(folder)

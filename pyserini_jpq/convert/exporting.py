@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import ConversionError, OutputError
-from pyserini_jpq.files import beside, move_into_place, refuse_existing
+from pyserini_jpq.files import beside, move_into_place, refuse_existing_file
 from pyserini_jpq.index.assign import assigning_quantizer
 from pyserini_jpq.index.faiss_format import from_faiss, set_centroids, to_faiss, transformed, widened
 from pyserini_jpq.index.faiss_io import write_faiss
@@ -37,7 +37,7 @@ def export_faiss(index: IndexFolder, output: Path, initial: bool = False, overwr
     IndexFolderError
         If the initial centroids are wanted and not known.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing_file(output, overwrite)
     quantizer, codes, _whole = _read(index, initial)
     _write(to_faiss(quantizer, codes), output)
 
@@ -47,7 +47,7 @@ def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrit
 
     Parameters and errors are those of `export_faiss`; codes of other than 8 bits are a `ConversionError`.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing_file(output, overwrite)
     if index.manifest.bits != 8:
         raise ConversionError(
             f"{index.path} has codes of {index.manifest.bits} bits; the authors' format has 8, so export it to faiss"

@@ -13,7 +13,7 @@ from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.files import refuse_existing, save_array
 from pyserini_jpq.index.encoders import UNKNOWN, entry_for
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
+from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, MANIFEST, Manifest
 from pyserini_jpq.index.writing import finish, kept, preparing, write_codes, write_docids
 from pyserini_jpq.quantizer import Floats
 
@@ -84,7 +84,7 @@ def import_jpq(
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, MANIFEST)
     foreign = index_file if isinstance(index_file, ForeignIndex) else read_foreign(index_file)
     if not foreign.inner_product:
         raise ConversionError(f"{foreign.file} ranks by L2 distance; an index of the authors' ranks by inner product")
@@ -139,7 +139,7 @@ def import_faiss(
     OutputError
         If `output` exists and `overwrite` is false.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, MANIFEST)
     foreign = index_file if isinstance(index_file, ForeignIndex) else read_foreign(index_file)
     if not (foreign.inner_product or any_metric):
         raise ConversionError(

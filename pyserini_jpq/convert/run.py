@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pyserini_jpq import cli
 from pyserini_jpq.errors import ConversionError, EncoderError
-from pyserini_jpq.files import refuse_existing, write_json_atomically
+from pyserini_jpq.files import refuse_existing, refuse_existing_file, write_json_atomically
 from pyserini_jpq.options import Options, option, switch, yes_or_no
 from pyserini_jpq.trust.plain import read_json
 
@@ -137,6 +137,8 @@ def _export(index: str, output: Path, target: str | None, options: ConvertOption
     from pyserini_jpq.index.manifest import INDEX
 
     folder = IndexFolder(find_index(index))
+    for file in filter(None, (output, options.docid, options.pid2offset)):
+        refuse_existing_file(file, overwrite=True)  # a folder is never replaced by a file
     with _together(outputs_of(output, options), folder.path / INDEX, options.overwrite) as overwrite:
         style = DocidStyle(strip=options.strip_docid_prefix)
         docids = [style(docid) for docid in folder.docids()] if options.docid or options.pid2offset else []

@@ -1,7 +1,10 @@
 """One file from one address: in pieces where the connection breaks, whole or not at all in its place."""
 
+import contextlib
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +24,7 @@ from pyserini_jpq.files import write_json_atomically
 """Where downloads lie, one folder for each card; git ignores it."""
 
 ATTEMPTS = 5
+LOOK_UP_SECONDS = 15
 """Attempts in a row that bring nothing, before giving up; one that brings a byte starts the count again."""
 
 _TIMEOUT = (20, 60)
@@ -134,6 +138,7 @@ def _complete(urls: Sequence[str], partial: Path, path: Path, what: str) -> str:
 
 def _persist(url: str, partial: Path, name: str) -> None:
     """Fetch what is missing of a file, again and again as long as some of it arrives."""
+    _look_up(url)
     failures = restarts = 0
     most = _size(partial)
     while True:
@@ -155,6 +160,22 @@ def _persist(url: str, partial: Path, name: str) -> None:
             if failures >= ATTEMPTS or (failures and _is_offline(error)):
                 raise _Refused(_reason(error)) from None
         time.sleep(min(2**failures, 30) * 0.5)
+
+
+def _look_up(url: str) -> None:
+    """Look the host's name up once and briefly: without a network a resolver may take minutes to say that it cannot."""
+    host, answered = urlsplit(url).hostname, threading.Event()
+    if host is None or requests.utils.get_environ_proxies(url):
+        return
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):  # which the real attempt explains
+            socket.getaddrinfo(host, None)
+        answered.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    if not answered.wait(LOOK_UP_SECONDS):
+        raise _Refused(f"the name {host} was not found within {LOOK_UP_SECONDS} seconds; is there a network?")
 
 
 def _transfer(url: str, partial: Path, name: str) -> None:
@@ -231,8 +252,6 @@ def _total(response: requests.Response, have: int) -> int | None:
 
 def _is_offline(error: BaseException) -> bool:
     """Tell whether there is no way to the host at all; trying again at once is of no use then."""
-    import socket
-
     return any(isinstance(cause, socket.gaierror | ConnectionRefusedError) for cause in causes(error))
 
 

@@ -59,7 +59,7 @@ def write_embeddings(
         "dimension": vectors.shape[1],
         "encoder": _entry(encoder, vectors.shape[1]),
     }
-    with new_folder(folder, overwrite) as prepared:
+    with new_folder(folder, overwrite, MANIFEST) as prepared:
         write_json_atomically(prepared / MANIFEST, manifest)
         for start in range(0, len(vectors), ROWS):
             file, block = row_file(prepared, start), vectors[start : start + ROWS]

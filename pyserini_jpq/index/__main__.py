@@ -120,6 +120,8 @@ def change(args: argparse.Namespace) -> None:
     changed = change_index(index, embeddings, delete, args.replace, args.any_encoder, args.texts)
     counts = {"appended": changed.appended, "replaced": changed.replaced, "deleted": changed.deleted}
     done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if changed.dropped:
+        cli.warn(f"{', '.join(changed.dropped)} of {index.path} was of the documents before and is gone; make it again")
     cli.say(f"{done}, {changed.documents} documents: {index.path}")
 
 

@@ -79,7 +79,7 @@ def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSour
         sha256={},
         description=f"JPQ query encoder; trained from {model.encoder.card.backbone}",
     )
-    with new_folder(output, overwrite) as folder:
+    with new_folder(output, overwrite, ENCODER_FOLDER_CARD) as folder:
         model.encoder.save(folder, card)
     return EncoderSource(output.name, card, output)
 
@@ -100,7 +100,7 @@ def write_index(
         training=training,
         embeddings=seen_from(outputs.index, embeddings) if embeddings else None,
     )
-    with new_folder(outputs.index, outputs.overwrite) as folder:
+    with new_folder(outputs.index, outputs.overwrite, MANIFEST) as folder:
         write_faiss(to_faiss(model.quantizer(), source.codes), folder / INDEX)
         write_docids(folder, source.docids)
         save_array(folder / INITIAL_CENTROIDS, source.initial_centroids)

@@ -1,6 +1,5 @@
 """Training as a function: read, train, write; nothing is written before all that is named has been checked."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pyserini_jpq.train.output import Outputs, write_encoder, write_index
 from pyserini_jpq.train.setup import make_trainer
 from pyserini_jpq.train.source import read_source
 from pyserini_jpq.train.trainer import Trainer
+from pyserini_jpq.trust.plain import read_json_object
 
 _SETTINGS = "settings.json"
 
@@ -167,7 +167,7 @@ def _summary(coverage: Coverage, trainer: Trainer) -> str:
 def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -> None:
     path = folder / _SETTINGS
     if path.is_file() and trainer.checkpoints.newest_path():
-        if json.loads(path.read_text(encoding="utf-8")) != settings:
+        if _read(path) != settings:
             raise TrainingError(
                 f"{folder} holds the checkpoint of a run with another index, queries or recipe; "
                 "give --no-resume to start over, or another --output"
@@ -180,6 +180,13 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -
     if trainer.ranks.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json_object(path)
+    except ValueError:  # cut off: of another run, as far as anybody knows
+        return None
 
 
 def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:

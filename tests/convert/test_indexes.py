@@ -310,11 +310,12 @@ def test_interrupted_import_goes_on(tmp_path, monkeypatch):
     assert manifest["query_encoder"] == {"name": None, "card": None, "sha256": None, "folder": None}
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda _: "x")
     faiss.write_index(plain_pq(), str(tmp_path / "pq"))
     index = import_faiss(tmp_path / "pq", tmp_path / "x")
     with pytest.raises(OutputError, match="cannot be written"):
-        (tmp_path / f".out.{os.getpid()}.partial").mkdir()
+        (tmp_path / f".out.{os.getpid()}-x.partial").mkdir()
         export_faiss(index, tmp_path / "out")
 
 

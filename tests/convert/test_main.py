@@ -137,3 +137,18 @@ def test_flags(published, tmp_path, capsys):
     command = ("convert", "--from", "faiss", "--index", tmp_path / "l2", "--output", tmp_path / "y")
     assert run(*command) == 2 and "--any-metric" in capsys.readouterr().err
     assert run(*command, "--any-metric") == 0 and "ranks by inner product, so otherwise" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_type_is_never_replaced(built, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    index, encoder = built / "x.jpq-m4", built / "enc" / "x.jpq-m4"
+    run("convert", "--to", "faiss", "--index", index, "--output", tmp_path / "x.faiss")
+    for words in (
+        ("--from", "faiss", "--index", tmp_path / "x.faiss", "--output", tmp_path / "mine", "--encoder", encoder),
+        ("--to", "faiss", "--index", index, "--output", tmp_path / "mine"),
+        ("--to", "faiss", "--index", index, "--output", tmp_path / "y", "--docid", tmp_path / "mine"),
+    ):
+        assert run("convert", *words, "--overwrite") == 2
+        assert str(tmp_path / "mine") in capsys.readouterr().err.splitlines()[-1]
+        assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

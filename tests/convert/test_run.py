@@ -20,12 +20,12 @@ def imported(tmp_path):
     return tmp_path / "x"
 
 
-def test_there_and_back(imported, tmp_path, capsys):
+def test_there_and_back(imported, tmp_path, caplog):
     options = ConvertOptions(docid=tmp_path / "docid", pid2offset=tmp_path / "m.tsv")
     assert convert(str(imported), str(tmp_path / "out"), target="jpq", options=options) == tmp_path / "out"
     back = ConvertOptions(docid=tmp_path / "docid", docid_prefix="D", blocks=False)
     convert(tmp_path / "out", tmp_path / "y", source="jpq", options=back)
-    assert "names no encoder" in capsys.readouterr().err
+    assert "names no encoder" in caplog.text
     one, other = IndexFolder(imported), IndexFolder(tmp_path / "y")
     assert other.docids() == [f"D{docid}" for docid in one.docids()] and not other.blocks
     for flags in ({}, {"source": "jpq", "target": "jpq"}, {"source": "csv"}):

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import threading
 
 import pytest
 
@@ -26,7 +27,8 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_fetches_once_and_notes_the_checksum(publisher, tmp_path, capsys):
+def test_fetches_once_and_notes_the_checksum(publisher, tmp_path, caplog):
+    caplog.set_level("INFO")
     publisher.files["s/OPQ4,IVF1,PQ4x8.index"] = Published(CONTENT)
     url = publisher.url("s/OPQ4%2CIVF1%2CPQ4x8.index?dl=1")
     path = fetch(url, tmp_path / "x", "the index x")
@@ -34,7 +36,7 @@ def test_fetches_once_and_notes_the_checksum(publisher, tmp_path, capsys):
     assert names(tmp_path / "x") == [path.name, "SHA256SUMS"]
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert (tmp_path / "x" / "SHA256SUMS").read_text() == f"{digest}  {path.name}\n"
-    err = capsys.readouterr().err
+    err = caplog.text
     assert f"fetching the index x from {url}" in err and digest in err
     assert fetch(url, tmp_path / "x", "the index x") == path
     assert len(publisher.requests) == 1
@@ -212,3 +214,12 @@ def test_redirects_without_end(publisher, tmp_path, waits):
     with pytest.raises(DownloadError, match="cannot fetch it"):
         fetch(publisher.url("a"), tmp_path, "it")
     assert not waits
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LOOK_UP_SECONDS", 0.1)
+    answer = threading.Event()
+    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *_: answer.wait(5))
+    with pytest.raises(DownloadError, match=r"the name nowhere.test was not found within 0.1 seconds"):
+        fetch("http://nowhere.test/x.bin", tmp_path, "x")
+    answer.set()

@@ -130,7 +130,7 @@ def test_extreme_queries_are_refused(value):
 
 
 @pytest.mark.unit
-def test_without_the_extension_faiss_searches_and_one_line_says_so(monkeypatch, capsys):
+def test_without_the_extension_faiss_searches_and_one_line_says_so(monkeypatch, caplog):
     quantizer, codes, queries = make_index(50)
     index = to_faiss(quantizer, codes)
     monkeypatch.setattr(opening, "SCAN_FROM", 1)
@@ -139,10 +139,11 @@ def test_without_the_extension_faiss_searches_and_one_line_says_so(monkeypatch, 
     opening._say_once.cache_clear()
     for _ in range(2):
         assert np.array_equal(exhaustive(index, "x").search(queries, 5)[1], quantizer.search(queries, codes, 5)[1])
-    err = capsys.readouterr().err
+    err = caplog.text
     assert err.count("searching with faiss") == 1 and err.count("\n") == 1
+    caplog.clear()
     monkeypatch.setenv(KERNEL_VARIABLE, "off")
     opening._say_once.cache_clear()
     exhaustive(index, "x")
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
     opening._say_once.cache_clear()
