@@ -23,7 +23,7 @@ WAY = (
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def few_rounds():
     """Train rotations for two rounds, not fifty: what is tested is that the docs' commands run."""
     from pyserini_jpq.index.opq import train_opq
