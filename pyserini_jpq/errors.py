@@ -16,6 +16,11 @@ def how_to_install(extra: str) -> str:
     return f"`pip install -e '.[{extra}]'` in the checkout of pyserini_jpq, or `pip install 'FILE.whl[{extra}]'`"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class JPQError(Exception):
     """The request or its input is wrong; commands print the message and exit with status 2."""
 

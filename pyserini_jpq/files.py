@@ -81,11 +81,6 @@ def partial_folder(final: Path) -> Path:
     return final.with_name(f".{final.name}.partial")
 
 
-def unique_partial(final: Path) -> Path:
-    """Return a path beside an output that no other process takes, not even in another container."""
-    return final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-
-
 @contextlib.contextmanager
 def beside(final: Path) -> Iterator[Path]:
     """Yield a path beside a file, for this process alone; at the end the file there is removed, if it is still there.
@@ -93,7 +88,8 @@ def beside(final: Path) -> Iterator[Path]:
     Files that killed processes left an hour ago or earlier are removed as well.
     """
     _remove_stale(final)
-    partial = unique_partial(final)
+    # A process in another container may have the same id.
+    partial = final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     with writing(final):
         try:
             yield partial

@@ -58,8 +58,12 @@ class Index(Building):
         Device of search and encoder: `cpu`, `cuda`, `cuda:1` or `auto`.
     backend
         Backend of the query encoder on a CPU: `torch`, `bfloat16`, `onnx` or `onnx-int8`.
-    ivf, nprobe, verify
-        As in `open_index`.
+    ivf
+        Number of inverted lists: those beside the index, else made in memory now. None searches all documents.
+    nprobe
+        Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
+    verify
+        Check the hashes of all files first.
 
     Raises
     ------

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, first_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -27,8 +27,7 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
-        reason = str(problem).strip().splitlines()[0]
-        raise JPQError(f"device {name!r} cannot be used here: {reason}; use cpu") from None
+        raise JPQError(f"device {name!r} cannot be used here: {first_line(problem)}; use cpu") from None
     return device
 
 

@@ -21,16 +21,8 @@ class QueryVectors:
 
     Parameters
     ----------
-    encoder
-        A folder that training wrote, the name of a card, or a Hugging Face name.
-    device
-        `cpu`, `cuda`, `cuda:1` or `auto`.
-    max_length
-        Most tokens of a query; the card's by default.
-    prefix
-        Text in front of every query; the card's by default.
-    backend
-        `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
+    encoder, device, max_length, prefix, backend
+        As in `JPQQueryEncoder`.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.collection import Collection
-from pyserini_jpq.errors import CollectionError, EncoderError
+from pyserini_jpq.errors import CollectionError, EncoderError, first_line
 from pyserini_jpq.search.latency import summary
 
 _TEMPLATE = "{title} {text}"
@@ -133,8 +133,9 @@ def _load(name: str) -> tuple[Any, Any]:
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as problem:  # transformers, tokenizers and safetensors raise many types
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise EncoderError(f"--rerank {name} is no sequence classifier that can be loaded: {reason}") from None
+        raise EncoderError(
+            f"--rerank {name} is no sequence classifier that can be loaded: {first_line(problem)}"
+        ) from None
     if missing := sorted(found["missing_keys"]):
         raise EncoderError(
             f"--rerank {name} has no weights for {', '.join(missing[:3])}, so its scores would be random; "

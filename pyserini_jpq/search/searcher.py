@@ -48,7 +48,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
     any_encoder
         Allow an encoder that the index was not trained with.
     verify, ivf, nprobe
-        As in `open_index`.
+        As in `Index`.
 
     Raises
     ------

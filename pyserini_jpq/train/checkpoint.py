@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pyserini_jpq import cli
-from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.errors import TrainingError, first_line
 from pyserini_jpq.files import writing
 
 _PATTERN = "checkpoint-*.pt"
@@ -64,8 +64,7 @@ class Checkpoints:
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises whatever the broken file provokes
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                problem = f"{path} cannot be read ({reason})"
+                problem = f"{path} cannot be read ({first_line(error)})"
                 cli.warn(problem)
                 continue
             return _with_todays_names(state)

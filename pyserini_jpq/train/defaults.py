@@ -43,7 +43,8 @@ def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, h
     Recipe
         Of the same class; complete, except that `trained_share` stays None where it is chosen after training.
     """
-    epochs = recipe.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / recipe.steps_per_epoch(len(queries)))))
+    steps_per_epoch = -(-len(queries) // recipe.batch_size)
+    epochs = recipe.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / steps_per_epoch)))
     weight = recipe.distill_weight
     if weight is None:
         weight = _distill_weight(recipe, queries) if has_embeddings and recipe.learns_from_labels else 0.0

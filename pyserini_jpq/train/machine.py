@@ -6,7 +6,7 @@ import torch
 
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
-from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.errors import TrainingError, first_line
 from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.lora import add_lora
 from pyserini_jpq.train.options import TrainOptions
@@ -58,5 +58,6 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(lambda values: values.sin() + 1)(torch.ones(8, device=device))
     except Exception as problem:  # each compiler has its own
-        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-        raise TrainingError(f"--compile: torch.compile does not work here ({reason}); leave the flag out") from None
+        raise TrainingError(
+            f"--compile: torch.compile does not work here ({first_line(problem)}); leave the flag out"
+        ) from None

@@ -112,10 +112,6 @@ class Recipe(Options):
         """Whether the loss needs qrels."""
         return self.loss not in ("distill", "margin-mse")
 
-    def steps_per_epoch(self, queries: int) -> int:
-        """Return the number of steps of an epoch."""
-        return -(-queries // self.batch_size)
-
     def warmup_steps(self, total: int) -> int:
         """Return the number of steps over which learning rates rise."""
         return int(self.warmup * total if self.warmup < 1 else self.warmup)
