@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import shared
 from pyserini_jpq import cli
 from pyserini_jpq.evaluate.runs import evaluate
+from pyserini_jpq.evaluate.table import Table, as_markdown
 from pyserini_jpq.files import write_json_atomically
 
 ROWS = {
@@ -31,8 +33,7 @@ _BATCH = 32
 
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
-    parser = cli.parser("ablation", "Train and measure the rows of the ablation, over several seeds.")
-    parser.prog = "python -m benchmarks.ablation"
+    parser = shared.parser("ablation", "Train and measure the rows of the ablation, over several seeds.")
     parser.add_argument("--embeddings", type=Path, required=True, help="folder that encode wrote")
     parser.add_argument("--topics", required=True, help="of the training queries")
     parser.add_argument("--qrels", required=True, help="of the training queries")
@@ -55,21 +56,21 @@ def main(argv: Sequence[str]) -> None:
     args = define_flags().parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    print(_header(args.metrics), flush=True)
     flat = {"-": _measure(args, args.embeddings, args.work / "flat.txt")}
     figures["flat"] = {"flat": flat}
-    print(_line("", "flat", flat), flush=True)
+    lines = [_line("", "flat", flat)]
     for m in args.m:
         start = args.work / f"opq-m{m}"
         if not start.exists():
             _run("index", f"--embeddings {args.embeddings} --m {m} --output {start} --threads {args.threads}")
         opq = {"-": _measure(args, start, args.work / f"opq-m{m}.txt")}
         figures[str(m)] = {"OPQ": opq}
-        print(_line(str(m), "OPQ", opq), flush=True)
+        lines.append(_line(str(m), "OPQ", opq))
         for row in args.rows:
             seeds = {str(seed): _trained(args, start, m, row, seed) for seed in args.seeds}
             figures[str(m)][row] = seeds
-            print(_line(str(m), row, seeds), flush=True)
+            lines.append(_line(str(m), row, seeds))
+    print(as_markdown(Table(["M", "row", *args.metrics], lines, frozenset({1}))))
     if args.json:
         write_json_atomically(args.json, figures)
 
@@ -101,18 +102,15 @@ def _run(command: str, flags: str) -> None:
     importlib.import_module(f"pyserini_jpq.{command}.__main__").main(shlex.split(flags))
 
 
-def _header(metrics: Sequence[str]) -> str:
-    return f"| M | row | {' | '.join(metrics)} |\n|---:|---|{'---:|' * len(metrics)}"
-
-
-def _line(m: str, row: str, seeds: dict[str, dict[str, float]]) -> str:
+def _line(m: str, row: str, seeds: dict[str, dict[str, float]]) -> list[str]:
     """Return a row of the table: means over the seeds, with the standard deviation where there are several."""
-    cells = []
+    cells = [m, row]
     for metric in next(iter(seeds.values())):
         values = [figures[metric] for figures in seeds.values()]
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
         cells.append(f"{statistics.mean(values):.4f}{spread}")
-    return f"| {m} | {row} | {' | '.join(cells)} |"
+    cli.say(", ".join(cells))
+    return cells
 
 
 if __name__ == "__main__":

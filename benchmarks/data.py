@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Batch:
         return len(self.vectors)
 
     def part(self, number: int, size: int) -> "Batch":
-        """Return the so-manieth part of a size, from the beginning again where the end is reached."""
+        """Return part `number` of the queries cut into parts of a size; after the last query comes the first."""
         rows = [row % len(self) for row in range(number * size, (number + 1) * size)]
         return Batch(self.vectors[rows], [self.texts[row] for row in rows] if self.texts else ())
 
@@ -56,12 +57,18 @@ class Data:
 
 
 def vectors_of(quantizer: ProductQuantizer, codes: Codes) -> Floats:
-    """Return the uncompressed vectors that codes stand for; a document's biases, if any, as one more coordinate."""
+    """Return the decoded vectors of codes, [N, D] float32; biases, if any, are one more coordinate."""
     decoded = quantizer.decode(codes)
     if quantizer.biases is None:
         return decoded
     biases = quantizer.biases[np.arange(quantizer.m), codes].sum(axis=1, dtype=np.float32)
     return np.hstack([decoded, biases[:, None]])
+
+
+def add_decoded(index: Any, quantizer: ProductQuantizer, codes: Codes) -> None:
+    """Add the vectors of codes to a faiss index, block by block."""
+    for start in range(0, len(codes), _SAMPLE):
+        index.add(vectors_of(quantizer, codes[start : start + _SAMPLE]))
 
 
 def queries_for(quantizer: ProductQuantizer, queries: Floats) -> Floats:
@@ -79,7 +86,7 @@ def random_quantizer(dimension: int, m: int, bits: int, rng: np.random.Generator
 
 
 def random_data(documents: int, dimension: int, m: int, rng: np.random.Generator) -> Data:
-    """Return random codes of so many documents, and random queries."""
+    """Return random codes and random queries."""
     _check_m(m, dimension)
     quantizer = random_quantizer(dimension, m, 8, rng)
     codes = rng.integers(0, 256, (documents, m), dtype=np.uint8)
@@ -87,7 +94,7 @@ def random_data(documents: int, dimension: int, m: int, rng: np.random.Generator
 
 
 def clustered_data(documents: int, dimension: int, m: int, clusters: int, rng: np.random.Generator) -> Data:
-    """Return the codes of vectors around so many centres, and queries that are like them.
+    """Return the codes of vectors around random centres, and queries of the same distribution.
 
     Two vectors of one centre have a cosine of .5 on average. The quantizer is trained on a part of the vectors, without
     a rotation.

@@ -1,16 +1,16 @@
 """`python -m benchmarks.encoder`: what computes a query's vector, its time for one query, and what is then found."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
+from benchmarks import shared
 from benchmarks.data import index_data
 from benchmarks.measure import ndcg
 from pyserini_jpq import cli
-from pyserini_jpq.compare.timer import TIMERS, timed
+from pyserini_jpq.compare.timer import timed
 from pyserini_jpq.encode.backend import BACKENDS, query_backend
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.index.encoders import query_encoder_source
@@ -19,16 +19,15 @@ from pyserini_jpq.index.folder import IndexFolder, find_index
 HITS = 10
 
 
-def define_flags() -> argparse.ArgumentParser:
+def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
-    parser = cli.parser("encoder", "Compare what computes the vectors of queries, one query at a time.")
-    parser.prog = "python -m benchmarks.encoder"
+    parser = shared.parser("encoder", "Compare what computes the vectors of queries, one query at a time.")
     parser.add_argument("--index", required=True, help="index folder or name, of 8 bits; its encoder is measured")
     parser.add_argument("--topics", required=True, help="queries")
     parser.add_argument("--qrels", help="their judgements, for nDCG@10")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
     parser.add_argument("--threads", type=cli.positive_int, default=1, help="threads of each")
-    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
+    shared.add_clock(parser)
     return parser
 
 
@@ -41,7 +40,8 @@ def main(argv: Sequence[str]) -> None:
     data = index_data(args.index, args.topics, args.qrels)
     source = query_encoder_source(IndexFolder(find_index(args.index)))
     encoder = Encoder.load(source.card, source.folder)
-    print(f"{'backend':10} {'ms/query':>8} {'least cosine':>12}{' nDCG@10' if data.qrels else ''}", flush=True)
+    judged = ["nDCG@10"] if data.qrels else []
+    table = shared.Printed("backend", "ms/query", "least cosine", *judged)
     for backend in args.backends:
         encode = query_backend(encoder, backend)
         encode(data.queries.texts[:1])
@@ -52,10 +52,8 @@ def main(argv: Sequence[str]) -> None:
         found = data.quantizer.search(np.array(vectors), data.codes, HITS)[1]
         value = ndcg(found, data)
         cosine = _cosines(np.array(vectors), data.queries.vectors).min()
-        print(
-            f"{backend:10} {1e3 * np.median(took):8.2f} {cosine:12.4f}{'' if value is None else f' {value:7.4f}'}",
-            flush=True,
-        )
+        judged = [] if value is None else [f"{value:.4f}"]
+        table.add(backend, f"{1e3 * np.median(took):.2f}", f"{cosine:.4f}", *judged)
 
 
 def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

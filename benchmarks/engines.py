@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import Data, queries_for, random_quantizer, vectors_of
-from benchmarks.engine import Engine
+from benchmarks.data import Data, add_decoded, queries_for, random_quantizer, vectors_of
+from benchmarks.measure import Engine
 from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq import cli
 from pyserini_jpq.errors import InstallationError, JPQError
@@ -143,15 +143,14 @@ def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Genera
         Engine("FastScan", lambda q, k: fast.search(rotate(q), k), size, EXACT_4, keep=(whole, fast)),
         Engine("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * size, EXACT_4, keep=(refined,)),
     ]
-    # faiss's own exact search of 4 bits takes a second for each million documents: the scan stands for it.
+    # faiss's own exact search of 4 bits takes a second for each million documents; the scan takes its place.
     return [*found, ours(whole, size, EXACT_4, EXACT_4)]
 
 
 def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
-    """Return the uncompressed index of the vectors that the codes stand for."""
+    """Return the flat index of the decoded vectors."""
     import faiss
 
     index = faiss.IndexFlatIP(vectors_of(quantizer, codes[:1]).shape[1])
-    for start in range(0, len(codes), 1 << 14):
-        index.add(vectors_of(quantizer, codes[start : start + (1 << 14)]))
+    add_decoded(index, quantizer, codes)
     return Engine("flat", lambda q, k: index.search(queries_for(quantizer, q), k), 4 * index.d)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import queries_for, vectors_of
-from benchmarks.engine import Engine
+from benchmarks.measure import Engine
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.compat.lucene_vectors import index_dense_vectors, open_vectors
 from pyserini_jpq.data.collection import Collection
@@ -22,7 +22,7 @@ _BLOCK = 1 << 12
 
 
 def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
-    """Return Lucene's HNSW index, quantized to 8 bits, of the vectors that the codes stand for.
+    """Return Lucene's HNSW index, quantized to 8 bits, over the decoded vectors.
 
     Raises
     ------
@@ -66,16 +66,11 @@ def bm25(corpus: Path, docids: Sequence[str]) -> Engine:
     """
     keep = tempfile.TemporaryDirectory()
     rows = {docid: str(row) for row, docid in enumerate(docids)}
-    indexer = pyserini.lucene_indexer()(keep.name, threads=1)
-    count = 0
-    for document in Collection(corpus):
-        if document.docid in rows:
-            indexer.add_doc_dict({"id": rows[document.docid], "contents": f"{document.title}\n{document.text}"})
-            count += 1
-    indexer.close()
+    kept = ((rows[d.docid], f"{d.title}\n{d.text}") for d in Collection(corpus) if d.docid in rows)
+    searcher = pyserini.index_texts(kept, keep.name)
+    count = searcher.num_docs
     if not count:
-        raise JPQError(f"{corpus} holds none of the documents of the index; give its own collection")
-    searcher = pyserini.lucene_searcher()(keep.name)
+        raise JPQError(f"{corpus} holds none of the documents of the index; name the collection of the index")
     size = sum(file.stat().st_size for file in Path(keep.name).iterdir()) / count
     return Engine("BM25", lambda texts, k: _results(searcher, texts, k), size, of_text=True, keep=(keep,))
 

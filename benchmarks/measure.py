@@ -1,16 +1,47 @@
 """Time of engines, turn by turn in one process, so that what disturbs the machine disturbs all of them."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmarks.data import Batch, Data
-from benchmarks.engine import Engine
 from pyserini_jpq.compare.timer import timed
 from pyserini_jpq.quantizer import Codes
 
 _LEAST_QUERIES = 32
+
+Search = Callable[[Any, int], tuple[Any, Any]]
+"""Queries, [B, D] float32 or B texts, and k, to scores and rows, [B, k] or B arrays."""
+
+
+@dataclass
+class Engine:
+    """One way to search.
+
+    Attributes
+    ----------
+    name
+        As it is printed.
+    search
+        As faiss has it.
+    bytes_per_document
+        Of what it keeps, whether in memory or on disk.
+    exact
+        The engine whose results are exact over the same documents.
+    of_text
+        Whether it takes texts and no vectors.
+    keep
+        What must live as long.
+    """
+
+    name: str
+    search: Search
+    bytes_per_document: float
+    exact: str = "IndexPQ"
+    of_text: bool = False
+    keep: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -44,10 +75,6 @@ class Row:
     bytes_per_document: float
     ndcg: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values by name."""
-        return asdict(self)
-
 
 def read_once(codes: Codes) -> None:
     """Read all codes with one core, doing as little as possible with them."""
@@ -56,7 +83,7 @@ def read_once(codes: Codes) -> None:
 
 
 def compare(
-    engines: list[Engine], data: Data, size: int, k: int, threads: int, rounds: int, clock: str = "wall"
+    engines: list[Engine], data: Data, size: int, k: int, threads: int, rounds: int, timer: str = "wall"
 ) -> list[Row]:
     """Measure all engines on batches of queries, in rounds.
 
@@ -74,7 +101,7 @@ def compare(
         Threads of each engine; the floor is read by one.
     rounds
         Each runs all engines once, after one round that does not count.
-    clock
+    timer
         A key of `TIMERS`.
     """
     import faiss
@@ -86,9 +113,9 @@ def compare(
     floor: list[float] = []
     for number in range(rounds):
         batch = data.queries.part(number, size)
-        floor.append(timed(lambda: read_once(data.codes), clock))
+        floor.append(timed(lambda: read_once(data.codes), timer))
         for engine in engines:
-            times[engine.name].append(timed(lambda e=engine, b=batch: _search(e, b, k), clock))  # type: ignore[misc]
+            times[engine.name].append(timed(lambda e=engine, b=batch: _search(e, b, k), timer))  # type: ignore[misc]
     base = np.array(times[engines[0].name])
     scale = 1e3 / size * 1e6 / len(data.codes)
     rows = []

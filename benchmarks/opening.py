@@ -11,27 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import shared
 from benchmarks.data import random_data
 from benchmarks.searchers import make_folder
 from pyserini_jpq import cli
-from pyserini_jpq.compare.timer import TIMERS, resident_bytes, timed
+from pyserini_jpq.compare.timer import resident_bytes, timed
 from pyserini_jpq.search.latency import summary
 
 SEARCHERS = ("JPQFaissSearcher", "FaissSearcher")
 
 
-def define_flags() -> argparse.ArgumentParser:
+def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
-    parser = cli.parser("opening", "Open a large index in a process of its own, and search it by texts.")
-    parser.prog = "python -m benchmarks.opening"
+    parser = shared.parser("opening", "Open a large index in a process of its own, and search it by texts.")
     parser.add_argument("--documents", type=cli.positive_int, default=8_841_823, help="documents of random codes")
     parser.add_argument("--m", type=cli.positive_int, default=96, help="bytes a document")
     parser.add_argument("--encoder", default="all-minilm-l6-v2", help="card or folder of the query encoder")
     parser.add_argument("--dimension", type=cli.positive_int, default=384, help="dimensions of its vectors")
     parser.add_argument("--topics", required=True, help="queries")
-    parser.add_argument("--queries", type=cli.positive_int, default=30, help="so many of them, one at a time")
+    parser.add_argument("--queries", type=cli.positive_int, default=30, help="number of them, searched one at a time")
     parser.add_argument("--hits", type=cli.positive_int, default=10, help="hits of a query")
-    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
+    shared.add_clock(parser)
     parser.add_argument("--searcher", choices=SEARCHERS, help="only this one, in this process, of --folder")
     parser.add_argument("--folder", type=Path, help="index folder that is there; by default one is made, and deleted")
     return parser
@@ -43,24 +43,20 @@ def main(argv: Sequence[str]) -> None:
     if args.searcher:
         print(json.dumps(measure(args)))
         return
-    print(f"{'searcher':16} {'open s':>7} {'resident':>8} {'first ms':>8} {'encode ms':>9} {'text to hits ms':>15} p99")
+    header = ("searcher", "open s", "resident", "first ms", "encode ms", "text to hits ms", "p99")
+    table = shared.Printed(*header, first=16)
     with tempfile.TemporaryDirectory() as place:
         folder = args.folder or make_folder(
             random_data(args.documents, args.dimension, args.m, np.random.default_rng(0)), Path(place), args.encoder
         )
         for searcher in SEARCHERS:
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.opening",
-                *argv,
-                "--folder",
-                str(folder),
-                "--searcher",
-                searcher,
-            ]
+            flags = ["--folder", str(folder), "--searcher", searcher]
+            command = [sys.executable, "-m", "benchmarks.opening", *argv, *flags]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            print(_line(searcher, json.loads(output.splitlines()[-1])), flush=True)
+            found = json.loads(output.splitlines()[-1])
+            figures = [f"{found['open']:.2f}", f"{found['resident']:.3f}", f"{found['first']:.1f}"]
+            figures += [f"{found['encode']:.2f}", f"{found['median_ms']:.1f}", f"{found['p99_ms']:.1f}"]
+            table.add(searcher, *figures)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -92,13 +88,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "encode": 1e3 * float(np.median(encoding)),
         **summary(whole),
     }
-
-
-def _line(searcher: str, found: dict[str, Any]) -> str:
-    return (
-        f"{searcher:16} {found['open']:7.2f} {found['resident']:8.3f} {found['first']:8.1f} {found['encode']:9.2f} "
-        f"{found['median_ms']:15.1f} {found['p99_ms']:.1f}"
-    )
 
 
 if __name__ == "__main__":

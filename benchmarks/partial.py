@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.data import queries_for, vectors_of
-from benchmarks.engine import Engine
+from benchmarks.data import add_decoded, queries_for, vectors_of
+from benchmarks.measure import Engine
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.scan import available
@@ -13,7 +13,6 @@ from pyserini_jpq.search.engines.ivf import ListsEngine
 
 _LINKS = 32
 _ROW_BYTES = 8
-_BLOCK = 1 << 14
 
 
 def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int]) -> list[Engine]:
@@ -36,24 +35,23 @@ def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int])
         searches["IVF"] = FaissLike(ListsEngine(whole, index, "the index")).search  # as JPQFaissSearcher has them
 
     def engine(nprobe: int, search: Any, name: str) -> Engine:
-        def with_so_many(queries: Floats, k: int) -> tuple[Any, Any]:
+        def with_nprobe(queries: Floats, k: int) -> tuple[Any, Any]:
             set_nprobe(whole, nprobe)
             scores, rows = search(queries, k)
             return scores, rows
 
         check_nprobe(nprobe, lists)
-        return Engine(f"{name} {lists}/{nprobe}", with_so_many, bytes_per_document + _ROW_BYTES)
+        return Engine(f"{name} {lists}/{nprobe}", with_nprobe, bytes_per_document + _ROW_BYTES)
 
     return [engine(nprobe, search, name) for nprobe in nprobes for name, search in searches.items()]
 
 
 def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
-    """Return faiss's graph over the uncompressed vectors that the codes stand for."""
+    """Return faiss's HNSW graph over the decoded vectors."""
     import faiss
 
     index: Any = faiss.IndexHNSWFlat(vectors_of(quantizer, codes[:1]).shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    for start in range(0, len(codes), _BLOCK):
-        index.add(vectors_of(quantizer, codes[start : start + _BLOCK]))
+    add_decoded(index, quantizer, codes)
 
     def search(queries: Floats, k: int) -> tuple[Any, Any]:
         index.hnsw.efSearch = max(2 * k, 64)

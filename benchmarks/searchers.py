@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import shared
 from benchmarks.data import Data, index_data, random_data
 from benchmarks.measure import read_once
 from pyserini_jpq import cli
-from pyserini_jpq.compare.timer import TIMERS, timed
+from pyserini_jpq.compare.timer import timed
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.manifest import BLOCKS
 from pyserini_jpq.quantizer import Codes, Floats
 
 
-def define_flags() -> argparse.ArgumentParser:
+def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
-    parser = cli.parser("searchers", "Compare JPQFaissSearcher with the stock FaissSearcher, by query vectors.")
-    parser.prog = "python -m benchmarks.searchers"
+    parser = shared.parser("searchers", "Compare JPQFaissSearcher with the stock FaissSearcher, by query vectors.")
     parser.add_argument("--documents", type=cli.positive_int, default=1_000_000, help="documents of random codes")
     parser.add_argument("--dimension", type=cli.positive_int, default=768, help="dimensions of random centroids")
     parser.add_argument("--m", type=cli.positive_int, nargs="+", default=[96, 48, 24, 16], help="bytes a document")
@@ -30,7 +30,7 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("--queries", type=cli.positive_int, nargs="+", default=[1, 32], help="queries of a batch")
     parser.add_argument("--hits", type=cli.positive_int, nargs="+", default=[10, 100, 1000], help="hits of a query")
     parser.add_argument("--rounds", type=cli.positive_int, default=15, help="times that each searcher runs")
-    parser.add_argument("--clock", choices=sorted(TIMERS), default="wall", help="cpu: without other processes' share")
+    shared.add_clock(parser)
     return parser
 
 
@@ -39,14 +39,11 @@ def main(argv: Sequence[str]) -> None:
     args = define_flags().parse_args(argv)
     if bool(args.index) != bool(args.topics):
         raise JPQError("--index and --topics go together")
-    print(
-        f"{'m':>3} {'queries':>7} {'k':>5} {'stock':>8} {'ours':>8} {'speed-up':>8} "
-        f"{'floor':>6} {'floors':>6} {'mapped':>6} {'floors':>6}",
-        flush=True,
-    )
+    header = ("m", "queries", "k", "stock", "ours", "speed-up", "floor", "floors", "mapped", "floors")
+    table = shared.Printed(*header)
     rng = np.random.default_rng(0)
     for source in args.index or args.m:
-        compare(data_of(args, source, rng), args)
+        compare(data_of(args, source, rng), args, table)
 
 
 def data_of(args: argparse.Namespace, source: Any, rng: np.random.Generator) -> Data:
@@ -58,7 +55,7 @@ def data_of(args: argparse.Namespace, source: Any, rng: np.random.Generator) -> 
     return Data(data.quantizer, codes, data.queries)
 
 
-def compare(data: Data, args: argparse.Namespace) -> None:
+def compare(data: Data, args: argparse.Namespace, table: shared.Printed) -> None:
     """Print a row for each number of queries and hits."""
     from pyserini_jpq import JPQFaissSearcher
     from pyserini_jpq.compat import pyserini
@@ -71,7 +68,7 @@ def compare(data: Data, args: argparse.Namespace) -> None:
         for size in args.queries:
             for k in args.hits:
                 times = _times(stock, ours, data, mapped, size, k, args)
-                print(_line(data, size, k, times), flush=True)
+                table.add(data.quantizer.m, size, k, *_figures(len(data.codes), size, times))
 
 
 def make_folder(data: Data, place: Path, encoder: str | None = None) -> Path:
@@ -109,16 +106,12 @@ def _search(searcher: Any, vectors: Floats, k: int) -> Callable[[], Any]:
     return lambda: searcher.batch_search(vectors, qids, k)
 
 
-def _line(data: Data, size: int, k: int, times: np.ndarray) -> str:
+def _figures(documents: int, size: int, times: np.ndarray) -> list[str]:
     """Return milliseconds of a query and a million documents, and medians of the ratios of each round."""
     stock, ours, read, read_mapped = times
-    scale = 1e9 / len(data.codes)
-    milliseconds = np.median([stock / size, ours / size, read, read_mapped], axis=1) * scale
-    ratios = [np.median(stock / ours), np.median(ours / size / read), np.median(ours / size / read_mapped)]
-    return (
-        f"{data.quantizer.m:3} {size:7} {k:5} {milliseconds[0]:8.2f} {milliseconds[1]:8.2f} {ratios[0]:8.2f} "
-        f"{milliseconds[2]:6.2f} {ratios[1]:6.2f} {milliseconds[3]:6.2f} {ratios[2]:6.2f}"
-    )
+    a, b, c, d = np.median([stock / size, ours / size, read, read_mapped], axis=1) * 1e9 / documents
+    speedup, floors, mapped = (np.median(x) for x in (stock / ours, ours / size / read, ours / size / read_mapped))
+    return [f"{value:.2f}" for value in (a, b, speedup, c, floors, d, mapped)]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from benchmarks import shared
 from pyserini_jpq import cli
 
 VARIABLE = "OMP_WAIT_POLICY"
@@ -51,20 +52,20 @@ print(json.dumps(seconds))
 
 def main(argv: Sequence[str]) -> None:
     """Run the benchmark and print a table."""
-    parser = cli.OneLineParser(prog="python -m benchmarks.threads", description=__doc__)
+    parser = shared.parser("threads", "Time k-means and an encoder by threads that spin or sleep while they wait.")
     parser.add_argument("--documents", type=cli.positive_int, default=20_000, help="vectors that k-means is given")
     parser.add_argument("--rounds", type=cli.positive_int, default=3, help="times of each work in a process")
     parser.add_argument("--repeat", type=cli.positive_int, default=3, help="processes of each kind; the median counts")
     parser.add_argument("--busy", type=int, default=os.cpu_count() or 1, help="loops beside it on the busy machine")
     args = parser.parse_args(argv)
-    print(f"{'machine':<8}{'threads':<8}{'k-means s':>10}{'encode s':>10}")
+    table = shared.Printed("machine", "threads", "k-means s", "encode s")
     for machine, loops in (("quiet", 0), ("busy", args.busy)):
         with busy(loops):
             # Turn by turn, so that what disturbs the machine disturbs both.
             found = [{p: seconds(p, args.documents, args.rounds) for p in POLICIES} for _ in range(args.repeat)]
         for policy in POLICIES:
             kmeans, encode = (statistics.median(run[policy][work] for run in found) for work in ("kmeans", "encode"))
-            print(f"{machine:<8}{policy:<8}{kmeans:>10.2f}{encode:>10.2f}", flush=True)
+            table.add(machine, policy, f"{kmeans:.2f}", f"{encode:.2f}")
 
 
 def seconds(policy: str, documents: int, rounds: int) -> dict[str, float]:
@@ -80,7 +81,7 @@ def seconds(policy: str, documents: int, rounds: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Let so many processes take a core each."""
+    """Keep cores busy: each of `loops` processes takes one."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield

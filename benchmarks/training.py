@@ -5,7 +5,6 @@ words. All ways take the same steps in one process, in turn; medians are printed
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -18,11 +17,13 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel
 
+from benchmarks import shared
+from benchmarks.data import random_quantizer
 from pyserini_jpq import cli
 from pyserini_jpq.cards import EncoderCard
 from pyserini_jpq.encode.encoder import Encoder
-from pyserini_jpq.index.faiss_format import to_faiss
-from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.files import write_json_atomically
+from pyserini_jpq.index.faiss_format import spread, to_faiss
 from pyserini_jpq.train.candidates import make_candidates
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.losses import LABEL_LOSSES
@@ -54,31 +55,25 @@ class RandomTokens:
 def make_model(documents: int, m: int, dimension: int, length: int) -> JPQModel:
     """Return a model of that many random documents."""
     rng = np.random.default_rng(0)
-    layers, heads = 6, 12
-    config = BertConfig(
-        hidden_size=dimension,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * dimension,
-    )
-    encoder = Encoder(
-        EncoderCard("random", pooling="mean", normalize=True),
-        BertModel(config, add_pooling_layer=False),
-        RandomTokens(config.vocab_size, length),
-    )
-    rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].astype(np.float32)
-    centroids = rng.normal(scale=dimension**-0.5, size=(m, 256, dimension // m)).astype(np.float32)
+    sizes = {"hidden_size": dimension, "num_hidden_layers": 6, "num_attention_heads": 12}
+    config = BertConfig(**sizes, intermediate_size=4 * dimension)
+    backbone = BertModel(config, add_pooling_layer=False)
+    card = EncoderCard("random", pooling="mean", normalize=True)
+    encoder = Encoder(card, backbone, RandomTokens(config.vocab_size, length))
+    quantizer = random_quantizer(dimension, m, 8, rng)
+    quantizer.centroids[:] *= dimension**-0.5
     codes = rng.integers(0, 256, (documents, m), dtype=np.uint8)
-    return JPQModel(encoder, ProductQuantizer(rotation, centroids), codes)
+    return JPQModel(encoder, quantizer, codes)
 
 
 def rebuilt_index(model: JPQModel) -> Search:
     """Return the plain way: a faiss `IndexPQ` made anew from codes and centroids at every step."""
 
     def search(queries: torch.Tensor, k: int) -> torch.Tensor:
-        index = to_faiss(model.quantizer(), model.codes.numpy())
-        inner = faiss.downcast_index(index.index)
-        return torch.from_numpy(inner.search(queries.detach().numpy(), k)[1])
+        quantizer = model.quantizer()
+        index = to_faiss(quantizer, model.codes.numpy())
+        inner: Any = faiss.downcast_index(index.index)  # behind the rotation, which these queries have passed
+        return torch.from_numpy(inner.search(spread(quantizer, queries.detach().numpy(), 1), k)[1])
 
     return search
 
@@ -88,8 +83,10 @@ def decoded_product(model: JPQModel) -> Search:
 
     def search(queries: torch.Tensor, k: int) -> torch.Tensor:
         with torch.no_grad():
-            parts = [model.centroids[j][model.codes[:, j].int()] for j in range(len(model.centroids))]
-            return (queries @ torch.cat(parts, dim=1).T).topk(k, dim=1).indices
+            codes = [model.codes[:, j].int() for j in range(len(model.centroids))]
+            decoded = torch.cat([table[of] for table, of in zip(model.centroids, codes, strict=True)], dim=1)
+            biases = sum(table[of] for table, of in zip(model.biases, codes, strict=True))
+            return (queries @ decoded.T + biases).topk(k, dim=1).indices
 
     return search
 
@@ -151,7 +148,7 @@ def show(results: list[dict[str, Any]]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Run the benchmark."""
-    parser = cli.OneLineParser(prog="python -m benchmarks.training", description=__doc__)
+    parser = shared.parser("training", "Time a training step by phase, beside two plain ways to find live negatives.")
     parser.add_argument("--documents", type=cli.positive_int, nargs="+", default=[3_633, 49_102, 1_000_000])
     parser.add_argument("--m", type=cli.positive_int, nargs="+", default=[24, 96])
     parser.add_argument("--dimension", type=cli.positive_int, default=384)
@@ -171,8 +168,8 @@ def main(argv: Sequence[str]) -> None:
             show(measured)
             results += measured
     if args.json:
-        time_stamp = time.strftime("%Y-%m-%d")
-        args.json.write_text(json.dumps({"date": time_stamp, "flags": {**vars(args), "json": None}, "rows": results}))
+        flags = {**vars(args), "json": None}
+        write_json_atomically(args.json, {"date": time.strftime("%Y-%m-%d"), "flags": flags, "rows": results})
 
 
 if __name__ == "__main__":

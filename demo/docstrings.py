@@ -15,24 +15,7 @@ _MARKUP = [
     (re.compile(r"``?([^`]*)`?`"), r"\1"),
     (re.compile(r"\*(\w+)\*"), r"\1"),
 ]
-_NO_PARAMETERS = frozenset(
-    (
-        "note",
-        "notes",
-        "example",
-        "examples",
-        "usage",
-        "returns",
-        "return",
-        "raises",
-        "warning",
-        "see",
-        "args",
-        "arguments",
-        "e",
-        "g",
-    )
-)
+_NO_PARAMETER = re.compile("notes?|examples?|usage|returns?|raises|warning|see|args|arguments|e|g")
 
 
 @dataclass(frozen=True)
@@ -54,7 +37,7 @@ def parse(text: str) -> Docstring:
         prose: list[str] = []
         for line in lines:
             found = _PARAMETER.match(line)
-            if found and found[1] not in _NO_PARAMETERS and len(found[2].split()) >= 3:
+            if found and not _NO_PARAMETER.fullmatch(found[1]) and len(found[2].split()) >= 3:
                 parameters.append((found[1], _plain(found[2])))
             else:
                 prose.append(re.sub(r"^:?returns?:\s*", "Return ", line.strip()))

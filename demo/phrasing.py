@@ -26,57 +26,21 @@ validate verify visit wait wake walk wrap write yield zip
 VERBS = frozenset(_VERBS.split())
 
 # What programmers say for what the documentation says; one direction suffices, the other is in the documents.
+_SYNONYMS = """
+directory: folder; directories: folders; remove: delete, get rid of; delete: remove; create: make, build;
+construct: build, create; retrieve: get, fetch; obtain: get; execute: run; invoke: call; convert: turn, transform;
+string: text, str; strings: texts; iterable: list, sequence; mapping: dictionary; dictionary: dict; dict: dictionary;
+integer: int, whole number; floating-point: decimal; pathname: path, file name; filename: file name; raise: throw;
+callable: function; terminate: end, kill; determine: find out; compute: calculate; print: show, display;
+display: show; parse: read, interpret; argument: parameter; arguments: parameters, args; specified: given;
+element: item, entry; elements: items; concatenate: join; append: add; insert: add, put; replace: substitute, swap;
+decompress: uncompress, unpack; serialize: save, dump; exception: error; suspend: pause; coroutine: async function;
+asynchronous: async; subprocess: child process; copy: duplicate; locate: find; begin: start; equal: the same;
+largest: biggest
+"""
 SYNONYMS = {
-    "directory": ["folder"],
-    "directories": ["folders"],
-    "remove": ["delete", "get rid of"],
-    "delete": ["remove"],
-    "create": ["make", "build"],
-    "construct": ["build", "create"],
-    "retrieve": ["get", "fetch"],
-    "obtain": ["get"],
-    "execute": ["run"],
-    "invoke": ["call"],
-    "convert": ["turn", "transform"],
-    "string": ["text", "str"],
-    "strings": ["texts"],
-    "iterable": ["list", "sequence"],
-    "mapping": ["dictionary"],
-    "dictionary": ["dict"],
-    "dict": ["dictionary"],
-    "integer": ["int", "whole number"],
-    "floating-point": ["decimal"],
-    "pathname": ["path", "file name"],
-    "filename": ["file name"],
-    "raise": ["throw"],
-    "callable": ["function"],
-    "terminate": ["end", "kill"],
-    "determine": ["find out"],
-    "compute": ["calculate"],
-    "print": ["show", "display"],
-    "display": ["show"],
-    "parse": ["read", "interpret"],
-    "argument": ["parameter"],
-    "arguments": ["parameters", "args"],
-    "specified": ["given"],
-    "element": ["item", "entry"],
-    "elements": ["items"],
-    "concatenate": ["join"],
-    "append": ["add"],
-    "insert": ["add", "put"],
-    "replace": ["substitute", "swap"],
-    "decompress": ["uncompress", "unpack"],
-    "serialize": ["save", "dump"],
-    "exception": ["error"],
-    "suspend": ["pause"],
-    "coroutine": ["async function"],
-    "asynchronous": ["async"],
-    "subprocess": ["child process"],
-    "copy": ["duplicate"],
-    "locate": ["find"],
-    "begin": ["start"],
-    "equal": ["the same"],
-    "largest": ["biggest"],
+    word.strip(): [other.strip() for other in others.split(",")]
+    for word, _, others in (entry.partition(":") for entry in _SYNONYMS.split(";"))
 }
 
 _TRUTH = re.compile(
@@ -103,30 +67,7 @@ _ASIDE = re.compile(r"\s*[(\[][^()\[\]]*[)\]]")
 _CLAUSE = re.compile(
     r"(?:;|: | -- |, (?:which|where|or|and|but|as|if|so|with|using)\b|\b(?:as described|see also|such as)\b).*$"
 )
-_DANGLING = frozenset(
-    (
-        "the",
-        "a",
-        "an",
-        "of",
-        "to",
-        "in",
-        "for",
-        "and",
-        "or",
-        "with",
-        "is",
-        "by",
-        "as",
-        "if",
-        "that",
-        "which",
-        "are",
-        "from",
-        "on",
-        "at",
-    )
-)
+_DANGLING = re.compile("the|an?|of|to|in|for|and|or|with|is|by|as|if|that|which|are|from|on|at")
 _DETERMINERS = frozenset(("a", "an", "the", "all", "any", "its", "this", "each"))
 MAX_WORDS = 16
 
@@ -193,7 +134,7 @@ def _shorten(sentence: str) -> str:
     words = text.split()
     if len(words) > MAX_WORDS:
         words = words[:MAX_WORDS]
-        while words[-1].lower() in _DANGLING:
+        while _DANGLING.fullmatch(words[-1].lower()):
             words.pop()
     return " ".join(words)
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from pyserini_jpq.errors import CollectionError, InstallationError
+from pyserini_jpq.files import write_text_atomically
 
 DOCUMENTS = "documents.jsonl"
 WALKER = Path(__file__).with_name("stdlib_walk.py")
@@ -28,16 +29,9 @@ def write_collection(folder: str | Path) -> int:
     InstallationError
         The standard library cannot be walked.
     """
-    target = Path(folder) / DOCUMENTS
     lines = _walk()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{DOCUMENTS}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(lines)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return lines.count(b"\n")
+    write_text_atomically(Path(folder) / DOCUMENTS, lines)
+    return lines.count("\n")
 
 
 def read_collection(folder: str | Path) -> list[dict[str, str]]:
@@ -49,7 +43,7 @@ def read_collection(folder: str | Path) -> list[dict[str, str]]:
         return [json.loads(line) for line in lines]
 
 
-def _walk() -> bytes:
+def _walk() -> str:
     """Run the walker in a process of its own and return its output, the collection.
 
     Isolated (-I) and without site-packages (-S), so that neither the environment (PYTHONOPTIMIZE strips docstrings) nor
@@ -66,4 +60,4 @@ def _walk() -> bytes:
     if done.returncode or not done.stdout:
         reason = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
         raise InstallationError(f"{what}: {reason[-1]}; {remedy}")
-    return done.stdout
+    return done.stdout.decode()

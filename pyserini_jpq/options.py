@@ -141,6 +141,6 @@ def _checked(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
 
 
 def _shown(default: Any) -> str:
-    if default is None:
+    if default in (None, ""):
         return ""
     return f" (default: {('no', 'yes')[default] if isinstance(default, bool) else default})"

@@ -22,16 +22,16 @@ _LARGE = (10.0, 7.0)
 _FEWEST_TRAININGS = 3
 
 
-def draw_all(rows: Sequence[Row], metrics: Sequence[str], clock: str, folder: Path) -> list[Image]:
-    """Draw what the rows have data for.
+def draw_all(rows: Sequence[Row], metrics: Sequence[str], timer: str, folder: Path) -> list[Image]:
+    """Draw the charts for which the rows have data.
 
     Parameters
     ----------
     rows
-        Measured and not.
+        All rows; those without figures are left out.
     metrics
         The first two are drawn.
-    clock
+    timer
         Of the latencies.
     folder
         Where the PNGs go.
@@ -39,20 +39,20 @@ def draw_all(rows: Sequence[Row], metrics: Sequence[str], clock: str, folder: Pa
     Returns
     -------
     list of Image
-        In the order in which they are shown.
+        In the order of the page.
     """
     rows = [row for row in rows if row.measured]
     images = []
     for number, metric in enumerate(metrics[:2], 1):
         images += _bytes(rows, metric, folder / f"bytes-{number}.png")
         images += _training(rows, metric, folder / f"training-{number}.png")
-        images += _latency(rows, metric, clock, folder / f"latency-{number}.png")
-        images += _parameters(rows, metric, clock, folder / f"effort-{number}.png")
+        images += _latency(rows, metric, timer, folder / f"latency-{number}.png")
+        images += _parameters(rows, metric, timer, folder / f"effort-{number}.png")
     return images
 
 
 def _bytes(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
-    """Draw effectiveness against the bytes of a document, of the systems that look at all documents."""
+    """Draw effectiveness against bytes per document, for exhaustive systems."""
     sized = [row for row in rows if row.code_bytes and row.group not in ("non-exhaustive", "device")]
     if not sized:
         return []
@@ -64,7 +64,7 @@ def _bytes(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
 
 
 def _training(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
-    """Draw the indexes of the reference's bytes, one below the other: how each was trained, and what that brought."""
+    """Draw the metric of each index of the reference's bytes, labelled by how it was trained."""
     alike = [row for row in rows if row.group == "index" and row.code_bytes == rows[0].code_bytes]
     if len(alike) < _FEWEST_TRAININGS:
         return []
@@ -85,34 +85,34 @@ def _training(rows: Sequence[Row], metric: str, path: Path) -> list[Image]:
     return [Image(path.name, f"{metric} of the indexes of equal bytes, by how they were trained")]
 
 
-def _latency(rows: Sequence[Row], metric: str, clock: str, path: Path) -> list[Image]:
+def _latency(rows: Sequence[Row], metric: str, timer: str, path: Path) -> list[Image]:
     """Draw effectiveness against the median latency of a search."""
     timed = [row for row in rows if row.latency and row.encode]
     if not timed:
         return []
-    points = [Point(row.title, row.median(clock) or 0, row.metrics[metric], row.family or row.group) for row in timed]
-    save(scatter(points, [], (f"median ms of a query, one thread, {clock} time", metric), _LARGE, True), path)
+    points = [Point(row.title, row.median(timer) or 0, row.metrics[metric], row.family or row.group) for row in timed]
+    save(scatter(points, [], (f"median ms of a query, one thread, {timer} time", metric), _LARGE, True), path)
     return [Image(path.name, f"{metric} against the median latency of a search, without the query encoder")]
 
 
-def _parameters(rows: Sequence[Row], metric: str, clock: str, path: Path) -> list[Image]:
-    """Draw a line for each non-exhaustive system, along its search parameter, and the exhaustive ones beside."""
-    lines = [row for row in rows if len(row.efforts) > 1]
+def _parameters(rows: Sequence[Row], metric: str, timer: str, path: Path) -> list[Image]:
+    """Draw a line along the search parameter for each non-exhaustive system, and points for exhaustive ones."""
+    lines = [row for row in rows if len(row.tried) > 1]
     if not lines:
         return []
     figure = new_figure(_LARGE)
     axes = figure.add_subplot()
     for style, row in enumerate(lines):
-        times = [tried["latency"][clock]["median_ms"] for tried in row.efforts]
-        axes.plot(times, [tried["metrics"][metric] for tried in row.efforts], **look(style), label=plain(row.title))
+        times = [tried["latency"][timer]["median_ms"] for tried in row.tried]
+        axes.plot(times, [tried["metrics"][metric] for tried in row.tried], **look(style), label=plain(row.title))
     flat = flat_row(rows)
     for row in [*[row for row in rows if row.group == "index"][:1], *([flat] if flat else [])]:
-        x, y = row.median(clock) or 0, row.metrics[metric]
+        x, y = row.median(timer) or 0, row.metrics[metric]
         axes.plot([x], [y], marker="*", markersize=15, color="white", markeredgecolor="black", linestyle="none")
         axes.annotate(plain(row.title), (x, y), xytext=(9, 7), textcoords="offset points", parse_math=False)
     axes.set_xscale("log")
     log_ticks(axes, decade_ticks(*axes.get_xlim()))
-    finish(axes, f"median ms of a query, one thread, {clock} time (log scale)", metric)
+    finish(axes, f"median ms of a query, one thread, {timer} time (log scale)", metric)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     save(figure, path)
     return [Image(path.name, f"{metric} against latency, as non-exhaustive systems look at more of the collection")]

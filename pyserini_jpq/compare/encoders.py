@@ -1,4 +1,4 @@
-"""Which query encoder belongs to a folder: that of an index, or that of embeddings."""
+"""The query encoder of an index folder, or of a folder of embeddings."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def query_encoder(folder: Path) -> EncoderSource:
     Raises
     ------
     EncoderError, EmbeddingsError, IndexFolderError
-        If the folder names none, or its own is gone.
+        If the folder names none, or its encoder is missing.
     """
     if (folder / MANIFEST).is_file():
         entry = Embeddings(folder).encoder
@@ -23,7 +23,7 @@ def query_encoder(folder: Path) -> EncoderSource:
 
 
 def encoder_key(folder: Path) -> str:
-    """Return a name of a folder's query encoder that no other encoder has, fit for a file."""
+    """Return a unique name for a folder's query encoder that can be a file name."""
     is_flat = (folder / MANIFEST).is_file()
     entry = Embeddings(folder).encoder if is_flat else IndexFolder(folder).manifest.query_encoder
     return f"{str(entry['name']).replace('/', '_')}-{str(entry['sha256'])[:12]}"

@@ -1,4 +1,4 @@
-"""Measures the rows of a report, one after the other; a row that is there already is not measured again."""
+"""Measures the rows of a report one after the other; rows that were measured before are kept."""
 
 import json
 import sys
@@ -34,8 +34,8 @@ RUNS = "runs"
 _WORK = "work"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-_ALPHA = 0.5  # weight of the reference in the interpolation, of scores that are mapped to [0, 1] for each query
-_RRF_K = 60  # of reciprocal rank fusion (Cormack et al., SIGIR 2009), Pyserini's default
+_ALPHA = 0.5  # weight of the reference in the interpolation of scores that are mapped to [0, 1] for each query
+_RRF_K = 60  # constant of reciprocal rank fusion (Cormack et al., SIGIR 2009), Pyserini's default
 _FUSIONS = {"interpolation": f"+ BM25, interpolated {_ALPHA}", "rrf": "+ BM25, reciprocal rank"}
 
 
@@ -45,18 +45,18 @@ class Measuring:
     Parameters
     ----------
     inputs, options
-        What is asked for, checked.
+        What is compared and how, checked.
     topics
         Queries by qid.
     qrels
         Grades by qid and docid.
     folder
-        Where rows, runs and what is worked on are kept.
+        Where rows, runs and intermediate files are kept.
 
     Attributes
     ----------
     docids
-        Of all documents, in row order.
+        Docids of all documents, in row order.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Measuring:
         before = _read(file) if file.is_file() else {}
         if before.get("basis") == basis:
             cli.say(f"{number} {name}: measured before")
-            return Row(**before["row"])
+            return Row.from_dict(before["row"])
         row = make(name)
         write_json_atomically(file, {"basis": basis, "row": row.as_dict()})
         first, median = next(iter(row.metrics), None), row.median(self.options.clock)
@@ -110,7 +110,7 @@ class Measuring:
         return row
 
     def _basis(self, name: str) -> dict[str, Any]:
-        """Return what of the indexes decides how a row comes out: of baselines, the reference's bytes and its speed."""
+        """Return the facts of the indexes that a row depends on: for baselines, the reference's bytes and speed."""
         indexes = {path.name: path for path in self.inputs.indexes}
         reference = IndexFolder(self.inputs.indexes[0]).manifest
         if name in indexes:
@@ -123,7 +123,7 @@ class Measuring:
         row = Row(name, name, "index", family=family(index.manifest))
         row.note = "not trained" if row.family == NOT_TRAINED else ""
         row.code_bytes = index.manifest.bytes_per_document
-        # What a search reads; the initial centroids are there for documents to come.
+        # The files that a search reads; initial centroids serve documents that are added later.
         row.disk_bytes = sum(file.stat().st_size for file in (path / INDEX, index.blocks) if file)
         run = self._search(row, OURS, path, path, index.docids(), target=None)
         write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
@@ -173,7 +173,7 @@ class Measuring:
         remove(built)
 
     def _supervision(self) -> Path:
-        """Return the file of what supervised engines learn from, which is made once."""
+        """Return the file of training data for supervised engines, made on the first call."""
         file = self.work / "supervision.npz"
         if self._training is not None and not file.is_file():
             texts, pairs = self._training
@@ -203,17 +203,17 @@ class Measuring:
         remove(output)
         output.mkdir()
         task: dict[str, Any] = {"stage": "search", "engine": engine, "folder": str(folder), "queries": str(queries)}
-        task |= {"hits": self.options.hits, "documents": len(docids), "clock": self.options.clock}
+        task |= {"hits": self.options.hits, "documents": len(docids), "timer": self.options.clock}
         run_step(
             {**task, "target_ms": target, "device": device, "output": str(output)},
             self.work / f"{row.name}.search.json",
         )
         facts = _read(output / "search.json")
-        row.resident_bytes, row.effort, row.latency = facts["resident_bytes"], facts["effort"], facts["latency"]
+        row.resident_bytes, row.parameter, row.latency = (facts[n] for n in ("resident_bytes", "parameter", "latency"))
         qids = list(self.topics)
-        for tried in facts["efforts"]:
+        for tried in facts["tried"]:
             hits = run_of(output / tried.pop("hits"), qids, docids)
-            row.efforts.append({**tried, "metrics": means(hits, self.qrels, self.metrics)})
+            row.tried.append({**tried, "metrics": means(hits, self.qrels, self.metrics)})
         run = run_of(output / "hits.npz", qids, docids)
         score(row, run, self.qrels, self.metrics)
         remove(output)
@@ -226,7 +226,7 @@ class Measuring:
         return place / "queries.npy", _read(place / "encoded.json")
 
     def _encode(self, folder: Path, texts: list[str], place: Path) -> None:
-        """Encode texts with a folder's query encoder into a place, unless they are there."""
+        """Write the vectors of texts by a folder's query encoder to `place`, unless they are there."""
         if not (place / "encoded.json").is_file():
             remove(place)
             place.mkdir(parents=True)
@@ -234,7 +234,7 @@ class Measuring:
             run_step(task, self.work / "encode.json")
 
     def _run(self, name: str, path: Path | str, note: str) -> Row:
-        """Return the row of a run file; a latency that our search noted beside it is taken over."""
+        """Return the row of a run file, with the latency of a reranker that search noted beside it."""
         row = Row(name, name, "run", note)
         score(row, read_run(str(path)), self.qrels, self.metrics)
         beside = Path(f"{path}.json")
@@ -243,7 +243,7 @@ class Measuring:
         if "rerank" in facts:
             rerank = facts["rerank"]
             row.note = f"{rerank['model']} on the best {rerank['hits']}"
-            # By another process, whose clock was the wall's.
+            # Another process measured it, by wall time only.
             row.latency = dict.fromkeys(TIMERS, rerank["latency"]["wall"])
         return row
 
@@ -253,19 +253,19 @@ def _hashes(manifest: Manifest) -> dict[str, Any]:
 
 
 def run_step(task: dict[str, Any], file: Path) -> None:
-    """Do one task of `worker` in a process of its own, with one thread.
+    """Run one task of `worker` in a process of its own, with one thread.
 
     Parameters
     ----------
     task
-        What `worker` reads.
+        The task, as `worker` reads it.
     file
-        Where the task is written; the process's messages go to a `.log` beside it.
+        The file for the task; the messages of the process go to a `.log` beside it.
 
     Raises
     ------
     JPQError
-        If the process fails, with its last line.
+        If the process fails, with its last message.
     """
     write_json_atomically(file, task)
     log = file.with_suffix(".log")

@@ -1,4 +1,4 @@
-"""The picture of one query: its positives and the negatives of each way to sample them, by t-SNE."""
+"""A t-SNE picture of one query, its positives, and the negatives of each way to sample them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def samples(
     docids: Sequence[str],
     seed: int,
 ) -> dict[str, list[str]]:
-    """Return the docids of each kind for one query; each document once, by the last kind that has it.
+    """Return the docids of each kind for one query; a document counts for the last kind that has it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def draw(
     path: Path,
     seed: int,
 ) -> list[Image]:
-    """Draw the query and the documents of each kind in two dimensions; nothing where scikit-learn is not there.
+    """Draw the query and the documents of each kind in two dimensions; without scikit-learn, nothing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a comparison is asked for, checked before anything is computed."""
+"""Inputs and options of a comparison, and their check before anything is computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Inputs:
     topics, qrels
         Files or names.
     indexes
-        Index folders; the first is the reference: its bytes and its speed are what baselines get.
+        Index folders; the first is the reference, whose bytes and speed the baselines get.
     runs
         Run files by name, which become rows.
     """
@@ -59,7 +59,7 @@ class CompareOptions(Options):
 
 
 def check(inputs: Inputs, options: CompareOptions, output: Path, overwrite: bool) -> None:
-    """Raise JPQError for the first thing that is wrong with what is asked for."""
+    """Raise JPQError for the first input or option that cannot be used."""
     from pyserini_jpq.compare.baselines.registry import named_baselines
     from pyserini_jpq.compare.encoders import query_encoder
     from pyserini_jpq.encode.embeddings import Embeddings

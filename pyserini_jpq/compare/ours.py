@@ -1,7 +1,7 @@
-"""Our own indexes, and uncompressed vectors, as what a comparison searches: on the CPU, and on a device of torch's."""
+"""Our own indexes and uncompressed vectors as systems of a comparison: on the CPU, and on a device of torch."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,20 +15,24 @@ _BLOCK = 1 << 16
 _BATCH = 32
 
 
-class IndexBuilt(Built):
-    """An index folder, searched as `JPQFaissSearcher` does."""
+class OurBuilt(Built):
+    """Any search of queries, [B, D] float32, for k hits."""
 
-    def __init__(self, folder: Path) -> None:
-        self._index = open_index(folder)
+    def __init__(self, search: Callable[[Floats, int], tuple[Floats, Rows]]) -> None:
+        self._search = search
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Search as `Built.search` says."""
-        found: tuple[Floats, Rows] = self._index.search(queries, k)
-        return found
+        return self._search(queries, k)
 
 
-class OnDevice(Built):
-    """An index folder, or a folder of embeddings, copied to a device.
+def load(folder: Path) -> OurBuilt:
+    """Open an index folder, which is searched as by `JPQFaissSearcher`."""
+    return OurBuilt(open_index(folder).search)
+
+
+def on_device(folder: Path, device: str) -> OurBuilt:
+    """Copy an index folder, or a folder of embeddings, to a device; hits come back to the CPU.
 
     Parameters
     ----------
@@ -42,32 +46,21 @@ class OnDevice(Built):
     JPQError
         If there is no such device, or the folder cannot be read.
     """
+    import torch
 
-    def __init__(self, folder: Path, device: str) -> None:
-        import torch
+    from pyserini_jpq.encode.precision import resolve_device
+    from pyserini_jpq.search.engines.torch import TorchEngine
 
-        from pyserini_jpq.encode.precision import resolve_device
-        from pyserini_jpq.search.engines.torch import TorchEngine
+    place = resolve_device(device)
+    if not (folder / MANIFEST).is_file():
+        return OurBuilt(TorchEngine(IndexFolder(folder).read(), str(folder), place).search)
+    # Copies: what is mapped cannot be written to, of which torch warns.
+    vectors = torch.cat([torch.from_numpy(block.copy()).to(place) for block in Embeddings(folder).blocks(_BLOCK)])
 
-        place = resolve_device(device)
-        self._engine: Any = None
-        if (folder / MANIFEST).is_file():
-            blocks = Embeddings(folder).blocks(_BLOCK)
-            self._vectors = torch.cat([torch.from_numpy(block).to(place) for block in blocks])
-        else:
-            self._engine = TorchEngine(IndexFolder(folder).read(), str(folder), place)
+    def search(queries: Floats, k: int) -> tuple[Floats, Rows]:
+        parts = [queries[start : start + _BATCH] for start in range(0, len(queries), _BATCH)]
+        best = [(torch.from_numpy(part).to(place) @ vectors.T).topk(k) for part in parts]
+        scores, rows = (np.concatenate([found[i].cpu().numpy() for found in best]) for i in range(2))
+        return scores, rows
 
-    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
-        """Search as `Built.search` says; the hits are back on the CPU when it returns."""
-        parts = [self._batch(queries[start : start + _BATCH], k) for start in range(0, len(queries), _BATCH)]
-        scores, rows = zip(*parts, strict=True)
-        return np.concatenate(scores), np.concatenate(rows)
-
-    def _batch(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
-        import torch
-
-        if self._engine is not None:
-            found: tuple[Floats, Rows] = self._engine.search(queries, k)
-            return found
-        best = (torch.from_numpy(queries).to(self._vectors.device) @ self._vectors.T).topk(k)
-        return best.values.cpu().numpy(), best.indices.cpu().numpy()
+    return OurBuilt(search)

@@ -1,4 +1,4 @@
-"""A page as a list of blocks, which come out as Markdown and as HTML."""
+"""A page as a list of blocks, written as Markdown and as HTML."""
 
 import base64
 import html
@@ -88,5 +88,5 @@ def _html(block: Block, folder: Path) -> str:
 
 
 def _code(text: str) -> str:
-    """Return lines that do not end the block that they stand in."""
+    """Return lines that cannot end the code block around them."""
     return "\n".join(plain(line) for line in text.split("\n")).replace("```", "'''")

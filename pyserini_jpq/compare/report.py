@@ -1,4 +1,4 @@
-"""Makes a report: measures what is not measured yet, then writes tables, charts and their numbers."""
+"""Makes a report: measures the missing rows, then writes tables, charts and their figures."""
 
 import json
 from pathlib import Path
@@ -59,8 +59,8 @@ def compare(
 ) -> list[Row]:
     """Build, search and measure systems on the same embeddings, and write a report.
 
-    What was measured stays in a folder beside the report until it is done, so that an interrupted one goes on with the
-    next row.
+    Measured rows stay in a folder beside the report until it is done, so that an interrupted comparison goes on with
+    the next row.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ def compare(
     output
         The folder of the report.
     options
-        How; the defaults of `CompareOptions` where there are none.
+        How; the defaults of `CompareOptions` if None.
     overwrite
         Replace a report that is there.
     command
-        As it was typed, for who wants to repeat it.
+        The command that was typed, so that readers can repeat it.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def compare(
     Raises
     ------
     JPQError
-        If anything that is given cannot be used, or a row of an index cannot be measured.
+        If an input cannot be used, or a row of an index cannot be measured.
     """
     options = options or CompareOptions()
     check(inputs, options, output, overwrite)
@@ -96,8 +96,8 @@ class _Report:
         self._inputs, self._options, self._output, self._command = inputs, options, output, command
         self._topics, self._qrels = read_topics(inputs.topics), read_qrels(inputs.qrels)
         self._folder = partial_folder(output)
-        went_in = _facts_of(inputs, options, self._qrels)
-        self._facts: dict[str, Any] = {"machine": machine(), "versions": versions(), "inputs": went_in}
+        inputs_facts = _facts_of(inputs, options, self._qrels)
+        self._facts: dict[str, Any] = {"machine": machine(), "versions": versions(), "inputs": inputs_facts}
 
     def make(self) -> list[Row]:
         folder = self._folder
@@ -115,7 +115,7 @@ class _Report:
         return rows
 
     def _identity(self) -> dict[str, Any]:
-        """Return what decides how all rows come out, whatever the indexes: with anything else, all are made again."""
+        """Return what all rows depend on beside the indexes; when it changes, all rows are measured again."""
         options, inputs = self._options, self._facts["inputs"]
         names = ("hits", "clock", "seed")
         settings = {"metrics": list(options.metrics), **{name: getattr(options, name) for name in names}}
@@ -203,7 +203,7 @@ def _go_on_or_start(folder: Path, identity: dict[str, Any]) -> None:
 
 
 def _facts_of(inputs: Inputs, options: CompareOptions, qrels: Qrels) -> dict[str, Any]:
-    """Return what went in: hashes of files, and sizes."""
+    """Return sizes and hashes of the inputs."""
     embeddings = Embeddings(inputs.embeddings)
     manifests = {path.name: IndexFolder(path).manifest for path in inputs.indexes}
     files = {"topics": inputs.topics, "qrels": inputs.qrels, "bm25": options.bm25, **inputs.runs}

@@ -1,13 +1,15 @@
-"""One row of a report: a system, what it takes and what it reaches."""
+"""One row of a report: a system, its costs and its effectiveness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 TOP = 10
-"""Hits of each query that are kept, to show what was won and lost."""
+"""Number of hits of each query that are kept, to show wins and losses."""
 
 FLAT = "flat"
+
+_KEYS = {"parameter": "effort", "tried": "efforts"}  # names of fields in `results.json`
 
 
 @dataclass
@@ -17,30 +19,30 @@ class Row:
     Attributes
     ----------
     name, title, group
-        On the command line, in tables, and of which colour (`index`, `exhaustive`, `compressed`, `non-exhaustive`,
-        `device`, `run`).
+        Name on the command line, name in tables, and group in figures (`index`, `exhaustive`, `compressed`,
+        `non-exhaustive`, `device`, `run`).
     family
-        Of an index: how it was trained.
+        How an index was trained; empty for other systems.
     note
-        What a reader should know, or why nothing was measured.
+        A remark for the reader, or why nothing was measured.
     measured
         Whether there are figures.
     code_bytes
         Bytes of one document's code or vector.
     disk_bytes, resident_bytes
-        Of the whole index: its files, and the growth of resident memory while it is opened and searched.
+        Size of the index's files, and growth of resident memory while the index is opened and searched.
     build_seconds
-        Of a baseline, one thread.
-    effort, efforts
-        Of the search parameter: the value that was chosen, and what each one that was tried took and reached.
+        Seconds to build a baseline, with one thread.
+    parameter, tried
+        The chosen value of the search parameter, and latency and metrics for each value that was tried.
     latency, encode
-        By clock `median_ms`, `p99_ms`, `count`: of a search, and of the query encoder.
+        `median_ms`, `p99_ms` and `count` by timer, of a search and of the query encoder.
     metrics, per_query
         Means, and values for each query in the order of the qrels.
     top
         Docids of the best hits by query.
     p, p_holm
-        p values against the reference by metric, as they are and corrected.
+        p values against the reference by metric, uncorrected and corrected.
     """
 
     name: str
@@ -53,8 +55,8 @@ class Row:
     disk_bytes: int | None = None
     resident_bytes: int | None = None
     build_seconds: float | None = None
-    effort: int | None = None
-    efforts: list[dict[str, Any]] = field(default_factory=list)
+    parameter: int | None = None
+    tried: list[dict[str, Any]] = field(default_factory=list)
     latency: dict[str, dict[str, float]] | None = None
     encode: dict[str, dict[str, float]] | None = None
     metrics: dict[str, float] = field(default_factory=dict)
@@ -64,12 +66,18 @@ class Row:
     p_holm: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values by name."""
-        return asdict(self)
+        """Return the values by their names in `results.json`."""
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
-    def median(self, clock: str) -> float | None:
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Row":
+        """Return the row that `as_dict` made these values of."""
+        names = {key: name for name, key in _KEYS.items()}
+        return cls(**{names.get(key, key): value for key, value in values.items()})
+
+    def median(self, timer: str) -> float | None:
         """Return the median latency in milliseconds."""
-        return self.latency[clock]["median_ms"] if self.latency else None
+        return self.latency[timer]["median_ms"] if self.latency else None
 
 
 def flat_row(rows: Sequence[Row]) -> Row | None:

@@ -1,4 +1,4 @@
-"""From hits to figures: metrics of each query, and tests against the reference."""
+"""Metrics of each query, and significance tests against the reference."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from pyserini_jpq.files import write_text_atomically
 
 
 def run_of(file: Path, qids: Sequence[str], docids: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return the hits that a step saved as scores by qid and docid; rows of -1 are no hits.
+    """Return the hits in a file of `worker` as scores by qid and docid; rows of -1 are no hits.
 
     Parameters
     ----------

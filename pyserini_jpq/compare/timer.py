@@ -1,4 +1,4 @@
-"""Time and memory: of one engine's searches, or of any work; one thread."""
+"""Timers, and the memory of a process."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.latency import summary
 
 TIMERS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
-"""`cpu` leaves out the time in which other processes had the core."""
+"""`cpu` leaves out the time that other processes had the core."""
 
 WARM_UP = 20
 TIMED = 200
@@ -21,7 +21,7 @@ Search = Callable[[Floats, int], Any]
 
 
 def timed(work: Callable[[], Any], timer: str) -> float:
-    """Return the seconds that work took, by a timer of `TIMERS`."""
+    """Return the seconds that a call takes, by a timer of `TIMERS`."""
     now = TIMERS[timer]
     started = now()
     work()
@@ -29,21 +29,21 @@ def timed(work: Callable[[], Any], timer: str) -> float:
 
 
 def measured(work: Callable[[int], Any], count: int, warm_up: int = 0) -> dict[str, dict[str, float]]:
-    """Time work that is done `count` times, by both timers.
+    """Time `count` calls, by both timers.
 
     Parameters
     ----------
     work
-        Takes the number of the turn.
+        Takes the number of the call.
     count
-        How many turns are timed.
+        Number of timed calls.
     warm_up
-        Turns before them, which are not.
+        Number of calls before them.
 
     Returns
     -------
     dict
-        By timer `median_ms`, `p99_ms` and `count`.
+        `median_ms`, `p99_ms` and `count` by timer.
     """
     for i in range(warm_up):
         work(i)
@@ -57,12 +57,12 @@ def measured(work: Callable[[int], Any], count: int, warm_up: int = 0) -> dict[s
 
 
 def latency(search: Search, queries: Floats, k: int, count: int = TIMED) -> dict[str, dict[str, float]]:
-    """Time `count` searches of single queries, [B, D] float32; from the first on again where they are fewer."""
+    """Time `count` searches of single queries, [B, D] float32; after the last query comes the first again."""
     return measured(lambda i: search(queries[i % len(queries)][None], k), count, min(WARM_UP, count))
 
 
 def best_value(medians: dict[int, float], target: float) -> int:
-    """Return the largest search parameter that is not slower than the target; the fastest one where all are slower."""
+    """Return the largest search parameter that is not slower than the target, or the fastest if all are slower."""
     within = [value for value, median in medians.items() if median <= target]
     return max(within) if within else min(medians, key=lambda value: medians[value])
 

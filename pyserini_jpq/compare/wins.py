@@ -1,4 +1,4 @@
-"""What the reference wins and loses, query by query."""
+"""Wins and losses of the reference, query by query."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Difference:
 
     @property
     def gain(self) -> float:
-        """What the reference is better by."""
+        """Value of the reference less that of the other system."""
         return self.reference - self.other
 
 
@@ -35,7 +35,7 @@ def differences(reference: Row, other: Row, metric: str, qids: Sequence[str]) ->
 
 
 def counts(reference: Row, rows: Sequence[Row], metric: str, qids: Sequence[str]) -> Table:
-    """Return for each system on how many queries the reference is better, equal and worse."""
+    """Return for each system the number of queries on which the reference is better, equal and worse."""
     body = []
     for row in rows:
         if not row.measured or row is reference:

@@ -1,7 +1,7 @@
 """`python -m pyserini_jpq.compare.worker TASK.json`: one step of a report in a process of its own.
 
-So an engine's memory is its own, threads can be limited before libraries start, and one that crashes takes no other
-row with it.
+So the memory of each engine is measured alone, threads are limited before libraries start, and an engine that crashes
+loses its own row only.
 """
 
 import importlib
@@ -23,16 +23,16 @@ from pyserini_jpq.files import save_array, write_json_atomically
 from pyserini_jpq.quantizer import Floats
 
 OURS = "index"
-"""Stands in a task for the name of an engine where a folder of ours is searched."""
+"""The engine of a task that searches an index folder of ours."""
 
 _BLOCK = 1 << 16
 _SINGLES = 50
-# Slower than this times the target, a value of a search parameter is no longer of interest, nor are larger ones.
+# Values of a search parameter beyond the first that is slower than this times the target are not tried.
 _TOO_SLOW = 4
 
 
 def main(argv: Sequence[str]) -> None:
-    """Do what the task says: its `stage` is one of `STAGES`."""
+    """Run the task; its `stage` is one of `STAGES`."""
     task = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     STAGES[task["stage"]](task)
 
@@ -71,27 +71,27 @@ def search(task: dict[str, Any]) -> None:
     queries: Floats = np.load(task["queries"])
     hits, output = min(task["hits"], task["documents"]), Path(task["output"])
     built, resident = _opened(task, queries, hits)
-    facts: dict[str, Any] = {"resident_bytes": resident, "effort": None, "efforts": []}
+    facts: dict[str, Any] = {"resident_bytes": resident, "parameter": None, "tried": []}
     if task["engine"] != OURS and ENGINES[task["engine"]].parameters:
-        facts["efforts"] = _try(built, queries, task, hits)
-        medians = {tried["effort"]: tried["latency"][task["clock"]]["median_ms"] for tried in facts["efforts"]}
-        facts["effort"] = best_value(medians, task["target_ms"])
-        built.set_parameter(facts["effort"])
+        facts["tried"] = _try(built, queries, task, hits)
+        medians = {tried["effort"]: tried["latency"][task["timer"]]["median_ms"] for tried in facts["tried"]}
+        facts["parameter"] = best_value(medians, task["target_ms"])
+        built.set_parameter(facts["parameter"])
     facts["latency"] = latency(built.search, queries, hits)
     _save_hits(output / "hits.npz", built, queries, hits)
     write_json_atomically(output / "search.json", facts)
 
 
 def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, int | None]:
-    """Open an engine; return it and by how much resident memory grew while it was opened and searched."""
+    """Open an engine; return it and the growth of resident memory while it is opened and searched."""
     folder = Path(task["folder"])
     _warm(queries)
     if task.get("device"):
-        from pyserini_jpq.compare.ours import OnDevice
+        from pyserini_jpq.compare.ours import on_device
 
-        return OnDevice(folder, task["device"]), None  # its memory is the device's
+        return on_device(folder, task["device"]), None  # its memory is the device's
     if task["engine"] == OURS:
-        load: Any = importlib.import_module("pyserini_jpq.compare.ours").IndexBuilt  # code is not an index's memory
+        load: Any = importlib.import_module("pyserini_jpq.compare.ours").load  # imported before memory is measured
     else:
         load = ENGINES[task["engine"]].load
         importlib.import_module(ENGINES[task["engine"]].module)
@@ -104,7 +104,7 @@ def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, in
 
 
 def _warm(queries: Floats) -> None:
-    """Let faiss start what it starts once, so that it is not counted as an index's memory."""
+    """Make faiss allocate what it allocates once, so that it does not count as an index's memory."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -114,7 +114,7 @@ def _warm(queries: Floats) -> None:
 
 
 def _try(built: Built, queries: Floats, task: dict[str, Any], hits: int) -> list[dict[str, Any]]:
-    """Time rising values and save what each finds, until one is far slower than the target or sees all."""
+    """Time rising values and save the hits of each, until one is far slower than the target or sees all documents."""
     tried = []
     for value in ENGINES[task["engine"]].parameters:
         built.set_parameter(value)
@@ -122,7 +122,7 @@ def _try(built: Built, queries: Floats, task: dict[str, Any], hits: int) -> list
         file = Path(task["output"]) / f"hits-{value}.npz"
         _save_hits(file, built, queries, hits)
         tried.append({"effort": value, "latency": taken, "hits": file.name})
-        if value >= task["documents"] or taken[task["clock"]]["median_ms"] > _TOO_SLOW * task["target_ms"]:
+        if value >= task["documents"] or taken[task["timer"]]["median_ms"] > _TOO_SLOW * task["target_ms"]:
             break
     return tried
 

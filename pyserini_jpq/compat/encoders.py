@@ -1,9 +1,9 @@
-"""Use an encoder of ours in Pyserini's own tools as its card says.
+"""Make Pyserini's own tools use an encoder of ours as its card says.
 
 Pyserini picks the class of an encoder by a substring of its name ("ance" is in "balanced") and pools the first token
-unless flags say otherwise: it would rank wrongly by an encoder with mean pooling, without a word. All of its tools
-(searchers, commands, servers) end in a call of one of its encoder classes with a folder or a name. For those that are
-ours, that call makes a `JPQQueryEncoder`; every other one is Pyserini's alone.
+unless flags say otherwise; with an encoder that pools by the mean it would silently rank wrongly. All of its tools
+(searchers, commands, servers) construct one of its encoder classes with a folder or a name. If that is an encoder of
+ours, the constructor returns a `JPQQueryEncoder`; all others are left to Pyserini.
 """
 
 import inspect
@@ -29,13 +29,13 @@ def is_ours(encoder: Any) -> bool:
 
 
 def load(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """Execute the module `pyserini.encode._base`, then let its classes know our encoders."""
+    """Execute the module `pyserini.encode._base`, then make its classes accept our encoders."""
     execute(module)
     adopt(module)
 
 
 def adopt(module: ModuleType) -> None:
-    """Let the classes that derive from `QueryEncoder` and `DocumentEncoder` of this module know our encoders."""
+    """Make `QueryEncoder` and `DocumentEncoder` of this module, and what derives from them, accept our encoders."""
     for base, make in ((module.QueryEncoder, _query_encoder), (module.DocumentEncoder, _document_encoder)):
         base.__new__ = staticmethod(make)
 
@@ -43,8 +43,8 @@ def adopt(module: ModuleType) -> None:
 def _query_encoder(cls: type, *args: Any, **kwargs: Any) -> Any:
     """Return a `JPQQueryEncoder` for an encoder of ours, else a new object of the class.
 
-    The card decides on pooling, normalization, tokenizer and length: Pyserini fills in values of its own where a user
-    gives none, so that what comes here does not say what was asked for. A prefix comes from users only.
+    The card decides on pooling, normalization, tokenizer and length, since Pyserini passes defaults of its own that
+    cannot be told from what a user asked for. Only a prefix always comes from the user.
     """
     given = _arguments_of_pyserini(cls, args, kwargs)
     if is_ours(given.get("model_name_or_path")):  # the classes of sparse encoders call it so
@@ -71,7 +71,7 @@ def _document_encoder(cls: type, *args: Any, **kwargs: Any) -> Any:
 
 
 def _arguments_of_pyserini(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by name what a class of Pyserini is called with; nothing for classes that others derived."""
+    """Return the arguments of a class of Pyserini by name; none for classes that others derived."""
     if not cls.__module__.startswith("pyserini."):
         return {}
     try:

@@ -1,50 +1,27 @@
-"""The import hook that gives pyserini a Java, and our encoders, whoever imports it.
+"""The import hook that provides pyserini with a Java and with our encoders, whoever imports it.
 
-Until pyserini is imported it costs a dictionary look-up an import, and imports nothing.
+Until pyserini is imported, the hook costs one dictionary look-up for each import, and imports nothing.
 """
 
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-Execute = Callable[[ModuleType], None]
-
 
 def install_import_hook() -> None:
-    """Serve every later import of pyserini and jnius in this process, by whomever; a second call does nothing."""
+    """Serve every later import of pyserini and jnius in this process; a second call does nothing."""
     if any(isinstance(finder, _PyseriniFinder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _PyseriniFinder())
     if (encode := sys.modules.get("pyserini.encode._base")) is not None:  # imported before us, without our .pth file
-        _use_our_encoders(lambda _: None, encode)
+        importlib.import_module("pyserini_jpq.compat.encoders").adopt(encode)
 
 
-def _start_jvm(execute: Execute, module: ModuleType) -> None:
-    from pyserini_jpq.compat import java
-
-    java.configure()
-    execute(module)
-
-
-def _load_catalogue(execute: Execute, module: ModuleType) -> None:
-    from pyserini_jpq.compat import offline
-
-    offline.load(execute, module)
-
-
-def _use_our_encoders(execute: Execute, module: ModuleType) -> None:
-    from pyserini_jpq.compat import encoders
-
-    encoders.load(execute, module)
-
-
-_AROUND = {
-    "jnius": _start_jvm,
-    "pyserini.encode._base": _use_our_encoders,
-    "pyserini.prebuilt_index_info": _load_catalogue,
-}
+# The modules of this room that run a module in another way: by `load(execute, module)`.
+_AROUND = {"jnius": "java", "pyserini.encode._base": "encoders", "pyserini.prebuilt_index_info": "offline"}
 
 
 class _PyseriniFinder:
@@ -65,7 +42,7 @@ class _PyseriniFinder:
         return spec
 
 
-def _run_around(loader: Any, around: Callable[[Execute, ModuleType], None]) -> None:
+def _run_around(loader: Any, around: str) -> None:
     # The loader itself stays: importlib.resources and pkgutil ask it for more than exec_module.
     execute = loader.exec_module
-    loader.exec_module = lambda module: around(execute, module)
+    loader.exec_module = lambda module: importlib.import_module(f"pyserini_jpq.compat.{around}").load(execute, module)

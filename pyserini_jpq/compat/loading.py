@@ -1,4 +1,4 @@
-"""Import a module of pyserini with a JVM that serves it, or say in one line why that is not possible."""
+"""Import a module of pyserini with a JVM, or say in one line why that is not possible."""
 
 import contextlib
 import importlib
@@ -63,7 +63,7 @@ def check_faiss() -> None:
 
 
 def java_exception() -> type[Exception]:
-    """Return the class of the exceptions that come from Java; the JVM must run."""
+    """Return the class of Java's exceptions; the JVM must run."""
     from jnius import JavaException
 
     exception: type[Exception] = JavaException

@@ -1,8 +1,8 @@
-"""Import pyserini 2.x without asking the network for what nobody needs yet.
+"""Import pyserini 2.x without a request to the network.
 
 In 2.4.0, `pyserini.prebuilt_index_info` fetches lists of prebuilt indexes while it is imported, to fill two aliases.
-Without a network the whole of pyserini would be lost for that, and with a slow one each command waits. Here these two
-aliases are looked up when they are used, as all other names are already.
+Without a network, pyserini could not be imported at all; with a slow one, each command would wait. Here these two
+aliases are looked up when they are used, as all other names already are.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class _Later(Mapping[str, Any]):
 
 
 def load(execute: Execute, module: ModuleType) -> None:
-    """Execute the module `pyserini.prebuilt_index_info` and ask no address.
+    """Execute the module `pyserini.prebuilt_index_info` without a request to the network.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def _look_up_later(module: ModuleType) -> None:
     values = list(vars(module).values())
     lists = [value for value in values if getattr(value, "_info", None) is not None]
     for entries in lists:
-        entries._info = None  # fetched in truth when it is used
+        entries._info = None  # the real one is fetched when it is used
     for aliases in (value for value in values if isinstance(value, dict)):
         for alias, entry in aliases.items():
             if isinstance(entry, dict) and entry.get("urls") == [] and entry.get("md5") == "":

@@ -1,14 +1,15 @@
 """The one door to pyserini.
 
-Finds a Java, starts the JVM, evens out versions 1.6 to 2.x, and says in one line what is wrong. Nothing here imports
-pyserini before it is called; the first call takes some seconds, most of them for torch and the JVM.
+It finds a Java, starts the JVM, hides the differences between versions 1.6 and 2.x, and reports problems in one line.
+Nothing here imports pyserini before it is called; the first call takes seconds, most of them for torch and the JVM.
 """
 
 import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "faiss_searcher_base",
     "fuse",
     "hybrid_searcher",
+    "index_texts",
     "lucene_indexer",
     "lucene_searcher",
     "prf_dense_search_result",
@@ -39,54 +41,38 @@ __all__ = [
 ]
 
 
-def query_encoder_base() -> Any:
-    """Return the class `pyserini.encode.QueryEncoder`."""
-    return load("pyserini.encode").QueryEncoder
+def _class(module: str, name: str) -> Any:
+    return getattr(load(module), name)
 
 
-def faiss_searcher_base() -> Any:
-    """Return the class `pyserini.search.faiss.FaissSearcher`."""
-    return load("pyserini.search.faiss").FaissSearcher
-
-
-def dense_search_result() -> Any:
-    """Return the class `pyserini.search.faiss.DenseSearchResult`: a hit, with `docid` and `score`."""
-    return load("pyserini.search.faiss").DenseSearchResult
-
-
-def prf_dense_search_result() -> Any:
-    """Return the class `pyserini.search.faiss.PrfDenseSearchResult`: a hit, with `docid`, `score` and `vectors`."""
-    return load("pyserini.search.faiss").PrfDenseSearchResult
-
-
-def average_prf() -> Any:
-    """Return the class `pyserini.search.faiss.DenseVectorAveragePrf`."""
-    return load("pyserini.search.faiss").DenseVectorAveragePrf
-
-
-def rocchio_prf() -> Any:
-    """Return the class `pyserini.search.faiss.DenseVectorRocchioPrf`."""
-    return load("pyserini.search.faiss").DenseVectorRocchioPrf
+# Each returns a class of pyserini.
+query_encoder_base = partial(_class, "pyserini.encode", "QueryEncoder")
+faiss_searcher_base = partial(_class, "pyserini.search.faiss", "FaissSearcher")
+dense_search_result = partial(_class, "pyserini.search.faiss", "DenseSearchResult")  # a hit: `docid`, `score`
+prf_dense_search_result = partial(_class, "pyserini.search.faiss", "PrfDenseSearchResult")  # and `vectors`
+average_prf = partial(_class, "pyserini.search.faiss", "DenseVectorAveragePrf")
+rocchio_prf = partial(_class, "pyserini.search.faiss", "DenseVectorRocchioPrf")
+lucene_searcher = partial(_class, "pyserini.search.lucene", "LuceneSearcher")
+lucene_indexer = partial(_class, "pyserini.index.lucene", "LuceneIndexer")
 
 
 def hybrid_searcher() -> Any:
     """Return the class `pyserini.search.hybrid.HybridSearcher`."""
     check_faiss()
-    return load("pyserini.search.hybrid").HybridSearcher
+    return _class("pyserini.search.hybrid", "HybridSearcher")
 
 
-def lucene_searcher() -> Any:
-    """Return the class `pyserini.search.lucene.LuceneSearcher`."""
-    return load("pyserini.search.lucene").LuceneSearcher
-
-
-def lucene_indexer() -> Any:
-    """Return the class `pyserini.index.lucene.LuceneIndexer`."""
-    return load("pyserini.index.lucene").LuceneIndexer
+def index_texts(contents: Iterable[tuple[str, str]], folder: str | os.PathLike[str], threads: int = 1) -> Any:
+    """Index pairs of docid and text with Lucene's defaults, and return a `LuceneSearcher` of the folder."""
+    indexer = lucene_indexer()(os.fspath(folder), threads=threads)
+    for docid, text in contents:
+        indexer.add_doc_dict({"id": docid, "contents": text})
+    indexer.close()
+    return lucene_searcher()(os.fspath(folder))
 
 
 def encoded_queries(folder_or_name: str) -> Any:
-    """Return a `QueryEncoder` that looks the vectors of known queries up.
+    """Return a `QueryEncoder` that looks up the vectors of known queries.
 
     Parameters
     ----------
@@ -147,7 +133,7 @@ def fuse(
         Scores by qid and docid, best first.
     """
     tools, fusion = load("pyserini.trectools"), load("pyserini.fusion")
-    # pyserini would read files by pandas, to which the qid `0001` is a number, and the docid `NA` is nothing.
+    # pyserini would read files by pandas, which makes a number of the qid `0001` and drops the docid `NA`.
     read = [tools.TrecRun.from_list(list(_trec_rows(run))) for run in runs]
     if method == "rrf":
         fused = fusion.reciprocal_rank_fusion(read, rrf_k=rrf_k, depth=hits, k=hits)

@@ -63,7 +63,7 @@ def topics_by_name(name: str) -> list[tuple[str, str]]:
         path = _cached_file("topics", name)
         if path is None:
             raise _unreachable("topics", name, error) from None
-        # By numbers, as pyserini has them: its official orders name queries so.
+        # pyserini's official orders name queries by numbers.
         found = _read(path, _guess_reader(path)).items()
         topics = {int(qid) if qid.isdigit() else qid: fields for qid, fields in found}
     with contextlib.redirect_stdout(io.StringIO()):  # it says which order it took
@@ -137,7 +137,7 @@ def _kilt_topics(source: str) -> list[tuple[str, str]]:
 
 
 def _guess_reader(path: Path) -> str | None:
-    """Return the reader for a file by its suffix; files of tags in angle brackets have all sorts of these."""
+    """Return the reader for a file by its suffix; files with tags in angle brackets are told by these."""
     start = _content(path)[:4096].lower()
     if b"<top>" in start:
         return TOPICS_READERS["trec"]
@@ -156,7 +156,7 @@ def _content(path: Path) -> bytes:
 
 
 def _read(path: Path, reader: str | None) -> dict[str, dict[str, str]]:
-    """Return the fields of topics by qid, as it is written: pyserini's function would make 1 of the qid `0001`."""
+    """Return the fields of topics by qid; pyserini's own function would make 1 of the qid `0001`."""
     is_new = hasattr(load("pyserini.search"), "load_topics_from_file")  # 2.x
     java = load("pyserini.search._base").JTopicReader.getTopicsWithStringIdsFromFileWithTopicReaderClass
     reader_class = f"io.anserini.search.topicreader.{reader}"

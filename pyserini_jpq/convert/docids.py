@@ -1,4 +1,4 @@
-"""From faiss's numbers of documents to docids, and back: lists, the authors' pid2offset maps, and the letter D."""
+"""Docids for the ids of a faiss index, and back: lists, the authors' pid2offset maps, and the prefix D."""
 
 import pickle
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ _PICKLES = (".pickle", ".pkl", ".p")
 
 @dataclass(frozen=True)
 class DocidStyle:
-    """What is put in front of docids that do not have it, and what is taken off those that do.
+    """The prefix to add to docids without it, and the prefix to strip.
 
-    The authors' maps for MS MARCO documents hold `1555982` for `D1555982`, which topics and qrels know.
+    The authors' maps for MS MARCO documents hold `1555982` where topics and qrels have `D1555982`.
     """
 
     add: str = ""
@@ -46,7 +46,7 @@ def docids_of(
     pid2offset
         The authors' map of docids to ids: a pickle of a dict, or a TSV `docid<TAB>id`.
     style
-        What is added to or taken off the docids; nothing by default.
+        Prefixes to add and to strip; none by default.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def docids_of(
     found = [known.get(i) for i in ids.tolist()]
     if None in found:
         raise ConversionError(f"{where} has no docid for the id {ids[found.index(None)]}; it is that of another index")
-    whole = bool(ids[-1] == len(ids) - 1)  # all rows of a collection, not some of them
+    whole = bool(ids[-1] == len(ids) - 1)  # all rows of a collection
     if whole and len(known) != len(ids):
         raise ConversionError(f"{where} has {len(known)} docids for {len(ids)} documents; it is that of another index")
     docids = [(style or DocidStyle())(str(d)) for d in found]

@@ -1,4 +1,4 @@
-"""RobertaDot checkpoints of the authors (old transformers) and our encoder folders, from one to the other."""
+"""Conversion between RobertaDot checkpoints of the authors (old transformers) and our encoder folders."""
 
 import dataclasses
 import json
@@ -22,24 +22,16 @@ DEFAULT_CARD = "star"
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 _KEPT = (
-    *_SIZES,
-    "max_position_embeddings",
-    "type_vocab_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "initializer_range",
-    "layer_norm_eps",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
+    *(*_SIZES, "max_position_embeddings", "type_vocab_size", "hidden_act", "hidden_dropout_prob"),
+    *("attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"),
+    *("pad_token_id", "bos_token_id", "eos_token_id"),
 )
-# What old checkpoints hold beside the encoder: position numbers, a pooler, the heads of classes they derive from.
+# What old checkpoints hold beside the encoder: position ids, a pooler, heads of their base classes.
 _BESIDE = ("roberta.embeddings.position_ids", "roberta.pooler.", "classifier.", "lm_head.")
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Tell whether a folder is a checkpoint of transformers, and no encoder folder of ours."""
+    """Tell whether a folder is a checkpoint of transformers and not an encoder folder of ours."""
     return (folder / CONFIG).is_file() and not (folder / "encoder.yaml").is_file()
 
 
@@ -97,9 +89,7 @@ def import_encoder(
         try:
             Encoder.load(loading).save(prepared, final)
         except EncoderError as problem:
-            hint = (
-                "name a tokenizer with --tokenizer, or put vocab.json and merges.txt of roberta-base beside the weights"
-            )
+            hint = "name one with --tokenizer, or put vocab.json and merges.txt of roberta-base beside the weights"
             raise EncoderError(f"{folder} with the tokenizer {loading.tokenizer}: {problem}; {hint}") from None
         remove(beside)
     return EncoderSource(output.name, final, output)
@@ -126,10 +116,8 @@ def export_encoder(source: EncoderSource, output: Path, overwrite: bool = False)
         )
     encoder = source.load()
     config = encoder.backbone.config
-    values = {name: getattr(config, name) for name in _KEPT} | {
-        "architectures": ["RobertaDot"],
-        "model_type": "roberta",
-    }
+    values = {name: getattr(config, name) for name in _KEPT}
+    values |= {"architectures": ["RobertaDot"], "model_type": "roberta"}
     weights = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
     # A buffer that old versions save and expect.
     weights[_BESIDE[0]] = torch.arange(config.max_position_embeddings)[None]
@@ -140,7 +128,7 @@ def export_encoder(source: EncoderSource, output: Path, overwrite: bool = False)
 
 
 def _backbone(folder: Path) -> "AnceBackbone":
-    """Load a checkpoint strictly: every weight there, of the right shape, none left over."""
+    """Load a checkpoint strictly: no weight is missing, left over or of another shape."""
     from pyserini_jpq.encode.ance import AnceBackbone
 
     backbone = AnceBackbone(_config(folder))
@@ -179,7 +167,7 @@ def _config(folder: Path) -> Any:
 
 
 def _weights(folder: Path) -> "dict[str, torch.Tensor]":
-    """Read weights and nothing else: a pickle that would run code is refused by torch itself."""
+    """Read weights alone: torch itself refuses a pickle that would run code."""
     import torch
 
     if (folder / SAFE_WEIGHTS).is_file():
@@ -207,7 +195,7 @@ def _weights(folder: Path) -> "dict[str, torch.Tensor]":
 
 
 def _new_name(name: str) -> str:
-    """Return the present name of a weight: without DataParallel's prefix, and as layer norms are called today."""
+    """Return today's name of a weight: without the prefix of DataParallel, with the new names of layer norms."""
     name = name.removeprefix("module.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 

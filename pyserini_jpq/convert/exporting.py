@@ -1,4 +1,4 @@
-"""From an index folder of ours to one file: in the authors' format, or plain faiss."""
+"""Export of an index folder to one file: in the authors' format, or plain faiss."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def export_faiss(index: IndexFolder, output: Path, initial: bool = False, overwr
     output
         The file to write.
     initial
-        With the centroids that codes were assigned with, in place of the trained ones.
+        Write the centroids that codes were assigned with instead of the trained ones.
     overwrite
         Replace what is there.
 
@@ -57,7 +57,7 @@ def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrit
 
 
 def _read(index: IndexFolder, initial: bool) -> tuple[ProductQuantizer, Codes, Any]:
-    """Return quantizer and codes, and the faiss index that holds the memory of the codes."""
+    """Return quantizer, codes, and the faiss index that owns the memory of the codes."""
     whole = index.read()
     quantizer, codes = from_faiss(whole, index.path)
     return (assigning_quantizer(index, quantizer) if initial else quantizer), codes, whole

@@ -22,12 +22,12 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class ForeignIndex:
-    """What a faiss index holds, as far as a JPQ index can.
+    """The parts of a faiss index that a JPQ index can represent.
 
     Attributes
     ----------
     quantizer : ProductQuantizer
-        Rotation, centroids and biases; a coarse centroid that codes were relative to is added to the latter.
+        Rotation, centroids and biases; the coarse centroid that codes were relative to is added to the centroids.
     codes : numpy.ndarray
         [N, M] uint8, in the order of the ids; a view into `index` where no order had to be made.
     ids : numpy.ndarray
@@ -39,7 +39,7 @@ class ForeignIndex:
     file : pathlib.Path
         Where it was read from.
     index
-        What faiss read; holds the memory of the codes.
+        The index as faiss read it; owns the memory of the codes.
     """
 
     quantizer: ProductQuantizer
@@ -52,7 +52,7 @@ class ForeignIndex:
 
 
 def read_foreign(path: Path) -> ForeignIndex:
-    """Read an index of faiss's.
+    """Read a faiss index.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def read_foreign(path: Path) -> ForeignIndex:
     Raises
     ------
     ConversionError
-        If it is of a type that JPQ cannot represent; says why.
+        If it is of a type that JPQ cannot represent.
     IndexFolderError
         If faiss cannot read it.
     """
@@ -98,7 +98,7 @@ def read_foreign(path: Path) -> ForeignIndex:
 
 
 def _unwrap(index: Any, path: Path) -> tuple[Floats, Any, Ids | None]:
-    """Return the rotation in front, the index behind it, and the ids of a map of ids, if there is one."""
+    """Return the rotation, the index behind it, and the ids of an `IndexIDMap`, if there is one."""
     import faiss
 
     index = faiss.downcast_index(index)
@@ -152,7 +152,7 @@ def _check_core(core: Any, path: Path) -> None:
 
 
 def _lists(ivf: Any, path: Path) -> tuple[Codes, Ids]:
-    """Return codes and ids of all inverted lists, one behind the other."""
+    """Return codes and ids of all inverted lists, concatenated."""
     import faiss
 
     if ivf.nlist > 1 and ivf.by_residual:

@@ -1,4 +1,4 @@
-"""From an index of the authors', or of plain faiss, to an index folder of ours."""
+"""Import of an index in the authors' format, or of plain faiss, into an index folder."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from pyserini_jpq.quantizer import Floats
 
 @dataclasses.dataclass(frozen=True)
 class KnownEncoder:
-    """An encoder of an imported index, and the SHA-256 of its weights (`Encoder.weights_sha256`) if they are here."""
+    """An encoder of an imported index, and the SHA-256 of its weights (`Encoder.weights_sha256`) if they are known."""
 
     source: EncoderSource
     sha256: str | None
 
 
 def know_encoder(source: EncoderSource) -> KnownEncoder:
-    """Load an encoder for the hash of its weights.
+    """Load an encoder to hash its weights.
 
     Raises
     ------
@@ -49,28 +49,28 @@ def import_jpq(
 ) -> IndexFolder:
     """Make an index folder of a file in the authors' format, `OPQ{M},IVF1,PQ{M}x8`.
 
-    If its coarse centroid is zero, the index is taken as trained: that is what the authors' training leaves, after it
-    has added the coarse centroid to the others. Else it is one that training starts from, and its centroids, with the
-    coarse one added, are the initial ones.
+    An index whose coarse centroid is zero counts as trained: the authors' training adds the coarse centroid to the
+    others and leaves zero. Any other index is one that training starts from: its centroids, with the coarse one added,
+    are the initial ones.
 
     Parameters
     ----------
     index_file
-        What the authors publish, or their scripts write; or that, read already.
+        The file that the authors publish or their scripts write, or its content, read before.
     output
         The index folder to write.
     docids
         [N] docids in the order of the ids in the file (`docids_of` makes them); the ids themselves by default.
     query_encoder
-        The encoder that was trained with the index; without it, one has to be named on searching.
+        The encoder that was trained with the index; without it, search needs one by name.
     document_encoder
-        The encoder of the documents, as far as it is known.
+        The encoder of the documents, if it is known.
     initial_index
-        The index that training started from: it has the centroids by which documents can be appended.
+        The index that training started from; its centroids assign the codes of documents to append.
     overwrite
         Replace what is there.
     blocks
-        Keep codes once more, as the scan reads them fastest.
+        Store the codes a second time in the scan's layout, for a faster search.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def import_faiss(
     Parameters
     ----------
     index_file
-        An index file, or a folder with one; or that, read already.
+        An index file, a folder with one, or its content, read before.
     output
         The index folder to write.
     docids
@@ -125,7 +125,7 @@ def import_faiss(
     overwrite
         Replace what is there.
     blocks
-        Keep codes once more, as the scan reads them fastest.
+        Store the codes a second time in the scan's layout, for a faster search.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def import_faiss(
 
 
 def _initial_centroids(foreign: ForeignIndex, initial_index: Path) -> Floats:
-    """Return the centroids of the index that training started from, which is known by its rotation and codes."""
+    """Return the centroids of the index that training started from; it has the same rotation and codes."""
     before = read_foreign(initial_index)
     same = (
         np.array_equal(before.quantizer.rotation, foreign.quantizer.rotation)

@@ -1,6 +1,5 @@
 """Converting as one function: `convert("OPQ96,IVF1,PQ96x8.index", "indexes/x", source="jpq")`."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pyserini_jpq import cli
 from pyserini_jpq.errors import ConversionError, EncoderError
 from pyserini_jpq.files import refuse_existing, refuse_existing_file, write_json_atomically
-from pyserini_jpq.options import Options
+from pyserini_jpq.options import Options, option, switch, yes_or_no
+from pyserini_jpq.trust.plain import read_json
 
 if TYPE_CHECKING:
     from pyserini_jpq.convert.importing import KnownEncoder
@@ -21,49 +21,27 @@ FORMATS: tuple[Format, ...] = ("jpq", "faiss")
 
 @dataclass(frozen=True)
 class ConvertOptions(Options):
-    """What comes with an index, on the way in and out.
+    """What comes with an index that is imported or exported."""
 
-    Attributes
-    ----------
-    docid
-        File of docids, one a line in the order of ids; on export, written.
-    pid2offset
-        Map of docids to ids, a pickled dict or TSV; on export, written by its suffix.
-    strip_docid_prefix, docid_prefix
-        Taken off the docids; put in front of docids without it (import).
-    encoder
-        Import: card, folder or Hugging Face name, or a RobertaDot checkpoint (jpq). Export: the folder to write.
-    overwrite
-        Replace what the outputs hold.
-    document_encoder
-        Import: card or folder of the documents' encoder, where it is another one (jpq).
-    output_encoder
-        Import: where a checkpoint's encoder goes; `encoders/NAME` by default.
-    tokenizer
-        Import: of a checkpoint that has none, a folder or Hugging Face name.
-    initial_index
-        Import: the index that training started from; with it documents can be appended (jpq).
-    any_metric
-        Import: take an index that ranks by L2 distance, too (faiss).
-    blocks
-        Import: keep the codes once more, for a faster search.
-    initial
-        Export: with the initial centroids in place of the trained ones.
-    """
-
-    docid: Path | None = None
-    pid2offset: Path | None = None
-    strip_docid_prefix: str = ""
-    docid_prefix: str = ""
-    encoder: str | None = None
-    overwrite: bool = False
-    document_encoder: str | None = None
-    output_encoder: Path | None = None
-    tokenizer: str | None = None
-    initial_index: Path | None = None
-    any_metric: bool = False
-    blocks: bool = True
-    initial: bool = False
+    docid: Path | None = option(None, "file of docids, one a line in the order of ids; on export, written", Path)
+    pid2offset: Path | None = option(
+        None, "map of docids to ids, pickled dict or TSV; on export, written by its suffix", Path
+    )
+    strip_docid_prefix: str = option("", "take this off the docids", metavar="D")
+    encoder: str | None = option(
+        None, "card, folder or Hugging Face name; a RobertaDot checkpoint (jpq); on export, folder to write"
+    )
+    overwrite: bool = option(False, "replace what the outputs hold", switch)
+    docid_prefix: str = option("", "put this in front of docids without it", metavar="D")
+    document_encoder: str | None = option(
+        None, "card or folder of the documents' encoder, where it is another one (jpq)"
+    )
+    output_encoder: Path | None = option(None, "where a checkpoint's encoder goes (encoders/NAME)", Path)
+    tokenizer: str | None = option(None, "of a checkpoint that has none: folder or Hugging Face name")
+    initial_index: Path | None = option(None, "index that training started from: documents can be appended (jpq)", Path)
+    any_metric: bool = option(False, "take an index that ranks by L2 distance, too (faiss)", switch)
+    blocks: bool = option(True, "keep the codes once more, for a faster search", yes_or_no)
+    initial: bool = option(False, "with the initial centroids in place of the trained ones", switch)
 
 
 def convert(
@@ -87,7 +65,7 @@ def convert(
     target
         Export, in place of `source`.
     options
-        What comes with the index.
+        What comes with the index; the defaults of `ConvertOptions` if None.
 
     Returns
     -------
@@ -183,7 +161,7 @@ def outputs_of(output: Path, options: ConvertOptions) -> list[Path]:
 
 @contextmanager
 def _together(outputs: Sequence[Path], source: Path, overwrite: bool) -> Iterator[bool]:
-    """Write several outputs as one: what was killed between them goes on when it is asked for again.
+    """Write several outputs as one: a conversion that was killed between them goes on when it is repeated.
 
     Yields
     ------
@@ -212,7 +190,7 @@ def _together(outputs: Sequence[Path], source: Path, overwrite: bool) -> Iterato
 
 def _read(note: Path) -> Any:
     try:
-        return json.loads(note.read_text(encoding="utf-8"))
+        return read_json(note)
     except (OSError, ValueError):
         return None
 
@@ -228,7 +206,7 @@ def _query_encoder(name: str, made: Path | None, tokenizer: str | None, overwrit
 
 
 def _document_encoder(name: str) -> "KnownEncoder":
-    """Find the documents' encoder; where its weights are not here, what is known of it is noted all the same."""
+    """Find the documents' encoder; it is noted even where its weights are not on this machine."""
     from pyserini_jpq.convert.importing import KnownEncoder, know_encoder
     from pyserini_jpq.encode.source import find_encoder
 

@@ -1,8 +1,6 @@
 """Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's two TSVs."""
 
 import hashlib
-import json
-import re
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -11,19 +9,18 @@ from string import Formatter
 
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.ids import check_id, repeated
-from pyserini_jpq.data.lines import is_header, lines_of
+from pyserini_jpq.data.lines import check_text, is_header, json_object, lines_of
 from pyserini_jpq.errors import CollectionError, EncoderError
 
 ID_FIELDS = ("id", "_id", "docid")
 _JSONL = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _TSV = (".tsv", ".tsv.gz")
-# Where a folder has these, the other files in it are queries and the like, in the layouts of BEIR and of MS MARCO.
+# In the layouts of BEIR and MS MARCO, the other files of a folder with one of these are queries and the like.
 _COLLECTION_NAMES = (
     *("corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz"),
     *("msmarco-docs.tsv", "msmarco-docs.tsv.gz"),
 )
 _FOUR_COLUMNS = "msmarco-docs"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def check_template(template: str) -> None:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a first reading of a collection found: the number of documents, of those left out, and a fingerprint."""
+    """Number of documents, number of documents left out, and a fingerprint of a collection."""
 
     documents: int
     skipped: int
@@ -108,9 +105,7 @@ class Collection:
                 yield document
 
     def scan(self) -> Summary:
-        """Read the whole collection once: every line is checked, before hours go into encoding it.
-
-        What was found is kept: asked again, nothing is read.
+        """Read and check the whole collection, before hours go into encoding it; a second call reads nothing.
 
         Raises
         ------
@@ -125,7 +120,7 @@ class Collection:
         digest = hashlib.sha256()
         docids = array("q")
         skipped = 0
-        # Eight bytes of a hash for each docid, not the docid: 9 million of them fit in 70 MB.
+        # Hashes of 8 bytes instead of docids: 9 million fit in 70 MB.
         for _, document in Progress(self._documents(), desc="checking", unit=" documents", delay=2, leave=False):
             if document is None:
                 skipped += 1
@@ -193,7 +188,7 @@ def _has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:
-    """Tell whether a name begins with a dot, as those of notebooks' checkpoints and of macOS's archives do."""
+    """Tell whether a part of the path begins with a dot, as notebooks' checkpoints and macOS's archives have it."""
     return any(name.startswith(".") for name in file.relative_to(folder).parts)
 
 
@@ -204,14 +199,7 @@ def _parser_of(file: Path) -> Callable[[str, str], Document]:
 
 
 def _parse_json(line: str, where: str) -> Document:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as problem:
-        raise CollectionError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
-    except (ValueError, RecursionError) as problem:
-        raise CollectionError(f"{where} is no JSON: {problem}") from None
-    if not isinstance(found, dict):
-        raise CollectionError(f"{where} is no JSON object")
+    found = json_object(line, where, CollectionError)
     docid = next((found[name] for name in ID_FIELDS if found.get(name) is not None), None)
     if not isinstance(docid, str | int) or isinstance(docid, bool):
         raise CollectionError(f"{where} has no docid; expected a text or a whole number under {', '.join(ID_FIELDS)}")
@@ -222,8 +210,7 @@ def _parse_json(line: str, where: str) -> Document:
             raise CollectionError(f"{where}: field {name!r} is no text")
     if text_field not in found and "title" not in found:
         raise CollectionError(f"{where} has neither `contents` nor `text`")
-    if _SURROGATE.search(f"{docid}{texts['title']}{texts[text_field]}"):
-        raise CollectionError(f"{where} holds half a surrogate pair, which is no text; remove the escape `\\ud…`")
+    check_text(f"{docid}{texts['title']}{texts[text_field]}", where, CollectionError)
     return Document(str(docid), texts["title"].strip(), texts[text_field].strip())
 
 

@@ -1,4 +1,4 @@
-"""Documents that people have in Python: a mapping, pairs, or mappings with fields, as a collection on disk."""
+"""Documents as Python objects (a mapping, pairs, or mappings with fields), written as a collection on disk."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def spooled(documents: Documents, path: Path) -> Iterator[Path]:
         A mapping of docids to texts, or an iterable of `Document`, of `(docid, text)` pairs, or of mappings with `id`
         (or `_id`, `docid`), `title` and `text` (or `contents`). A text is a string, or a mapping of the last two.
     path
-        The file, whose ending `.jsonl` is added.
+        The file, without its ending `.jsonl`.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from pyserini_jpq.data.lines import lines_of
 from pyserini_jpq.errors import JPQError
 
 _WHITESPACE = re.compile(r"\s")
-# trec_eval's strings end at a NUL; the others, half a surrogate pair and byte-order marks cannot be seen in a file.
+# trec_eval's strings end at a NUL; the other characters are invisible in a file.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
 
 
@@ -40,7 +40,7 @@ def check_docids(docids: Callable[[], Iterable[str]], where: str, error: type[JP
     Parameters
     ----------
     docids
-        Returns them; asked again where two may be the same, so that eight bytes of each are all that is held.
+        Returns them; called a second time if two hashes are equal, so that only 8 bytes a docid are in memory.
     where
         The file or folder; begins the message.
     error

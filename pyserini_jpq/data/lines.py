@@ -7,26 +7,28 @@ belong to the text of a query or to a docid.
 import codecs
 import gzip
 import io
+import json
 import re
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pyserini_jpq.errors import JPQError
 
 WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
-# No column holds these; trec_eval would end a docid at a NUL. What Python takes for whitespace stays part of an id.
+# Not allowed in any column; trec_eval would end a docid at a NUL. Other Unicode whitespace stays part of an id.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1b\x7f]")
 _ID_NAMES = {
     *("id", "_id", "qid", "query_id", "query-id", "queryid", "topic", "topic_id"),
     *("docid", "doc_id", "docno", "pid", "passage_id", "document_id"),
 }
 _TEXT_NAMES = {"text", "query", "query_text", "title", "question", "topic", "contents", "passage", "document", "url"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def lines_of(path: str, error: type[JPQError]) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbers and bytes of the lines of a UTF-8 file, gzipped or not, without a byte-order mark."""
+    """Yield number (from 1) and bytes of each line of a UTF-8 file, gzipped or not, without a byte-order mark."""
     number = 0
     with open(path, "rb") as raw:
         is_gzip = raw.peek(2)[:2] == _GZIP_MAGIC
@@ -48,7 +50,7 @@ def lines_of(path: str, error: type[JPQError]) -> Iterator[tuple[int, bytes]]:
 def rows_of(
     path: str, error: type[JPQError], widths: tuple[int, ...], expected: str
 ) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the numbers and columns of the lines that are not blank; all must have as many as the first."""
+    """Yield number and columns of each line that is not blank; all must have as many columns as the first."""
     width = 0
     for number, line in lines_of(path, error):
         row = line.split()
@@ -62,6 +64,25 @@ def rows_of(
         if _CONTROL.search(line):
             raise error(f"{path} line {number} holds a control character, as no id does; {expected}")
         yield number, row
+
+
+def json_object(line: str, where: str, error: type[JPQError], expected: str = "") -> dict[str, Any]:
+    """Return the JSON object in a line; raise `error`, which begins with `where`, for anything else."""
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise error(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{where} is no JSON: {problem}") from None
+    if not isinstance(found, dict):
+        raise error(f"{where} is no JSON object{expected}")
+    return found
+
+
+def check_text(text: str, where: str, error: type[JPQError]) -> None:
+    """Raise `error` for half a surrogate pair, which JSON can escape and UTF-8 cannot hold."""
+    if _SURROGATE.search(text):
+        raise error(f"{where} holds half a surrogate pair, which is no text; remove the escape `\\ud…`")
 
 
 def is_header(columns: list[str]) -> bool:

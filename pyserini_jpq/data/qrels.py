@@ -4,7 +4,7 @@ from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_of
 from pyserini_jpq.data.source import file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
 
-# A higher grade is a docid or a score in the wrong column; pytrec_eval counts those beyond a C int as 0 without a word.
+# A higher grade is a docid or a score in the wrong column; pytrec_eval silently counts those beyond a C int as 0.
 MAX_GRADE = 1_000_000
 
 _QRELS_COLUMNS = "qrels are `qid 0 docid grade`, or BEIR's `query-id corpus-id score`"

@@ -1,4 +1,4 @@
-"""Writing runs: the formats of Pyserini's writers, in UTF-8 whatever the locale, in the order that trec_eval gives."""
+"""Writing runs in the formats of Pyserini's writers, in UTF-8 whatever the locale, in trec_eval's order."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class _Hit(NamedTuple):
 def in_trec_order(hits: Iterable[Any]) -> list[Any]:
     """Order hits as trec_eval does: by score as it is written, as a 32-bit float; equal ones by docid, last first.
 
-    So a run is evaluated alike by its scores and by its ranks, which is all that MS MARCO's scripts see.
+    So trec_eval, by scores, and MS MARCO's scripts, by ranks, evaluate the run alike.
     """
     found = list(hits)
     scores = np.array([float(f"{hit.score:.6f}") for hit in found], dtype=np.float32).tolist()
@@ -40,17 +40,17 @@ class RunWriter:
     output_format
         One of `OUTPUT_FORMATS`.
     hits
-        How many hits a query at most.
+        Most hits of a query.
     tag
-        The name of the run in its last column (TREC format).
+        Name of the run, in the last column of TREC's format.
     topics
-        The topics by qid, for KILT's format only: what a line holds beside the hits.
+        Topics by qid, for KILT's format only: the fields of a line beside the hits.
     max_passage
         Write each document once, by its best passage: docids are `document#passage`, and `document` is written.
     max_passage_delimiter
         What stands between document and passage in a docid.
     max_passage_hits
-        How many documents a query at most, in place of `hits`.
+        Most documents of a query, in place of `hits`.
 
     Raises
     ------

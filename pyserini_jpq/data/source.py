@@ -10,12 +10,12 @@ _FILE_ENDINGS = (*TSV, *JSONL, ".json", ".trec", ".xml", ".qrels", ".csv", ".gz"
 
 
 def looks_like_path(source: str) -> bool:
-    """Tell whether somebody who wrote this meant a file, not a name that Pyserini knows."""
+    """Tell whether a text is meant as a file, not as a name that Pyserini knows."""
     return "/" in source or os.sep in source or source.lower().endswith(_FILE_ENDINGS)
 
 
 def file_by_card(source: str, what: str) -> str:
-    """Return the file that a collection's card gives a name, fetched if need be; else what was given."""
+    """Return the file that a collection's card has under this name, fetched if need be; else the source itself."""
     from pyserini_jpq.download.collection import find_topics
 
     if os.path.exists(source) or looks_like_path(source):

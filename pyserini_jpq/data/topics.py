@@ -1,18 +1,14 @@
-"""Topics: queries by id, from TSV, JSONL, or whatever else Pyserini reads."""
+"""Topics: queries by qid, from TSV, JSONL, or any other format that Pyserini reads."""
 
-import json
-import re
 from collections.abc import Callable
 
 from pyserini_jpq.data.ids import check_id
-from pyserini_jpq.data.lines import is_header, lines_of
+from pyserini_jpq.data.lines import check_text, is_header, json_object, lines_of
 from pyserini_jpq.data.source import JSONL, TSV, file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
 
 QID_FIELDS = ("_id", "id", "qid", "query_id")
 QUERY_FIELDS = ("text", "query", "title", "contents")
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
@@ -89,14 +85,7 @@ def _tsv_topic(line: str, where: str) -> tuple[str, str]:
 
 
 def _json_topic(line: str, where: str) -> tuple[str, str]:
-    try:
-        topic = json.loads(line)
-    except json.JSONDecodeError as problem:
-        raise TopicsError(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
-    except (ValueError, RecursionError) as problem:
-        raise TopicsError(f"{where} is no JSON: {problem}") from None
-    if not isinstance(topic, dict):
-        raise TopicsError(f"{where} is no JSON object; expected fields such as `_id` and `text`")
+    topic = json_object(line, where, TopicsError, "; expected fields such as `_id` and `text`")
     qid = next((topic[name] for name in QID_FIELDS if name in topic), None)
     if isinstance(qid, bool) or not isinstance(qid, str | int):
         raise TopicsError(f"{where} has no qid; expected a string or a whole number in {' or '.join(QID_FIELDS)}")
@@ -104,8 +93,7 @@ def _json_topic(line: str, where: str) -> tuple[str, str]:
     if not queries or not all(isinstance(query, str | None) for query in queries):
         raise TopicsError(f"{where} has no query; expected a string in {' or '.join(QUERY_FIELDS)}")
     query = next((query.strip() for query in queries if query and query.strip()), "")
-    if _SURROGATE.search(f"{qid}{query}"):
-        raise TopicsError(f"{where} holds half a surrogate pair, which is no text; remove the escape `\\ud…`")
+    check_text(f"{qid}{query}", where, TopicsError)
     return str(qid), query
 
 

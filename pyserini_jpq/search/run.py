@@ -70,13 +70,14 @@ def search(
     name = folder.resolve().name
     reranker = _reranker(options)
     searcher, facts = _flat_searcher(folder, options) if is_flat(folder) else _jpq_searcher(folder, options)
-    with exclusive(output), beside(output) as partial:
+    with exclusive(output):
         refuse_existing_file(output, overwrite)
-        _write(partial, searcher, reranker, texts, options, options.tag or "_".join(name.split()))
-        partial.replace(output)
-    if reranker is not None:
-        facts["rerank"] = {"model": options.rerank, "hits": options.rerank_hits, "latency": reranker.latency()}
-    write_json_atomically(output.with_name(f"{output.name}.json"), {"index": str(index), **facts})
+        with beside(output) as partial:
+            _write(partial, searcher, reranker, texts, options, options.tag or "_".join(name.split()))
+            partial.replace(output)
+        if reranker is not None:
+            facts["rerank"] = {"model": options.rerank, "hits": options.rerank_hits, "latency": reranker.latency()}
+        write_json_atomically(output.with_name(f"{output.name}.json"), {"index": str(index), **facts})
     cli.say(f"{len(texts)} topics: {output}")
     return output
 

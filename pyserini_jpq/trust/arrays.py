@@ -1,4 +1,4 @@
-"""Arrays of others: headers of `.npy` and safetensors files, compared with the file's length before they are read."""
+"""Arrays from elsewhere: the headers of `.npy` and safetensors files are checked against the length of the file."""
 
 import math
 import struct
@@ -26,13 +26,13 @@ def open_npy(
     path
         The file.
     error
-        What is raised if it is none, is cut short, or holds values of another type.
+        Raised if the file is damaged, cut short, or holds values of another type.
     remedy
-        What to do then, for the message.
+        What to do then; ends the message.
     dtypes
         Types of values that are taken.
     mapped
-        Leave the values on disk, for reading only; else they are read.
+        Map the values into memory, read-only; else read them.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def open_npy(
             raise ValueError(f"it has {size} bytes, its header says {expected}")
     except OSError:
         raise
-    except Exception as problem:  # NumPy raises whatever a header that is Python source provokes
+    except Exception as problem:  # a header is Python source, which can make NumPy raise anything
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise error(f"{path} cannot be read: {reason[:200]}; {remedy}") from None
     if not mapped or 0 in shape:
@@ -71,21 +71,21 @@ def _npy_header(file: Any) -> Any:
 
 @dataclass(frozen=True)
 class Tensors:
-    """What a file of weights holds: how many tensors, and how many values in all."""
+    """Number of tensors in a file of weights, and number of values in all of them."""
 
     count: int
     values: int
 
 
 def safetensors_header(path: Path, error: type[JPQError]) -> Tensors:
-    """Return what a safetensors file holds, its header compared with the file's length.
+    """Return the content of a safetensors file, its header checked against the file's length.
 
     Parameters
     ----------
     path
         The file.
     error
-        What is raised if they do not fit.
+        Raised if they do not fit.
     """
     try:
         return _tensors(path)

@@ -1,7 +1,7 @@
-"""What a faiss file claims to hold, compared with its length before faiss reads it.
+"""The sizes that a faiss file claims, compared with its length before faiss reads it.
 
-faiss makes room for as many values as a file claims, and then finds that they are not there. Here the claims alone are
-read; their layout is that of `index_write.cpp` in faiss 1.8 to 1.15, of the kinds that we write and import.
+faiss allocates as much memory as a file claims to need, before it finds that the values are missing. Here only the
+claims are read; their layout is that of `index_write.cpp` in faiss 1.8 to 1.15, for the types that we write and import.
 """
 
 import math
@@ -16,46 +16,30 @@ from pyserini_jpq.errors import IndexFolderError
 _L2 = 1
 _MOST_DIMENSIONS = 1 << 20
 _DEEPEST = 6
-_OTHERS = {
-    b"IxFI": "IndexFlatIP",
-    b"IxF2": "IndexFlatL2",
-    b"IxFl": "IndexFlat",
-    b"IHNf": "IndexHNSWFlat",
-    b"IHNp": "IndexHNSWPQ",
-    b"IHNs": "IndexHNSWSQ",
-    b"IHN2": "IndexHNSW2Level",
-    b"INSf": "IndexNSGFlat",
-    b"IxSQ": "IndexScalarQuantizer",
-    b"IxHe": "IndexLSH",
-    b"IwFl": "IndexIVFFlat",
-    b"IwFd": "IndexIVFFlatDedup",
-    b"IwSq": "IndexIVFScalarQuantizer",
-    b"IwPf": "IndexIVFPQFastScan",
-    b"IwQR": "IndexIVFPQR",
-    b"IPfs": "IndexPQFastScan",
-    b"IxRQ": "IndexResidualQuantizer",
-    b"IxRq": "IndexResidualQuantizer",
-    b"IxRF": "IndexRefine",
-    b"IxRr": "IndexRefine",
-    b"IBxF": "IndexBinaryFlat",
-}
-"""Kinds by their first four bytes, of which faiss is not asked: only their names are told."""
+_OTHERS = """
+IxFI IndexFlatIP, IxF2 IndexFlatL2, IxFl IndexFlat, IHNf IndexHNSWFlat, IHNp IndexHNSWPQ, IHNs IndexHNSWSQ,
+IHN2 IndexHNSW2Level, INSf IndexNSGFlat, IxSQ IndexScalarQuantizer, IxHe IndexLSH, IwFl IndexIVFFlat,
+IwFd IndexIVFFlatDedup, IwSq IndexIVFScalarQuantizer, IwPf IndexIVFPQFastScan, IwQR IndexIVFPQR, IPfs IndexPQFastScan,
+IxRQ IndexResidualQuantizer, IxRq IndexResidualQuantizer, IxRF IndexRefine, IxRr IndexRefine, IBxF IndexBinaryFlat
+"""
+_OTHER_NAMES = dict(pair.split() for pair in _OTHERS.split(","))
+"""Types by their first four bytes that are named in messages and not read."""
 
 
 @dataclass(frozen=True)
 class FaissLayout:
-    """What a faiss file holds, as far as it was compared with the file's length.
+    """The content of a faiss file, checked against the file's length.
 
     Attributes
     ----------
     kind
-        `IndexPQ`, `IndexIVFPQ`, or the name of another that stands innermost and was not looked into.
+        `IndexPQ`, `IndexIVFPQ`, or the name of another innermost index, which was not read.
     documents, dimension
         N and D of the outermost index.
     m, bits, bytes_per_document
         Of the codes; 0 where there are none.
     known
-        Whether all of the file was looked into.
+        Whether the whole file was read.
     """
 
     kind: str
@@ -68,12 +52,12 @@ class FaissLayout:
 
 
 def faiss_layout(path: Path) -> FaissLayout:
-    """Return what a faiss file claims, after all of its claims were compared with its length and each other.
+    """Return the claims of a faiss file, checked against its length and each other.
 
     Raises
     ------
     IndexFolderError
-        If they do not fit; nothing was read but the claims.
+        If they do not fit.
     """
     with open(path, "rb") as file:
         size = path.stat().st_size
@@ -88,7 +72,7 @@ def faiss_layout(path: Path) -> FaissLayout:
 
 
 class _Wrong(Exception):
-    """A claim does not fit; says which."""
+    """A claim does not fit."""
 
 
 def _check(fits: bool, what: str) -> None:
@@ -97,7 +81,7 @@ def _check(fits: bool, what: str) -> None:
 
 
 class _Claims:
-    """Reads the claims of a file from front to back, and steps over the values between them."""
+    """Reads the claims of a file from front to back and skips the values between them."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._size = file, size
@@ -112,7 +96,7 @@ class _Claims:
         kind = self._take(4)
         reader = self._readers().get(kind)
         if reader is None:
-            name = _OTHERS.get(kind)
+            name = _OTHER_NAMES.get(kind.decode("latin1"))
             _check(name is not None, f"it begins with {kind!r}, which is no kind that is known here")
             return FaissLayout(str(name), 0, 0, known=False)
         documents, dimension = self._header()
@@ -180,9 +164,9 @@ class _Claims:
         return found
 
     def _transform(self, dimension: int) -> int:
-        """Read a transform of vectors; returns how many dimensions come out."""
+        """Read a transform of vectors; return the number of dimensions after it."""
         kind = self._take(4)
-        held: list[tuple[str, int, str]] = []  # what has to be of the size of "in" or "out", in bytes of a value
+        held: list[tuple[str, int, str]] = []  # counts that must equal the dimensions "in" or "out"
         if kind == b"Pcam":
             self._unpack("<ff?i")
             for _ in range(3):
@@ -209,7 +193,7 @@ class _Claims:
         return int(after)
 
     def _quantizer(self, dimension: int) -> tuple[int, int, int]:
-        """Read a product quantizer; returns its parts, the bits of each, and the bytes of a document."""
+        """Read a product quantizer; return M, the bits of a code, and the bytes of a document."""
         d, m, bits = self._unpack("<QQQ")
         _check(d == dimension and 0 < m <= d and d % m == 0, f"{m} parts of {d} dimensions, of {dimension}")
         _check(0 < bits <= 24, f"codes of {bits} bits")
@@ -236,7 +220,7 @@ class _Claims:
         self._step(documents * (code_size + 8), "codes and ids in lists")
 
     def _list_sizes(self, how: bytes, lists: int) -> list[int]:
-        """Read how many documents are in each list: of all, or by pairs of those that hold some."""
+        """Read the number of documents of each list: of all lists, or as pairs for those that are not empty."""
         (count,) = self._unpack("<Q")
         _check(how in (b"full", b"sprs"), f"lists noted as {how!r}")
         _check(count * 8 <= self.left(), f"{count} sizes of lists")
@@ -250,7 +234,7 @@ class _Claims:
         return values[1::2]
 
     def _vector(self, item: int, expected: int | None = None, what: str = "values") -> int:
-        """Step over values of a size each, whose number stands before them; returns it."""
+        """Skip values of `item` bytes each, whose number stands before them; return that number."""
         (count,) = self._unpack("<Q")
         _check(expected in (None, count), f"{count} {what}, expected {expected}")
         self._step(count * item, what)

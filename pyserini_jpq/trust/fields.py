@@ -1,4 +1,4 @@
-"""Which fields a JSON file of others may have, and what they may hold."""
+"""The fields that a JSON file from elsewhere may have, and their values."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ _MOST = 1 << 48
 
 
 def is_count(value: Any) -> bool:
-    """Tell whether a value is a whole number from 0 to what no collection has."""
+    """Tell whether a value is a whole number from 0 to a bound that no collection reaches."""
     return type(value) is int and 0 <= value < _MOST
 
 
@@ -32,12 +32,12 @@ def is_object(value: Any) -> bool:
 
 
 def or_none(fits: Fits) -> Fits:
-    """Return what also takes null."""
+    """Return a check that also accepts null."""
     return lambda value: value is None or fits(value)
 
 
 def object_of(required: Mapping[str, Fits], optional: Mapping[str, Fits] | None = None) -> Fits:
-    """Return what takes an object with these fields and no other."""
+    """Return a check that accepts an object with these fields and no others."""
     known = {**required, **(optional or {})}
 
     def fits(value: Any) -> bool:
@@ -51,7 +51,7 @@ def object_of(required: Mapping[str, Fits], optional: Mapping[str, Fits] | None 
 ENCODER = object_of(
     {"name": or_none(is_text), "card": or_none(is_object), "sha256": or_none(is_text)}, {"folder": or_none(is_text)}
 )
-"""What an index or embeddings note of an encoder; the card itself is checked where it is read."""
+"""The entry for an encoder in an index or embeddings; the card itself is checked where it is read."""
 
 _FILE = object_of({"bytes": is_count, "sha256": is_sha256})
 
@@ -62,5 +62,5 @@ def is_file_list(value: Any) -> bool:
 
 
 def wrong_fields(values: Mapping[str, Any], known: Mapping[str, Fits]) -> list[str]:
-    """Return the names of the fields that are there and hold what they cannot."""
+    """Return the names of the fields whose values are not allowed."""
     return [name for name, fits in known.items() if name in values and not fits(values[name])]

@@ -1,7 +1,5 @@
 """Encoded queries as Pyserini writes them: a pickled table of pandas, read without running anything else it names."""
 
-import pickle
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 
 from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.trust.memory import at_most
-from pyserini_jpq.trust.unpickle import Encode, Refused, Sealed
+from pyserini_jpq.trust.unpickle import Encode, Refused, SafeUnpickler, Sealed
 
 _TIMES = 64  # a float of a list takes 9 bytes of a pickle, and 32 of memory
 
@@ -36,7 +34,7 @@ _PANDAS = {
     ("pyarrow.lib", "py_buffer"),
     ("pyarrow.lib", "type_for_alias"),
 }
-"""What a table with texts and vectors is made of; none of it opens a file or calls what it is given."""
+"""The parts of a table with texts and vectors; none of them opens a file or calls its arguments."""
 
 
 def read_encoded_queries(path: Path) -> dict[str, Any]:
@@ -132,18 +130,11 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-class _FrameUnpickler(pickle.Unpickler):
-    """Builds a table; every name is refused but those that tables are made of."""
+class _FrameUnpickler(SafeUnpickler):
+    """Builds a table; every name is refused but the stand-ins and the classes that tables are made of."""
+
+    stand_ins = _STAND_INS
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in, or a class of pandas."""
-        if (module, name) in _STAND_INS:
-            return _STAND_INS[module, name]
-        if (module, name) not in _PANDAS:
-            raise Refused(f"would run {module}.{name} when unpickled")
-        found: Callable[..., Any] = getattr(import_module(module), name)
-        return found
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse references to what is outside of the file."""
-        raise Refused("refers to objects outside of it")
+        return getattr(import_module(module), name) if (module, name) in _PANDAS else super().find_class(module, name)

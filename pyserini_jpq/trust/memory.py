@@ -1,4 +1,4 @@
-"""A limit on memory while a reader of another library is at work on a file of others."""
+"""A limit on memory while another library reads a file from elsewhere."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ _CONSTANT = 1 << 29
 
 @contextlib.contextmanager
 def at_most(file: Path, times: int) -> Iterator[None]:
-    """Let this process take so many times the size of a file and half a gigabyte; MemoryError is raised beyond.
+    """Limit the memory that this process takes to `times` the size of a file, plus half a gigabyte.
 
-    Where the system knows no such limit, nothing changes.
+    Beyond that, MemoryError is raised. On systems without such limits, nothing changes.
     """
     try:
         import resource

@@ -1,4 +1,4 @@
-"""Which places a file of others may name, and where a package of a card lies."""
+"""The places that a file from elsewhere may name, and the folder of a card's package."""
 
 import hashlib
 import re
@@ -14,12 +14,12 @@ _UP = 2
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a name is that of one file or folder, as ours are."""
+    """Tell whether a name is that of a single file or folder, without a path."""
     return name not in ("", ".", "..") and not set(name) & set("/\\\0\n")
 
 
 def is_hub_name(name: str) -> bool:
-    """Tell whether a name is one of the Hugging Face hub, and of nothing in the working folder but `encoders/`."""
+    """Tell whether a name can be one of the Hugging Face hub, and is no path here but one below `encoders/`."""
     parts = name.split("/")
     fits = len(parts) <= 2 and all(_NAME.fullmatch(part) and ".." not in part for part in parts)
     return fits and (not Path(name).exists() or _is_within(Path(name), ENCODERS))
@@ -28,9 +28,8 @@ def is_hub_name(name: str) -> bool:
 def place_beside(index: Path, relative: str) -> Path | None:
     """Return the folder of an encoder or of embeddings that an index names relative to itself; None where it may not.
 
-    It may lie in the index folder, or under the folder that holds the index or the folder above: where we write it.
-    The folder one works in, and all in it, may be named too, and what `remember_folder` noted. A link may not lead out
-    of any of these.
+    It may lie in the index folder, or below the folder that holds the index or the one above, where we write it; in
+    the working folder; or where `remember_folder` noted it. A link may not lead out of any of these.
     """
     path = PurePosixPath(relative)
     up = next((i for i, part in enumerate(path.parts) if part != ".."), len(path.parts))
@@ -46,18 +45,18 @@ def place_beside(index: Path, relative: str) -> Path | None:
 
 
 def remember_folder(folder: Path) -> None:
-    """Note that a user works with a folder here, so that an index that was made with it may name it again."""
+    """Note that the user has named a folder, so that an index that was made with it may name it again."""
     note = _note(folder)
     try:
         if not note.is_file():
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(f"{folder.resolve()}\n", encoding="utf-8")
     except (OSError, UnicodeError):
-        return  # a cache that cannot be written keeps nobody from working
+        return  # work goes on without the note
 
 
 def may_be_named(folder: Path) -> bool:
-    """Tell whether an index or embeddings may name a folder of weights: under `encoders/`, or named before by hand."""
+    """Tell whether indexes and embeddings may name a folder: below `encoders/`, or named before by the user."""
     return _is_within(folder, ENCODERS) or _note(folder).is_file()
 
 
@@ -70,7 +69,7 @@ def _is_within(path: Path, root: Path) -> bool:
 
 
 def package_folder(package: str) -> Path | None:
-    """Return a folder that an installed package carries; nothing is imported, and the working folder is no package.
+    """Return a folder inside an installed package, without importing it; the working folder is no package.
 
     Parameters
     ----------
@@ -80,7 +79,7 @@ def package_folder(package: str) -> Path | None:
     module, _, inner = package.partition(":")
     if not module.isidentifier() or not inner or PurePosixPath(inner).is_absolute() or ".." in inner.split("/"):
         return None
-    # Not sys.path: the folder one works in stands on it.
+    # Not sys.path, which holds the working folder.
     places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
     folders = (Path(place) / module / inner for place in places)
     return next((folder for folder in folders if folder.is_dir()), None)

@@ -1,4 +1,4 @@
-"""JSON and YAML of others: of bounded size and depth, and plain values only."""
+"""JSON and YAML from elsewhere: plain values only, of bounded size and depth."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from pyserini_jpq.errors import JPQError
 
 MOST_BYTES = 16 << 20
-"""Of a file of settings: a manifest of ours has a few thousand."""
+"""Largest file of settings; our manifests have a few thousand bytes."""
 
 _MOST_YAML = 1 << 18
 _MOST_DEPTH = 32
@@ -16,7 +16,7 @@ _MOST_VALUES = 200_000
 
 
 class NotPlain(ValueError):
-    """A text is no JSON or YAML, or asks for more than a file of settings needs; says why."""
+    """A text is no JSON or YAML, or is larger than a file of settings needs to be."""
 
 
 def parse_json(text: str) -> Any:
@@ -88,14 +88,14 @@ def _parsed(parse: Callable[[str], Any], text: str, kind: str) -> Any:
         _check(value)
     except RecursionError:
         raise NotPlain(f"no {kind} of settings: it is nested too deeply") from None
-    except Exception as problem:  # PyYAML lets pass what its own scalars provoke, such as IndexError for `!!int ''`
+    except Exception as problem:  # PyYAML raises anything, such as IndexError for `!!int ''`
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise NotPlain(f"no {kind}: {reason[:300]}") from None
     return value
 
 
 def _check(value: Any) -> None:
-    """Raise ValueError for more values or a greater depth than settings have, and for half of a surrogate pair."""
+    """Raise ValueError for too many values, too deep nesting, and half a surrogate pair."""
     level, count = [value], 0
     for _ in range(_MOST_DEPTH):
         for text in level:

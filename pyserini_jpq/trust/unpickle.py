@@ -1,7 +1,7 @@
-"""Reading a pickle of plain values without running anything that it holds."""
+"""Reading a pickle of plain values without running any code that it names."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,8 @@ _TIMES = 64
 def load_plain_dict(path: Path) -> dict[Key, int]:
     """Read a pickled mapping of whole numbers or texts to whole numbers.
 
-    No class and no function that a pickle names is looked up. NumPy's integers, which the authors' scripts leave as
-    keys, are the one exception: their bytes are read here, by stand-ins, without NumPy.
+    Classes and functions that the pickle names are never looked up. NumPy's integers, which the authors' scripts leave
+    as keys, are read by stand-ins.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def load_plain_dict(path: Path) -> dict[Key, int]:
     """
     try:
         with at_most(path, _TIMES), open(path, "rb") as file:
-            found = _PlainUnpickler(file).load()
+            found = SafeUnpickler(file).load()
     except Refused as problem:
         raise ConversionError(
             f"{path} {problem}; nothing of it was run. Give the map as TSV, docid<TAB>offset"
@@ -45,7 +45,7 @@ def load_plain_dict(path: Path) -> dict[Key, int]:
 
 
 class Refused(Exception):
-    """A pickle names something that is not allowed."""
+    """A pickle names a class or function that is not allowed."""
 
 
 class _Dtype:
@@ -93,24 +93,24 @@ class Sealed:
 
 Encode = Sealed(_encode_latin1)
 
-_STAND_INS = {
-    ("numpy", "dtype"): Sealed(_Dtype),
-    ("numpy.core.multiarray", "scalar"): Sealed(_scalar),
-    ("numpy._core.multiarray", "scalar"): Sealed(_scalar),
-    ("_codecs", "encode"): Encode,
-}
 
-
-class _PlainUnpickler(pickle.Unpickler):
+class SafeUnpickler(pickle.Unpickler):
     """Builds dict, list, tuple, int, str and the like; every name is refused but the stand-ins."""
+
+    stand_ins: Mapping[tuple[str, str], Any] = {
+        ("numpy", "dtype"): Sealed(_Dtype),
+        ("numpy.core.multiarray", "scalar"): Sealed(_scalar),
+        ("numpy._core.multiarray", "scalar"): Sealed(_scalar),
+        ("_codecs", "encode"): Encode,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in."""
         try:
-            return _STAND_INS[module, name]
+            return self.stand_ins[module, name]
         except KeyError:
             raise Refused(f"would run {module}.{name} when unpickled") from None
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refuse references to what is outside of the file."""
+        """Refuse references to objects outside of the file."""
         raise Refused("refers to objects outside of it")

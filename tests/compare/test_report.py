@@ -119,7 +119,7 @@ def test_an_engine_that_fails_is_a_row(words, tmp_path, in_process):
     # RaBitQ keeps 8 bytes beside its bits, and the index has codes of 4.
     assert run(*words, "--output", tmp_path / "report", "--baselines", "rabitq,dpq", "--faiss-device", "cpu") == 0
     rows = json.loads((tmp_path / "report" / "results.json").read_text())["rows"]
-    failed, untaught, ours, flat = (Row(**row) for row in rows[-4:])
+    failed, untaught, ours, flat = (Row.from_dict(row) for row in rows[-4:])
     # On a device of torch's, which is the CPU here, both find what they find elsewhere.
     assert (ours.name, flat.name) == ("x.jpq-m4, cpu", "Flat, cpu")
     assert ours.metrics == pytest.approx(rows[0]["metrics"], abs=1e-6)

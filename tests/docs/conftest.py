@@ -23,7 +23,7 @@ WAY = (
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def few_rounds():
     """Train rotations for two rounds, not fifty: what is tested is that the docs' commands run."""
     from pyserini_jpq.index.opq import train_opq
@@ -34,7 +34,7 @@ def few_rounds():
     train_opq.__defaults__ = before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bare(tiny_collection, tmp_path_factory):
     """What a reader has before the first command; nothing is encoded yet."""
     folder = tmp_path_factory.mktemp("docs")
@@ -65,7 +65,7 @@ def bare(tiny_collection, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def published(tmp_path_factory):
     """An index and an encoder as the authors of JPQ publish them, and documents encoded by pyserini."""
     import faiss
@@ -94,7 +94,7 @@ def published(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def names(tiny_collection):
     """What the Python of the docs takes as given: ids and texts, queries and their labels."""
     lines = (tiny_collection / "documents.jsonl").read_text().splitlines()
@@ -110,7 +110,7 @@ def names(tiny_collection):
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def made(bare, tmp_path_factory):
     """The folder after the commands of the README: embeddings, both indexes, the encoder, runs."""
     folder = tmp_path_factory.mktemp("made")

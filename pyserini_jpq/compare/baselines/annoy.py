@@ -29,7 +29,7 @@ class AnnoyBuilt(Built):
         np.save(folder / "dimension.npy", self.forest.f)
 
     def set_parameter(self, value: int) -> None:
-        """Set `search_k`, the nodes that are looked at."""
+        """Set `search_k`, the number of nodes to visit."""
         self._nodes = value
 
 

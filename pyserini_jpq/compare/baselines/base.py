@@ -1,4 +1,4 @@
-"""What every baseline is: an engine that builds an index of embeddings, and the index that it builds."""
+"""The interface of baselines: an engine, which builds an index of embeddings, and the index that it builds."""
 
 import importlib.util
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ Kind = Literal["exhaustive", "compressed", "non-exhaustive"]
 WHOLE = "whole vectors"
 UNEQUAL = "not of equal bytes"
 POWERS = tuple(1 << i for i in range(15))
-"""Values of a search parameter that are tried."""
+"""Values of a search parameter to try."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Settings:
     bytes_per_document
         Size of a code, for the engines that can choose it.
     seed
-        Of all that is random.
+        Seed of all that is random.
     cache
-        A folder for what several engines share (the OPQ rotation); None trains it for each.
+        Folder for what engines share (the OPQ rotation); None trains one for each engine.
     supervision
-        What supervised engines learn from.
+        Training data of supervised engines.
     """
 
     bytes_per_document: int = 24
@@ -115,11 +115,11 @@ class Built(ABC):
         """
 
     def save(self, folder: Path) -> None:
-        """Write all that a search needs into an empty folder."""
+        """Write all files that a search needs to an empty folder."""
         raise NotImplementedError(f"{type(self).__name__} is not written")
 
     def set_parameter(self, value: int) -> None:
-        """Set how much of the collection a search looks at, to one of the engine's `parameters`."""
+        """Set the search parameter to one of the engine's `parameters`."""
         raise NotImplementedError(f"{type(self).__name__} has no search parameter")
 
 
@@ -130,9 +130,9 @@ class Engine:
     Attributes
     ----------
     name, title
-        On the command line, and in a table.
+        Name on the command line, and name in a table.
     kind
-        What it saves: nothing, bytes, or looks at documents.
+        What the engine saves: nothing, bytes, or time by searching a part of the documents.
     build
         Makes an index of vectors, [N, D] float32.
     load
@@ -140,11 +140,11 @@ class Engine:
     code_bytes
         Bytes of one document's code, from D and the bytes that were asked for.
     parameters
-        Values for `Built.set_parameter`, rising; none where there is nothing to set.
+        Rising values for `Built.set_parameter`; none without a search parameter.
     module, extra
-        The module that is needed, and the extra of this package that brings it.
+        Required module, and the extra of this package that installs it.
     note
-        What a reader should know.
+        A remark for the reader.
     supervised
         Whether it learns from training queries.
     """
@@ -162,7 +162,7 @@ class Engine:
     supervised: bool = False
 
     def missing(self) -> str | None:
-        """Say how to get the module, or return None where it is there."""
+        """Return how to install the module, or None if it is installed."""
         if importlib.util.find_spec(self.module) is not None:
             return None
         return f"needs {self.module}: {how_to_install(self.extra)}"
@@ -174,7 +174,7 @@ def whole(dimension: int, _: int) -> float:
 
 
 def asked(_: int, bytes_per_document: int) -> float:
-    """Return the bytes that were asked for."""
+    """Return the requested bytes."""
     return float(bytes_per_document)
 
 

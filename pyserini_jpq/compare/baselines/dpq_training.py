@@ -1,4 +1,4 @@
-"""Trains what DPQ learns: the map before the codes, and the centroids that codes stand for."""
+"""Training of DPQ: the linear map before codes are assigned, and the centroids."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from pyserini_jpq.quantizer import Floats
 STEPS = 500
 BATCH = 128
 NEGATIVES = 4
-"""Of each query in a step; the documents of the other queries stand against it, too."""
+"""Negatives of each query in a step, beside the documents of the other queries."""
 DEPTH = 200
 """Best documents of the uncompressed vectors that negatives are drawn from."""
 MOST_QUERIES = 16384
@@ -41,7 +41,7 @@ def train(
     vectors
         Of documents, [N, D] float32.
     rotation
-        [D, D] float32, of queries; the map starts from it.
+        [D, D] float32, applied to queries; the map starts from it.
     centroids
         [M, K, D/M] float32, to start from, in the space of the rotation.
     supervision
@@ -57,8 +57,8 @@ def train(
         [M, K, D/M] float32.
     """
     sampler = _Sampler(vectors, supervision, seed)
-    turned = torch.from_numpy(rotation)
-    coded_by = torch.nn.Parameter(turned.clone())
+    rotated_by = torch.from_numpy(rotation)
+    coded_by = torch.nn.Parameter(rotated_by.clone())
     table = torch.nn.Parameter(torch.from_numpy(centroids).clone())
     groups = [{"params": [coded_by], "lr": MAP_RATE}, {"params": [table], "lr": CENTROID_RATE}]
     optimizer = torch.optim.Adam(groups)
@@ -66,12 +66,12 @@ def train(
     scale = _scale(supervision.queries)
     for _ in range(STEPS):
         batch = sampler.draw()
-        queries = torch.from_numpy(supervision.queries[batch.queries]) @ turned.T
+        queries = torch.from_numpy(supervision.queries[batch.queries]) @ rotated_by.T
         documents = torch.from_numpy(vectors[batch.documents])
         decoded = quantized(documents @ coded_by.T, table)
         scores = (scale * queries @ decoded.T).masked_fill(batch.left_out, float("-inf"))
         ranking = functional.cross_entropy(scores, torch.arange(len(queries)))
-        reconstruction = (documents @ turned.T - decoded).square().sum(dim=1).mean()
+        reconstruction = (documents @ rotated_by.T - decoded).square().sum(dim=1).mean()
         optimizer.zero_grad()
         (ranking + RECONSTRUCTION * reconstruction).backward()
         optimizer.step()
@@ -103,13 +103,13 @@ def quantized(vectors: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _scale(queries: Floats) -> float:
-    """Return what scores are multiplied by: 20 for unit length, as training here does, else 1."""
+    """Return the factor of scores: 20 for vectors of unit length, as in `train`, else 1."""
     lengths = np.linalg.norm(queries, axis=1)
     return 20.0 if np.allclose(lengths, 1, atol=1e-3) else 1.0
 
 
 class _Sampler:
-    """Draws batches of pairs with negatives that the uncompressed vectors rank high."""
+    """Draws batches of pairs, with negatives from the best documents of the uncompressed vectors."""
 
     def __init__(self, vectors: Floats, supervision: Supervision, seed: int) -> None:
         self._random = np.random.default_rng(seed)

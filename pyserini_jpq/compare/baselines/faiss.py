@@ -23,13 +23,13 @@ from pyserini_jpq.files import beside, save_array
 from pyserini_jpq.quantizer import Floats
 
 OPQ_SAMPLE = 16384
-"""Vectors that an OPQ rotation is trained on; the centroids after it see all of faiss's own sample."""
+"""Vectors to train an OPQ rotation with; the centroids after it are trained with faiss's own sample."""
 
 RABITQ_FACTORS = 8
 """Bytes that faiss's RaBitQ keeps beside the bits of a document."""
 
 LINKS, CONSTRUCTION = 32, 200
-"""Of a graph: links of a node, and nodes that are looked at while one is added."""
+"""Links of a node in a graph, and `efConstruction`."""
 
 NPROBE, EF_SEARCH = "nprobe", "efSearch"
 
@@ -40,9 +40,9 @@ class FaissBuilt(Built):
     Parameters
     ----------
     index
-        Any; where smaller values are better, scores are their negatives.
+        Any faiss index; distances become scores by their negatives.
     parameter
-        What `set_parameter` sets, as faiss's `ParameterSpace` names it.
+        Name of the search parameter in faiss's `ParameterSpace`.
     """
 
     def __init__(self, index: Any, parameter: str = "") -> None:
@@ -105,7 +105,7 @@ def filled(index: Any, vectors: Floats, parameter: str = "") -> FaissBuilt:
 
 
 def seed_clustering(parameters: Any, seed: int) -> None:
-    """Set the seed of a k-means, and keep it from warning of each subspace where documents are few."""
+    """Set the seed of a k-means, and silence its warnings for small collections."""
     parameters.seed = seed
     parameters.min_points_per_centroid = 1
 

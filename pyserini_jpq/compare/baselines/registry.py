@@ -17,11 +17,11 @@ UNMAINTAINED = {
     "flann": ("FLANN", "no maintained package: pyflann does not import on Python 3, and pyflann-py3 had one release"),
     "falconn": ("FALCONN", "no maintained package: FALCONN 1.3.1, the last release, did not compile on Python 3.11"),
 }
-"""Of the paper's baselines those that cannot be measured: title and reason."""
+"""Baselines of the paper that cannot be measured: title and reason."""
 
 
 def named_baselines(text: str) -> tuple[str, ...]:
-    """Return the engines that `all`, `none` or `name,name` stands for, the uncompressed one first.
+    """Return the names in a text (`all`, `none` or `name,name`), with the uncompressed engine first.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from pyserini_jpq.files import save_array
 from pyserini_jpq.quantizer import Floats
 
 THRESHOLD = 0.2
-"""What ScaNN's own examples take for the weight of errors along a vector."""
+"""Threshold of the anisotropic loss in ScaNN's own examples."""
 
 _ROTATION = "rotation.npy"
 
@@ -58,7 +58,7 @@ class ScannBuilt(Built):
 
 
 def scann(vectors: Floats, settings: Settings) -> ScannBuilt:
-    """Build codes of equal bytes, all of which are looked at."""
+    """Build codes of equal bytes; a search scores all of them."""
     return ScannBuilt(_hashed(vectors, settings))
 
 
@@ -73,7 +73,7 @@ def opq_scann(vectors: Floats, settings: Settings) -> ScannBuilt:
 
 
 def scann_tree(vectors: Floats, _: Settings) -> ScannBuilt:
-    """Build what ScaNN's guide advises for speed: a tree, codes of two dimensions, and whole vectors to score again."""
+    """Build the index that ScaNN's guide advises for speed: a tree, codes of two dimensions, and vectors to rescore."""
     leaves = max(1, round(len(vectors) ** 0.5))
     builder = _builder(vectors).tree(leaves, max(1, leaves // 10), training_sample_size=min(len(vectors), 250_000))
     return ScannBuilt(builder.score_ah(2, anisotropic_quantization_threshold=THRESHOLD).reorder(100).build())
