@@ -14,7 +14,7 @@ from typing import Any
 from tests.conftest import run as run_ours
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\s*\Z", re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: ((?:(?!-->).)+) -->\s*\Z", re.DOTALL)
 PAGE_NOT_RUN = re.compile(r"^<!-- no block of this page is run: (.+?) -->$", re.MULTILINE)
 LANGUAGES = {"bash", "python"}
 """What is run. Blocks without a language are outputs and drawings, `yaml` is read where it stands for a card."""

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from pyserini_jpq.trust.places import remember_folder
+
 pytestmark = pytest.mark.integration
 
 MODULES = (
@@ -24,6 +26,7 @@ MODULES = (
 @pytest.fixture
 def shared(built, tiny_encoder, names, here):
     """FOLDER to write to, an ENCODER, EMBEDDINGS and an INDEX of it, IDS and TEXTS of 300 documents."""
+    remember_folder(tiny_encoder)  # `built` may have been made with another cache, in a test that has one of its own
     encoder = shutil.copytree(tiny_encoder, here / "encoders" / "tiny")
     # Mean pooling and unit length, so that a text finds itself.
     (encoder / "encoder.yaml").write_text("backbone: .\npooling: mean\nnormalize: true\n")
