@@ -68,7 +68,7 @@ def import_jpq(
     initial_index
         The index that training started from; its centroids assign the codes of documents to append.
     overwrite
-        Replace what is there.
+        Replace an existing output.
     blocks
         Store the codes a second time in the scan's layout, for a faster search.
 
