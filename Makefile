@@ -10,7 +10,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 QUICK := unit or property
 DOOR := tests/compat tests/test_pipeline.py tests/test_signals.py tests/test_package.py tests/benchmarks/test_search.py
 
-.PHONY: help install demo test quick fuzz check wheel clean
+.PHONY: help install demo test quick fuzz check docs wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,9 +44,12 @@ quick: $(STAMP) ## the tests that CI runs on a second Python
 check: $(STAMP) ## ruff, mypy and import-linter, as pre-commit runs them
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pre_commit run --all-files --show-diff-on-failure
 
+docs: $(STAMP) ## the guides and the reference as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 wheel: $(STAMP) ## an sdist and a wheel with the compiled scan, in dist/
 	$(BIN)/python -m build --outdir dist .
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.platform != "linux")'; then .ci/manylinux $(BIN); fi
 
 clean: ## remove what demo and tests made, and .venv
-	rm -rf $(VENV) pyserini_jpq/scan/_native*.so runs/demo embeddings/demo indexes/demo.* encoders/demo.*/ collections/demo build dist *.egg-info
+	rm -rf $(VENV) pyserini_jpq/scan/_native*.so runs/demo embeddings/demo indexes/demo.* encoders/demo.*/ collections/demo build dist site *.egg-info

@@ -11,6 +11,11 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra of this package, from a checkout or a wheel: no registry has it."""
+    return f"`pip install -e '.[{extra}]'` in the checkout of pyserini_jpq, or `pip install 'FILE.whl[{extra}]'`"
+
+
 class JPQError(Exception):
     """The request or its input is wrong; the command line prints the message alone and exits with status 2."""
 

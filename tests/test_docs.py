@@ -1,7 +1,9 @@
 """The README and the guides: links lead somewhere, and commands have the flags that they are shown with."""
 
+import contextlib
+import io
 import re
-import subprocess
+import runpy
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,15 +13,20 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("demo/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("demo/**/*.md")])
+ROOMS = ("compare", "convert", "encode", "evaluate", "index", "reproduce", "search", "train")
 COMMAND = re.compile(r"python -m ((?:pyserini_jpq|benchmarks)(?:\.\w+)+)((?:[^\n`\\]|\\\n)*)")
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
 
 
 def test_pages_are_found():
     assert {"README.md", "training.md"} <= {page.name for page in PAGES}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     targets = [link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
@@ -38,13 +45,16 @@ def anchors(page):
 
 @cache
 def flags_of(module):
-    shown = subprocess.run(
-        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    return set(re.findall(r"--[a-z][\w-]*", shown.stdout))
+    before, sys.argv = sys.argv, [module, "--help"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+            runpy.run_module(module, run_name="__main__")
+    finally:
+        sys.argv = before
+    return set(re.findall(r"--[a-z][\w-]*", shown.getvalue()))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_have_the_flags_that_are_shown(page):
     shown = [
         (module, flag)
@@ -52,3 +62,24 @@ def test_commands_have_the_flags_that_are_shown(page):
         for flag in re.findall(r"--[a-z][\w-]*", rest)
     ]
     assert [f"{module} {flag}" for module, flag in shown if flag not in flags_of(module)] == []
+
+
+OF_OTHERS = {
+    "--force-reinstall",
+    "--no-deps",
+    "--dry-run",
+    "--encoder-class",
+    "--check",
+    "--max_query_length",
+    "--max_seq_length",
+    "--scale",
+}
+"""Flags of pip, of Pyserini and of the scripts of others, which pages speak of."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "docs"], ids=name)
+def test_flags_in_the_text_are_those_of_a_command(page):
+    ours = set().union(*(flags_of(f"pyserini_jpq.{room}") for room in ROOMS))
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    shown = {flag for code in re.findall(r"`[^`]+`", text) for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", code)}
+    assert shown - ours - OF_OTHERS == set()

@@ -54,7 +54,8 @@ def on_device(folder: Path, device: str) -> OurBuilt:
     place = resolve_device(device)
     if not (folder / MANIFEST).is_file():
         return OurBuilt(TorchEngine(IndexFolder(folder).read(), str(folder), place).search)
-    vectors = torch.cat([torch.from_numpy(block).to(place) for block in Embeddings(folder).blocks(_BLOCK)])
+    # Copies: what is mapped cannot be written to, of which torch warns.
+    vectors = torch.cat([torch.from_numpy(block.copy()).to(place) for block in Embeddings(folder).blocks(_BLOCK)])
 
     def search(queries: Floats, k: int) -> tuple[Floats, Rows]:
         parts = [queries[start : start + _BATCH] for start in range(0, len(queries), _BATCH)]

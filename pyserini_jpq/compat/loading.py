@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from pyserini_jpq.compat import java
-from pyserini_jpq.errors import InstallationError, JPQError
+from pyserini_jpq.errors import InstallationError, JPQError, how_to_install
 
 OLDEST_PYSERINI = (1, 6)
 OLDEST_NUMPY = (2,)
@@ -54,11 +54,11 @@ def check_faiss() -> None:
     if len(found) > 1:
         raise InstallationError(
             f"{' and '.join(found)} are both installed and overwrite each other; "
-            f"run `pip uninstall -y {' '.join(found)}`, then `pip install 'pyserini_jpq[cpu]'` or `[gpu]`"
+            f"run `pip uninstall -y {' '.join(found)}`, then, with cpu or gpu, {how_to_install('cpu')}"
         )
     if importlib.util.find_spec("faiss") is None:
         raise InstallationError(
-            "faiss is not installed; run `pip install 'pyserini_jpq[cpu]'`, or `[gpu]` for an NVIDIA GPU (never both)"
+            f"faiss is not installed; run {how_to_install('cpu')}; for an NVIDIA GPU with gpu, never both"
         )
 
 
@@ -106,7 +106,7 @@ def _diagnosis(error: Exception) -> str:
             "run `pip install 'openai>=2.12,<2.34'`"
         )
     if isinstance(error, ModuleNotFoundError):
-        return f"{what}it needs the module {error.name}; run `pip install --upgrade --force-reinstall pyserini_jpq`"
+        return f"{what}it needs the module {error.name}; run `pip install --force-reinstall -e .` in the checkout"
     if isinstance(error, OSError):
         return f"{what}{message}; a file or the network that it needs at once cannot be reached"
     return f"{what}{type(error).__name__}: {message}; `pip check` shows which versions do not fit together"

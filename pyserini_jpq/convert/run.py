@@ -83,9 +83,11 @@ def convert(
 
     Examples
     --------
-    >>> options = ConvertOptions(encoder="m24", pid2offset=Path("pid2offset.pickle"))
-    >>> convert("OPQ24,IVF1,PQ24x8.index", "indexes/x", source="jpq", options=options)  # doctest: +SKIP
-    >>> convert("indexes/x", "x.faiss", target="faiss")  # doctest: +SKIP
+    >>> convert(INDEX, FOLDER / "x.faiss", target="faiss", options=ConvertOptions(docid=FOLDER / "x.docid")).name
+    'x.faiss'
+    >>> options = ConvertOptions(encoder=ENCODER, docid=FOLDER / "x.docid")
+    >>> convert(FOLDER / "x.faiss", FOLDER / "again", source="faiss", options=options).name
+    'again'
     """
     if (source is None) == (target is None) or (source or target) not in FORMATS:
         raise ConversionError(f"give either source or target, one of {', '.join(FORMATS)}")

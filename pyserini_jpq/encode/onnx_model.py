@@ -16,7 +16,7 @@ import torch
 
 from pyserini_jpq import cli
 from pyserini_jpq.encode.encoder import Encoder
-from pyserini_jpq.errors import InstallationError
+from pyserini_jpq.errors import InstallationError, how_to_install
 from pyserini_jpq.paths import cache_folder
 from pyserini_jpq.quantizer import Floats
 
@@ -128,5 +128,5 @@ def _module(name: str) -> Any:
         return import_module(name)
     except ImportError:
         raise InstallationError(
-            f"the encoder backend needs {name.partition('.')[0]}; run `pip install pyserini_jpq[onnx]`"
+            f"the encoder backend needs {name.partition('.')[0]}; run {how_to_install('onnx')}"
         ) from None

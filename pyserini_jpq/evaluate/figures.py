@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyserini_jpq.errors import InstallationError, JPQError
+from pyserini_jpq.errors import InstallationError, JPQError, how_to_install
 from pyserini_jpq.evaluate.runs import Comparison
 from pyserini_jpq.evaluate.table import plain
 
@@ -146,7 +146,7 @@ def new_figure(inches: tuple[float, float] = _INCHES) -> "Figure":
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise InstallationError("figures need matplotlib and adjustText; pip install matplotlib adjustText") from None
+        raise InstallationError(f"figures need matplotlib and adjustText; run {how_to_install('demo')}") from None
 
     figure = Figure(figsize=inches, layout="constrained")
     FigureCanvasAgg(figure)

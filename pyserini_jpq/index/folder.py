@@ -289,7 +289,7 @@ def find_index(name: str) -> Path:
         source = f"; its publisher: {card.source}" if card.source else ""
         raise IndexFolderError(
             f"the index {name} ({card.collection}, encoder {card.encoder}, M={card.m}) is not here; build it into "
-            f"indexes/{name} with encode, index and train (docs/index.md){source}"
+            f"indexes/{name} with encode, index and train (docs/indexing.md){source}"
         )
     if "/" in name:
         raise IndexFolderError(f"{name} is no folder; make an index with `python -m pyserini_jpq.index`")

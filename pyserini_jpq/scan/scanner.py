@@ -203,7 +203,7 @@ def _required() -> ModuleType:
     if native is None:
         raise InstallationError(
             "the compiled scan is not installed; install a C++ compiler and run "
-            "`pip install --force-reinstall --no-deps pyserini_jpq`"
+            "`pip install --force-reinstall --no-deps -e .` in the checkout of pyserini_jpq"
         )
     return native
 

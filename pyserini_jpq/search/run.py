@@ -54,6 +54,13 @@ def search(
     ------
     JPQError
         In its kinds: of what is missing, wrong or does not fit together.
+
+    Examples
+    --------
+    >>> import pyserini_jpq as jpq
+    >>> run = jpq.search(INDEX, {"q1": TEXTS[3]}, FOLDER / "run.txt", options=jpq.SearchOptions(hits=2))
+    >>> [line.split()[3] for line in run.read_text().splitlines()]  # ranks
+    ['1', '2']
     """
     called = "topics" if isinstance(topics, Mapping) else str(topics)
     output = Path(output) if output else default_run(Path(index).resolve().name, called)
@@ -63,13 +70,14 @@ def search(
     name = folder.resolve().name
     reranker = _reranker(options)
     searcher, facts = _flat_searcher(folder, options) if is_flat(folder) else _jpq_searcher(folder, options)
-    with exclusive(output), beside(output) as partial:
+    with exclusive(output):
         refuse_existing_file(output, overwrite)
-        _write(partial, searcher, reranker, texts, options, options.tag or "_".join(name.split()))
-        partial.replace(output)
-    if reranker is not None:
-        facts["rerank"] = {"model": options.rerank, "hits": options.rerank_hits, "latency": reranker.latency()}
-    write_json_atomically(output.with_name(f"{output.name}.json"), {"index": str(index), **facts})
+        with beside(output) as partial:
+            _write(partial, searcher, reranker, texts, options, options.tag or "_".join(name.split()))
+            partial.replace(output)
+        if reranker is not None:
+            facts["rerank"] = {"model": options.rerank, "hits": options.rerank_hits, "latency": reranker.latency()}
+        write_json_atomically(output.with_name(f"{output.name}.json"), {"index": str(index), **facts})
     cli.say(f"{len(texts)} topics: {output}")
     return output
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyserini_jpq.errors import InstallationError
+from pyserini_jpq.errors import InstallationError, how_to_install
 
 FILE = "training.jsonl"
 
@@ -60,6 +60,6 @@ def _tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InstallationError(
-            "TensorBoard is not installed; run `pip install 'pyserini_jpq[tensorboard]'`, or leave --tensorboard out"
+            f"TensorBoard is not installed; run {how_to_install('tensorboard')}; or leave --tensorboard out"
         ) from None
     return SummaryWriter(str(folder))

@@ -1,7 +1,7 @@
 """Low-rank updates (Hu et al., ICLR 2022) for encoders that are too large to train whole; `peft` does the work."""
 
 from pyserini_jpq.encode.encoder import Encoder
-from pyserini_jpq.errors import InstallationError
+from pyserini_jpq.errors import InstallationError, how_to_install
 
 
 def add_lora(encoder: Encoder, rank: int) -> None:
@@ -23,7 +23,7 @@ def add_lora(encoder: Encoder, rank: int) -> None:
         from peft import LoraConfig, get_peft_model
     except ImportError:
         raise InstallationError(
-            "--lora-rank needs peft; run `pip install 'pyserini_jpq[lora]'`, or leave the flag out"
+            f"--lora-rank needs peft; run {how_to_install('lora')}; or leave the flag out"
         ) from None
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     encoder.backbone = get_peft_model(encoder.backbone, config)

@@ -4,7 +4,8 @@ Notation: s is the score of the index for a candidate, s⁺ that of a labelled p
 lower grade or none; r is a rank, g a grade, t a teacher's score; ⟨·⟩ is the mean over the pairs or candidates of a
 query. Every loss is the mean over the B queries. Scores are [B, P + C] float32: P columns of positives, then C others.
 
-    lambda-rr     (1)  ⟨ |1/r⁻ - 1/r⁺| · log(1 + exp(s⁻ - s⁺)) ⟩                      JPQ's (Zhan et al., section 4)
+    lambda-rr     (1)  ⟨ |1/r⁻ - 1/r⁺| · log(1 + exp(s⁻ - s⁺)) ⟩                      JPQ (section 4), ranking-oriented:
+                                                                                      equation 16 as we count
     lambda-ndcg   (2)  Σ |ΔnDCG| · log(1 + exp(s⁻ - s⁺))                              Burges, MSR-TR-2010-82, section 4
     ranknet       (3)  ⟨ log(1 + exp(s⁻ - s⁺)) ⟩                                      Burges et al., ICML 2005
     hinge         (4)  ⟨ max(0, 1 + s⁻ - s⁺) ⟩

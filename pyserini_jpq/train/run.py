@@ -84,10 +84,10 @@ def train(
 
     Examples
     --------
-    >>> queries = {"q1": "how do I undo a commit", "q2": "list all branches"}
-    >>> labels = {"q1": ["git-reset", "git-revert"], "q2": "git-branch"}
-    >>> train("indexes/notes", queries, labels, "indexes/notes.jpq")  # doctest: +SKIP
-    PosixPath('indexes/notes.jpq')
+    >>> queries = {"q1": TEXTS[1], "q2": TEXTS[2]}
+    >>> labels = {"q1": [IDS[1], IDS[5]], "q2": IDS[2]}
+    >>> train(INDEX, queries, labels, FOLDER / "notes.jpq", options=TrainOptions(epochs=1)).name
+    'notes.jpq'
     """
     options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
     _check(options, qrels, scores, (dev_topics, dev_qrels))

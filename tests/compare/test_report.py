@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from pyserini_jpq.errors import how_to_install
 from tests.conftest import run
 
 pytestmark = pytest.mark.integration
@@ -28,7 +29,7 @@ def in_process(monkeypatch):
 def test_the_whole_report(words, built, tiny_collection, tmp_path, capsys, monkeypatch):
     from pyserini_jpq.compare.baselines import registry
 
-    missing = "needs annoy: pip install pyserini_jpq[baselines]"
+    missing = f"needs annoy: {how_to_install('baselines')}"
     monkeypatch.setattr(
         registry.Engine, "missing", lambda self: missing if self.module == "annoy" else None, raising=True
     )

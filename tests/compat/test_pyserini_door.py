@@ -141,7 +141,7 @@ def test_both_wheels_of_faiss_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_faiss_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, faiss_cpu=None, faiss_gpu=None)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(InstallationError, match=r"pip install 'pyserini_jpq\[cpu\]'`, or `\[gpu\]`"):
+    with pytest.raises(InstallationError, match=r"pip install -e '\.\[cpu\]'` in the checkout"):
         loading.check_faiss()
 
 

@@ -65,7 +65,7 @@ def test_what_cannot_be_is_one_line(encoder, cache, monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(onnx_model, "import_module", missing)
-    with pytest.raises(InstallationError, match=r"pip install pyserini_jpq\[onnx\]"):
+    with pytest.raises(InstallationError, match=r"pip install -e '\.\[onnx\]'"):
         query_backend(encoder, "onnx-int8")
 
 

@@ -185,7 +185,7 @@ def test_the_experiments_of_the_package(name):
     from pyserini_jpq.evaluate.metrics import Metrics
 
     experiment = read_experiment(name)
-    assert list(experiment.topics) == ["dev", "dl19", "dl20"] and experiment.page.startswith("docs/experiments-")
+    assert list(experiment.topics) == ["dev", "dl19", "dl20"] and experiment.page.startswith("docs/experiments/")
     for topics in experiment.topics.values():
         Metrics(list(topics.metrics))
     for m in (16, 24, 32, 48, 64, 96):

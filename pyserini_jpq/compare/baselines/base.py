@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, how_to_install
 from pyserini_jpq.quantizer import Floats
 
 Rows = NDArray[np.int64]
@@ -165,7 +165,7 @@ class Engine:
         """Return how to install the module, or None if it is installed."""
         if importlib.util.find_spec(self.module) is not None:
             return None
-        return f"needs {self.module}: pip install pyserini_jpq[{self.extra}]"
+        return f"needs {self.module}: {how_to_install(self.extra)}"
 
 
 def whole(dimension: int, _: int) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from pyserini_jpq.compare.baselines.base import Settings
 from pyserini_jpq.compare.baselines.registry import ENGINES, UNMAINTAINED, named_baselines
-from pyserini_jpq.errors import JPQError, QuantizerError
+from pyserini_jpq.errors import JPQError, QuantizerError, how_to_install
 from pyserini_jpq.evaluate.metrics import Metrics
 
 pytestmark = pytest.mark.integration
@@ -147,7 +147,7 @@ def test_sizes_that_cannot_be(name, size, part, vectors):
 
 def test_a_missing_package_names_its_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert ENGINES["annoy"].missing() == "needs annoy: pip install pyserini_jpq[baselines]"
+    assert ENGINES["annoy"].missing() == f"needs annoy: {how_to_install('baselines')}"
     with pytest.raises(JPQError, match="nothing"):
         named_baselines("nothing")
     assert not set(UNMAINTAINED) & set(ENGINES)
