@@ -55,7 +55,7 @@ def import_encoder(
     tokenizer
         Folder or Hugging Face name; by default the checkpoint's own if it has one, else the card's.
     overwrite
-        Replace what is there.
+        Replace an existing output.
 
     Returns
     -------
