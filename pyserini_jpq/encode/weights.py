@@ -103,6 +103,14 @@ def check_folder(folder: Path) -> None:
         _check_sizes(config, sum(t.values for t in tensors), sum(t.count for t in tensors), folder)
 
 
+def check_layer(folder: Path) -> None:
+    """Check the files of a dense layer or a layer norm before they are read; raises EncoderError as `check_folder`."""
+    for path in folder.glob("*.bin"):
+        _check_zip(path)
+    for path in folder.glob("*.safetensors"):
+        safetensors_header(path, EncoderError)
+
+
 def _object(path: Path) -> dict[str, Any]:
     try:
         return read_json_object(path) if path.is_file() else {}

@@ -20,7 +20,7 @@ UNKNOWN: dict[str, Any] = {"name": None, "card": None, "sha256": None, "folder":
 """What `jpq.json` says of the encoder of an index that was imported without one."""
 
 _HERE = "."  # the backbone of an encoder folder that was written here
-_USE = ("architecture", "pooling", "normalize", "skip_tokens")
+_USE = ("architecture", "pooling", "normalize", "skip_tokens", "include_prompt", "lower_case", "truncate_dim")
 
 
 def query_encoder_source(index: IndexFolder) -> EncoderSource:
