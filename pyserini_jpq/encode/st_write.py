@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _README = """# {name}
 
-A query encoder of [pyserini_jpq](https://github.com/castorini/pyserini); `encoder.yaml` says how it is used.
+A query encoder of pyserini_jpq; `encoder.yaml` says how it is used.
 
 {how}
 """
@@ -38,6 +38,8 @@ def write_modules(encoder: "Encoder", folder: Path) -> None:
     how = _WITHOUT.format(reason=reason) if reason else _WITH
     (folder / "README.md").write_text(_README.format(name=folder.name.strip("."), how=how), encoding="utf-8")
     if reason:
+        # sentence-transformers refuses modules of others, which is better than a model that it makes up.
+        _write(folder / MODULES, [{"idx": 0, "name": "0", "path": "", "type": "pyserini_jpq.JPQQueryEncoder"}])
         return
     layers = _layers(encoder)
     modules = [_module(0, "Transformer", ""), _module(1, "Pooling", "1_Pooling")]
