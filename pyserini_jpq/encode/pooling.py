@@ -38,7 +38,8 @@ def _last(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _row(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    return states[torch.arange(len(states), device=states.device), positions]
+    # By gather: an index that counts the texts would be a constant in ONNX.
+    return states.gather(1, positions[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
 
 
 def _max(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

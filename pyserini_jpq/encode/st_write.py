@@ -12,9 +12,9 @@ from pyserini_jpq.encode.st_folder import MODULES, POOLINGS_OF, SETTINGS, TRANSF
 if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
 
-_README = """# {name}
+_README = """# A query encoder of pyserini_jpq
 
-A query encoder of pyserini_jpq; `encoder.yaml` says how it is used.
+`encoder.yaml` says how it is used.
 
 {how}
 """
@@ -36,7 +36,7 @@ def write_modules(encoder: "Encoder", folder: Path) -> None:
     """
     reason = _unsayable(encoder)
     how = _WITHOUT.format(reason=reason) if reason else _WITH
-    (folder / "README.md").write_text(_README.format(name=folder.name.strip("."), how=how), encoding="utf-8")
+    (folder / "README.md").write_text(_README.format(how=how), encoding="utf-8")
     if reason:
         # sentence-transformers refuses modules of others, which is better than a model that it makes up.
         _write(folder / MODULES, [{"idx": 0, "name": "0", "path": "", "type": "pyserini_jpq.JPQQueryEncoder"}])
