@@ -139,7 +139,8 @@ def _layer(name: str, files: Files) -> nn.Module:
     settings = files.json(f"{name}/config.json")
     if settings is None:
         raise EncoderError(f"{files.named(name)} has no config.json; copy the encoder again")
-    layer = _norm(settings, name, files) if name.endswith("_LayerNorm") else _dense(settings, name, files)
+    with torch.device("meta"):  # no memory is taken for sizes that its weights do not have
+        layer = _norm(settings, name, files) if name.endswith("_LayerNorm") else _dense(settings, name, files)
     weights = _weights(name, files)
     wrong = sorted(set(weights) ^ set(layer.state_dict()))
     shapes = sorted(n for n, value in layer.state_dict().items() if n in weights and weights[n].shape != value.shape)
@@ -147,7 +148,7 @@ def _layer(name: str, files: Files) -> nn.Module:
         raise EncoderError(
             f"the weights of {files.named(name)} do not fit its config.json: {some_of(wrong or shapes)}; copy it again"
         )
-    layer.load_state_dict({n: value.float() for n, value in weights.items()})
+    layer.load_state_dict({n: value.float() for n, value in weights.items()}, assign=True)
     return layer
 
 

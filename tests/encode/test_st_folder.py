@@ -140,6 +140,18 @@ def test_the_layout_of_first_versions(tmp_path):
     np.testing.assert_allclose(ours(folder, TEXTS), theirs(folder, TEXTS), atol=1e-5)
 
 
+def test_an_index_that_notes_such_a_folder_finds_it_again(tmp_path):
+    from pyserini_jpq.encode.source import noted_encoder
+
+    after = ("Dense:Tanh:bias:24", "Normalize")
+    folder = old_layout(make_folder(tmp_path / "st", pooling=["max", "mean"], after=after))
+    source = find_encoder(str(folder)).with_changes({"truncate_dim": 16})
+    entry = json.loads(json.dumps({"name": source.name, "card": source.card.as_dict()}))
+    noted = noted_encoder(entry, "jpq.json").load()
+    assert noted.card == source.card and noted.weights_sha256() == source.load().weights_sha256()
+    assert noted.dimension == 16 and noted.full_dimension == 24
+
+
 def test_leading_dimensions_get_unit_length_again(tmp_path):
     folder = make_folder(tmp_path / "st")
     expected = theirs(folder, TEXTS, truncate_dim=12, normalize_embeddings=True)
@@ -220,6 +232,9 @@ REFUSED = {
     "activation": (broken("2_Dense/config.json", "os.system", "activation_function"), "'os.system', which is not"),
     "tokens": (broken("2_Dense/config.json", "token_embeddings", "module_input_name"), "maps tokens"),
     "sizes": (broken("2_Dense/config.json", 31, "in_features"), "do not fit its config.json"),
+    "large": (broken("2_Dense/config.json", 1 << 16, "out_features"), "do not fit its config.json"),
+    "larger": (broken("2_Dense/config.json", 1 << 40, "out_features"), "expected a number of dimensions"),
+    "heads": (broken("config.json", 1 << 30, "num_attention_heads"), "claims more than .*the heads"),
     "width": (lambda folder: (folder / "2_Dense" / "config.json").unlink(), "has no config.json"),
     "weights": (lambda folder: (folder / "2_Dense" / "model.safetensors").unlink(), "has neither model.safetensors"),
     "damaged": (lambda folder: (folder / "2_Dense" / "model.safetensors").write_bytes(b"x"), "no safetensors file"),

@@ -60,6 +60,13 @@ def test_of_other_kinds(tmp_path, kind, pooling):
     check(Encoder.load(EncoderCard(backbone=str(folder), pooling=pooling, normalize=True)), tmp_path / "saved")
 
 
+def test_of_what_training_writes(built):
+    from pyserini_jpq.encode.queries import QueryVectors
+
+    folder = built / "enc" / "x.jpq-m4"
+    assert np.abs(QueryVectors(folder).encode(TEXTS) - theirs(folder, TEXTS)).max() < 1e-6
+
+
 def test_of_a_sentence_transformers_folder(tmp_path):
     after = ("Dense:Tanh:bias:24", "LayerNorm", "Normalize", "Dense:Identity:none:20", "Normalize")
     folder = make_folder(tmp_path / "st", after=after, prompts={"query": "bado ", "document": "kefa "})
