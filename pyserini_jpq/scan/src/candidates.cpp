@@ -7,18 +7,7 @@ namespace jpq {
 namespace {
 
 constexpr std::size_t kInterleaved = 8;    // documents scored at once, since one sum is a chain of additions
-constexpr std::size_t kMostTaken = 2048;   // before they are scored, so that their codes are still near
 constexpr std::size_t kFewestNew = 64;     // hits that are new before the k-th best is looked for again
-
-std::size_t trailing_zeros(std::uint32_t bits) {
-#if defined(__GNUC__) || defined(__clang__)
-    return static_cast<std::size_t>(__builtin_ctz(bits));
-#else
-    std::size_t count = 0;
-    for (; !(bits & 1); bits >>= 1) ++count;
-    return count;
-#endif
-}
 
 // Hits that are kept before all but the k best are dropped: with more of them this is done more rarely, and the
 // threshold rises later.
@@ -29,6 +18,7 @@ std::size_t limit(std::size_t hits) { return hits + std::max(hits / 2, kFewestNe
 std::size_t Candidates::most(std::size_t hits) { return limit(hits) + kMostTaken; }
 
 std::uint16_t Candidates::threshold() {
+    if (sampling_) return 0;
     const float kth = query_->kth.load(std::memory_order_relaxed);
     if (kth > used_kth_) {
         used_kth_ = kth;
@@ -49,13 +39,21 @@ void Candidates::take(const Sums &sums, std::size_t first_row, std::size_t end) 
         }
 }
 
+std::uint16_t Candidates::end_sample(std::size_t rank) {
+    const auto at = sums_.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(sums_.begin(), at, sums_.end(), std::greater<>());
+    const std::uint16_t sum = *at;
+    rows_.clear();
+    sums_.clear();
+    sampling_ = false;
+    return sum;
+}
+
 void Candidates::settle() {
-    if (rows_.empty()) return;
+    if (rows_.empty() || sampling_) return;
     drop_by_sum();
     const float kth = query_->kth.load(std::memory_order_relaxed);
-    std::size_t start = 0;
-    for (; start + kInterleaved <= rows_.size(); start += kInterleaved) score<kInterleaved>(start, kth);
-    for (; start < rows_.size(); ++start) score<1>(start, kth);
+    codes_.bits == 8 ? score_all<8>(kth) : score_all<4>(kth);
     rows_.clear();
     sums_.clear();
     if (best_.size() >= (full_ ? limit(hits_) : hits_)) keep_best();
@@ -79,16 +77,28 @@ void Candidates::drop_by_sum() {
     rows_.resize(kept);
 }
 
-template <std::size_t count>
+template <std::size_t bits>
+void Candidates::score_all(float kth) {
+    std::size_t start = 0;
+    for (; start + kInterleaved <= rows_.size(); start += kInterleaved) score<kInterleaved, bits>(start, kth);
+    for (; start < rows_.size(); ++start) score<1, bits>(start, kth);
+}
+
+template <std::size_t count, std::size_t bits>
 void Candidates::score(std::size_t start, float kth) {
+    constexpr std::size_t kSize = bits == 8 ? kTable : kPairTable;
     const std::uint8_t *codes[count];
     float totals[count] = {};
     const std::size_t step = codes_.step();
     const float *table = query_->exact;
     for (Strip strip = codes_.strip(0); strip.count > 0; strip = codes_.strip(strip.first + strip.count)) {
         for (std::size_t i = 0; i < count; ++i) codes[i] = codes_.of(rows_[start + i], strip);
-        for (std::size_t j = 0; j < strip.count; ++j, table += kTable)
-            for (std::size_t i = 0; i < count; ++i) totals[i] += table[codes[i][j * step]];
+        for (std::size_t j = 0; j < strip.count; ++j, table += kSize)
+            for (std::size_t i = 0; i < count; ++i) {
+                const std::uint8_t code = codes[i][j * step];
+                totals[i] += table[bits == 8 ? code : code & 15];
+                if (bits == 4) totals[i] += table[16 + (code >> 4)];
+            }
     }
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t row = rows_[start + i];

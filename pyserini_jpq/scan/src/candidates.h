@@ -9,7 +9,7 @@
 
 #include "codes.h"
 #include "kernels.h"
-#include "tables.h"
+#include "rounding.h"
 
 namespace jpq {
 
@@ -22,10 +22,15 @@ inline bool better(const Hit &a, const Hit &b) { return a.score > b.score || (a.
 
 // What the threads share about a query: its tables, and the best k-th score that one of them has found.
 struct Query {
-    const float *exact;  // m x 256
-    const std::uint8_t *bytes;
-    ByteTables rounding;
+    const float *exact;  // m x 256; of codes of 4 bits m x 2 x 16
+    const std::uint8_t *bytes = nullptr;  // as the kernel adds them up, where it does so query by query
+    Rounding rounding;
+    std::uint16_t guess = 0;  // a sum that was seen so often in a sample that the best documents should reach it
     std::atomic<float> kth{-std::numeric_limits<float>::infinity()};
+
+    // Whether all documents were taken that can be among the best, of which the last is `last`; null where they are too
+    // few.
+    bool complete(const Hit *last) const { return guess == 0 || (last && rounding.threshold(last->score) >= guess); }
 
     void raise(float score) {
         float known = kth.load(std::memory_order_relaxed);
@@ -37,7 +42,8 @@ struct Query {
 // The candidates of a query in one thread.
 class Candidates {
 public:
-    Candidates(const Codes &codes, Query *query, std::size_t hits) : codes_(codes), query_(query), hits_(hits) {}
+    Candidates(const Codes &codes, Query *query, std::size_t hits)
+        : codes_(codes), query_(query), hits_(hits), threshold_(query->guess) {}
 
     // Go on with other documents, whose rows in the whole are `rows`; nothing may be taken that is not settled.
     void go_on(const Codes &codes, const std::int64_t *rows) {
@@ -51,6 +57,13 @@ public:
     // Take the documents of a group that reached the threshold; `end` is the row after the last document.
     void take(const Sums &sums, std::size_t first_row, std::size_t end);
 
+    // Take one document that reached it.
+    void take(std::size_t row, std::uint16_t sum) {
+        if (rows_.size() >= kMostTaken) settle();
+        rows_.push_back(static_cast<std::uint32_t>(row));
+        sums_.push_back(sum);
+    }
+
     // Score what was taken since the last call, while the caches hold its codes.
     void settle();
 
@@ -60,9 +73,17 @@ public:
     // Most documents that `best` holds.
     static std::size_t most(std::size_t hits);
 
+    // Take every document and score none, until the sum of that rank among those taken is asked for.
+    void begin_sample() { sampling_ = true; }
+    std::uint16_t end_sample(std::size_t rank);
+
 private:
+    static constexpr std::size_t kMostTaken = 2048;  // before they are scored, so that their codes are still near
+
     void drop_by_sum();
-    template <std::size_t count>
+    template <std::size_t bits>
+    void score_all(float kth);
+    template <std::size_t count, std::size_t bits>
     void score(std::size_t start, float kth);
     void keep_best();
 
@@ -71,7 +92,8 @@ private:
     Query *query_;
     std::size_t hits_;
     float used_kth_ = -std::numeric_limits<float>::infinity();
-    std::uint16_t threshold_ = 0;
+    std::uint16_t threshold_;
+    bool sampling_ = false;
     std::vector<std::uint32_t> rows_;  // taken, and not scored yet
     std::vector<std::uint16_t> sums_;
     bool full_ = false;  // whether k were found once
