@@ -65,7 +65,7 @@ void QueryWorker::filter_block(std::size_t start, std::size_t end) {
                                            candidates[q].threshold(), sums))
                     candidates[q].take(*sums, row, end);
             }
-            if (last) candidates[q].settle();
+            if (last) candidates[q].settle_many();
         }
     }
 }
@@ -84,7 +84,7 @@ void QueryWorker::transpose_and_filter(std::size_t start, std::size_t end, const
                                          &sums))
                 candidates[q].take(sums, start + group * kGroup, end);
         }
-        candidates[q].settle();
+        candidates[q].settle_many();
     }
 }
 

@@ -6,7 +6,7 @@
 namespace jpq {
 namespace {
 
-constexpr std::size_t kInterleaved = 8;    // documents scored at once, since one sum is a chain of additions
+constexpr std::size_t kInterleaved = 8;    // documents scored at once
 constexpr std::size_t kFewestNew = 64;     // hits that are new before the k-th best is looked for again
 
 // Hits that are kept before all but the k best are dropped: with more of them this is done more rarely, and the
@@ -18,7 +18,6 @@ std::size_t limit(std::size_t hits) { return hits + std::max(hits / 2, kFewestNe
 std::size_t Candidates::most(std::size_t hits) { return limit(hits) + kMostTaken; }
 
 std::uint16_t Candidates::threshold() {
-    if (sampling_) return 0;
     const float kth = query_->kth.load(std::memory_order_relaxed);
     if (kth > used_kth_) {
         used_kth_ = kth;
@@ -39,24 +38,60 @@ void Candidates::take(const Sums &sums, std::size_t first_row, std::size_t end) 
         }
 }
 
-std::uint16_t Candidates::end_sample(std::size_t rank) {
-    const auto at = sums_.begin() + static_cast<std::ptrdiff_t>(rank);
-    std::nth_element(sums_.begin(), at, sums_.end(), std::greater<>());
-    const std::uint16_t sum = *at;
-    rows_.clear();
+void Candidates::begin_sample(std::size_t rank) {
+    sampling_ = true;
+    sampled_ = rank + 1;
+}
+
+std::uint16_t Candidates::end_sample() {
+    thin_sample();
+    const std::uint16_t sum = sums_.back();
     sums_.clear();
     sampling_ = false;
+    threshold_ = 0;
     return sum;
 }
 
+// Drop all but the largest sums, of which the last comes last.
+void Candidates::thin_sample() {
+    rows_.clear();
+    if (sums_.size() < sampled_) return;
+    const auto last = sums_.begin() + static_cast<std::ptrdiff_t>(sampled_ - 1);
+    std::nth_element(sums_.begin(), last, sums_.end(), std::greater<>());
+    sums_.resize(sampled_);
+    threshold_ = sums_.back();
+}
+
+void Candidates::settle_many() {
+    if (sampling_) thin_sample();
+    else if (rows_.size() >= std::max(kMany, hits_ / 4)) settle();
+    else keep_codes();
+}
+
 void Candidates::settle() {
-    if (rows_.empty() || sampling_) return;
+    if (sampling_) return thin_sample();
+    if (rows_.empty()) return;
     drop_by_sum();
+    keep_codes();
     const float kth = query_->kth.load(std::memory_order_relaxed);
-    codes_.bits == 8 ? score_all<8>(kth) : score_all<4>(kth);
+    for (std::size_t start = 0; start < rows_.size(); start += kInterleaved)
+        codes_.bits == 8 ? score<8>(start, kth) : score<4>(start, kth);
     rows_.clear();
     sums_.clear();
+    kept_.clear();
     if (best_.size() >= (full_ ? limit(hits_) : hits_)) keep_best();
+}
+
+// Keep the codes of what was taken, since until enough are there for scoring the caches will hold others.
+void Candidates::keep_codes() {
+    const std::size_t step = codes_.step();
+    std::size_t i = kept_.size() / codes_.m;
+    kept_.resize(rows_.size() * codes_.m);
+    for (std::uint8_t *to = kept_.data() + i * codes_.m; i < rows_.size(); ++i)
+        for (Strip strip = codes_.strip(0); strip.count > 0; strip = codes_.strip(strip.first + strip.count)) {
+            const std::uint8_t *from = codes_.of(rows_[i], strip);
+            for (std::size_t j = 0; j < strip.count; ++j) *to++ = from[j * step];
+        }
 }
 
 // Where more than k were taken, those far enough below the k-th largest sum are not among the best.
@@ -69,37 +104,32 @@ void Candidates::drop_by_sum() {
         if (*kth > gap) threshold_ = std::max(threshold_, static_cast<std::uint16_t>(*kth - gap));
     }
     const std::uint16_t least = threshold();
-    std::size_t kept = 0;
+    const std::size_t m = codes_.m, old = kept_.size() / m;
+    std::size_t kept = 0, kept_codes = 0;
     for (std::size_t i = 0; i < rows_.size(); ++i) {
-        rows_[kept] = rows_[i];
-        kept += sums_[i] >= least;
+        if (sums_[i] < least) continue;
+        if (i < old) std::copy_n(&kept_[i * m], m, &kept_[kept_codes++ * m]);
+        rows_[kept++] = rows_[i];
     }
     rows_.resize(kept);
+    kept_.resize(kept_codes * m);
 }
 
+// Score documents, several at once, since one sum is a chain of additions. Where fewer are left, the last is scored again.
 template <std::size_t bits>
-void Candidates::score_all(float kth) {
-    std::size_t start = 0;
-    for (; start + kInterleaved <= rows_.size(); start += kInterleaved) score<kInterleaved, bits>(start, kth);
-    for (; start < rows_.size(); ++start) score<1, bits>(start, kth);
-}
-
-template <std::size_t count, std::size_t bits>
 void Candidates::score(std::size_t start, float kth) {
     constexpr std::size_t kSize = bits == 8 ? kTable : kPairTable;
-    const std::uint8_t *codes[count];
-    float totals[count] = {};
-    const std::size_t step = codes_.step();
+    const std::size_t count = std::min(kInterleaved, rows_.size() - start);
+    const std::uint8_t *codes[kInterleaved];
+    float totals[kInterleaved] = {};
+    for (std::size_t i = 0; i < kInterleaved; ++i) codes[i] = &kept_[(start + std::min(i, count - 1)) * codes_.m];
     const float *table = query_->exact;
-    for (Strip strip = codes_.strip(0); strip.count > 0; strip = codes_.strip(strip.first + strip.count)) {
-        for (std::size_t i = 0; i < count; ++i) codes[i] = codes_.of(rows_[start + i], strip);
-        for (std::size_t j = 0; j < strip.count; ++j, table += kSize)
-            for (std::size_t i = 0; i < count; ++i) {
-                const std::uint8_t code = codes[i][j * step];
-                totals[i] += table[bits == 8 ? code : code & 15];
-                if (bits == 4) totals[i] += table[16 + (code >> 4)];
-            }
-    }
+    for (std::size_t j = 0; j < codes_.m; ++j, table += kSize)
+        for (std::size_t i = 0; i < kInterleaved; ++i) {
+            const std::uint8_t code = codes[i][j];
+            totals[i] += table[bits == 8 ? code : code & 15];
+            if (bits == 4) totals[i] += table[16 + (code >> 4)];
+        }
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t row = rows_[start + i];
         if (totals[i] >= kth)

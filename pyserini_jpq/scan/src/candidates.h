@@ -64,7 +64,10 @@ public:
         sums_.push_back(sum);
     }
 
-    // Score what was taken since the last call, while the caches hold its codes.
+    // Score what was taken if it is enough, else keep its codes, while these are near.
+    void settle_many();
+
+    // Score what was taken.
     void settle();
 
     // The best documents of all that were scored, and some more, in any order.
@@ -73,19 +76,20 @@ public:
     // Most documents that `best` holds.
     static std::size_t most(std::size_t hits);
 
-    // Take every document and score none, until the sum of that rank among those taken is asked for.
-    void begin_sample() { sampling_ = true; }
-    std::uint16_t end_sample(std::size_t rank);
+    // Score none of the documents that are taken from now on, and at last return the sum of that rank among theirs.
+    void begin_sample(std::size_t rank);
+    std::uint16_t end_sample();
 
 private:
-    static constexpr std::size_t kMostTaken = 2048;  // before they are scored, so that their codes are still near
+    static constexpr std::size_t kMostTaken = 2048;  // before they are scored
+    static constexpr std::size_t kMany = 64;         // that are worth it, since tables have to be fetched for them
 
     void drop_by_sum();
+    void keep_codes();
     template <std::size_t bits>
-    void score_all(float kth);
-    template <std::size_t count, std::size_t bits>
     void score(std::size_t start, float kth);
     void keep_best();
+    void thin_sample();
 
     Codes codes_;
     const std::int64_t *rows_in_whole_ = nullptr;
@@ -94,8 +98,10 @@ private:
     float used_kth_ = -std::numeric_limits<float>::infinity();
     std::uint16_t threshold_;
     bool sampling_ = false;
+    std::size_t sampled_ = 0;          // largest sums that are kept
     std::vector<std::uint32_t> rows_;  // taken, and not scored yet
     std::vector<std::uint16_t> sums_;
+    std::vector<std::uint8_t> kept_;   // codes of the first of these
     bool full_ = false;  // whether k were found once
     std::vector<Hit> best_;
 };

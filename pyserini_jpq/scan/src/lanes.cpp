@@ -44,7 +44,7 @@ void LaneWorker::filter(std::size_t start, std::size_t end, std::size_t next) {
         const std::size_t row = next < codes_.documents ? next : start;
         add_up(all[i], start, end, more ? codes_of(all[i + 1]) : codes_.of(row, codes_.strip(0)));
     }
-    for (Candidates &of_query : candidates) of_query.settle();
+    for (Candidates &of_query : candidates) of_query.settle_many();
 }
 
 // Strip by strip, since codes lie so; in a strip by as many rows as have their tables near, all groups of these.

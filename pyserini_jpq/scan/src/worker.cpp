@@ -16,16 +16,17 @@ void Worker::run(std::atomic<std::size_t> *next_start) {
         next = take();
         filter(start, std::min(codes_.documents, start + size), next);
     }
+    for (Candidates &of_query : candidates) of_query.settle();
 }
 
 void Worker::guess(const Sample &sample, std::vector<Query> *queries) {
     const auto start = [&](std::size_t i) { return (2 * i + 1) * codes_.groups() / (2 * sample.groups) * kGroup; };
-    for (Candidates &of_query : candidates) of_query.begin_sample();
+    for (Candidates &of_query : candidates) of_query.begin_sample(sample.rank);
     for (std::size_t i = 0; i < sample.groups; ++i)
         filter(start(i), std::min(codes_.documents, start(i) + kGroup), start(std::min(i + 1, sample.groups - 1)));
     for (std::size_t q = 0; q < queries->size(); ++q) {
         Query &query = (*queries)[q];
-        const std::uint32_t sum = candidates[q].end_sample(sample.rank), gap = query.rounding.usual_gap();
+        const std::uint32_t sum = candidates[q].end_sample(), gap = query.rounding.usual_gap();
         query.guess = static_cast<std::uint16_t>(sum > gap ? sum - gap : 0);
     }
 }
