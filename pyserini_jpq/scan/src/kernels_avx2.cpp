@@ -54,54 +54,68 @@ AVX2 inline __m256i sixteen(const std::uint8_t *table, int which) {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(table) + which));
 }
 
-// Every second sixteenth of a table is kept as its difference (XOR) from the one before: where a code's bit 4 is set both
-// are combined, and where it is not, the highest bit of the index lets a shuffle give zero. That takes the place of eight
-// choices, which have two of the four units only, and these have to serve the shuffles, too.
+// The first half of a table is kept as its difference (XOR) from the second: a shuffle gives zero where the highest bit of
+// a code is set, so that both halves are combined where it is not. That takes the place of eight choices, which have two
+// of the four units only, and these have to serve the shuffles, too.
 AVX2 void prepare(std::uint8_t *tables, std::size_t m) {
     for (std::size_t j = 0; j < m; ++j, tables += kTable)
-        for (std::size_t c = 0; c < kTable; ++c)
-            if (c & 16) tables[c] ^= tables[c - 16];
+        for (std::size_t c = 0; c < kTable / 2; ++c) tables[c] ^= tables[c + kTable / 2];
 }
 
-struct Index {
-    __m256i low, second;  // the low four bits; the same, for the second of two sixteenths
-    __m256i bit5, bit6, bit7;  // each the highest of its byte
+struct Two {
+    __m256i of[2];
 };
 
-AVX2 inline __m256i eighth(const std::uint8_t *table, int which, const Index &index) {
-    return _mm256_xor_si256(_mm256_shuffle_epi8(sixteen(table, 2 * which), index.low),
-                            _mm256_shuffle_epi8(sixteen(table, 2 * which + 1), index.second));
+// Entries by the low four bits and the highest, for each of eight values of the three between.
+AVX2 inline Two eighth(const std::uint8_t *table, int which, const Two &codes, const Two &low) {
+    const __m256i first = sixteen(table, which), second = sixteen(table, which + 8);
+    Two found;
+    for (int v = 0; v < 2; ++v)
+        found.of[v] = _mm256_xor_si256(_mm256_shuffle_epi8(second, low.of[v]), _mm256_shuffle_epi8(first, codes.of[v]));
+    // Without this barrier compilers look all up before they choose, for which there are too few registers.
+    asm("" : "+x"(found.of[0]), "+x"(found.of[1]));
+    return found;
 }
 
-AVX2 inline __m256i quarter(const std::uint8_t *table, int which, const Index &index) {
-    const __m256i first = eighth(table, 2 * which, index);
-    return choose(first, eighth(table, 2 * which + 1, index), index.bit5);
+AVX2 inline Two choose(const Two &a, const Two &b, const Two &masks) {
+    return {{choose(a.of[0], b.of[0], masks.of[0]), choose(a.of[1], b.of[1], masks.of[1])}};
 }
 
-AVX2 inline __m256i half(const std::uint8_t *table, int which, const Index &index) {
-    const __m256i first = quarter(table, 2 * which, index);
-    return choose(first, quarter(table, 2 * which + 1, index), index.bit6);
+// Codes shifted, so that the next lower bit is the highest.
+AVX2 inline Two shifted(const Two &codes) {
+    return {{_mm256_add_epi8(codes.of[0], codes.of[0]), _mm256_add_epi8(codes.of[1], codes.of[1])}};
 }
 
-// Look 32 codes up: in each sixteenth of the table by the low four bits, then choose by the high four, bit by bit.
-AVX2 inline __m256i look_up(const std::uint8_t *table, __m256i codes) {
-    Index index;
-    index.bit7 = codes;
-    index.bit6 = _mm256_add_epi8(codes, codes);
-    index.bit5 = _mm256_add_epi8(index.bit6, index.bit6);
-    const __m256i bit4 = _mm256_add_epi8(index.bit5, index.bit5);
-    index.low = _mm256_and_si256(codes, _mm256_set1_epi8(15));
-    index.second = _mm256_or_si256(index.low, _mm256_andnot_si256(bit4, _mm256_set1_epi8(-128)));
-    const __m256i first = half(table, 0, index);
-    return choose(first, half(table, 1, index), index.bit7);
+// Look 64 codes up: in sixteenths of the table by the low four bits, then choose bit by bit.
+AVX2 inline Two look_up(const std::uint8_t *table, const Two &codes) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const Two low = {{_mm256_and_si256(codes.of[0], nibble), _mm256_and_si256(codes.of[1], nibble)}};
+    const Two bit5 = shifted(shifted(codes)), bit4 = shifted(bit5);
+    Two halves[2];
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+        Two quarters[2];
+#pragma GCC unroll 2
+        for (int quarter = 0; quarter < 2; ++quarter) {
+            const int which = 4 * half + 2 * quarter;
+            const Two even = eighth(table, which, codes, low);
+            quarters[quarter] = choose(even, eighth(table, which + 1, codes, low), bit4);
+        }
+        halves[half] = choose(quarters[0], quarters[1], bit5);
+    }
+    return choose(halves[0], halves[1], shifted(codes));
 }
 
-// Look 32 pairs of codes of 4 bits up, and add the two entries of each pair, which fit a byte together.
-AVX2 inline __m256i look_up_pairs(const std::uint8_t *table, __m256i codes) {
-    const __m256i low = _mm256_set1_epi8(15);
-    return _mm256_add_epi8(
-        _mm256_shuffle_epi8(sixteen(table, 0), _mm256_and_si256(codes, low)),
-        _mm256_shuffle_epi8(sixteen(table, 1), _mm256_and_si256(_mm256_srli_epi16(codes, 4), low)));
+// Look 64 pairs of codes of 4 bits up, and add the two entries of each pair, which fit a byte together.
+AVX2 inline Two look_up_pairs(const std::uint8_t *table, const Two &codes) {
+    const __m256i nibble = _mm256_set1_epi8(15), first = sixteen(table, 0), second = sixteen(table, 1);
+    Two found;
+    for (int v = 0; v < 2; ++v) {
+        const __m256i low = _mm256_and_si256(codes.of[v], nibble);
+        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes.of[v], 4), nibble);
+        found.of[v] = _mm256_add_epi8(_mm256_shuffle_epi8(first, low), _mm256_shuffle_epi8(second, high));
+    }
+    return found;
 }
 
 AVX2 inline std::uint32_t at_least(const std::uint16_t *values, __m256i limit) {
@@ -131,18 +145,19 @@ AVX2 bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_
             odd[v] = rows.first ? _mm256_setzero_si256() : _mm256_load_si256(of_odd);
             all[v] = rows.first ? odd[v] : _mm256_add_epi16(_mm256_load_si256(even), _mm256_slli_epi16(odd[v], 8));
         }
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v)
-            for (std::size_t j = 0; j < rows.count; ++j) {
-                const std::uint8_t *codes = tile + j * stride + 32 * v;
-                if (v == 0) fetch_near(codes + to_next, 1);
-                if (v == 1 && ahead && j < share) fetch(ahead + 64 * (share * t + j), 1);
-                const __m256i loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(codes));
-                const __m256i found = entries == Entries::bytes ? look_up(tables + j * kTable, loaded)
-                                                                : look_up_pairs(tables + j * kPairTable, loaded);
-                all[v] = _mm256_add_epi16(all[v], found);
-                odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(found, 8));
+        for (std::size_t j = 0; j < rows.count; ++j) {
+            const std::uint8_t *from = tile + j * stride;
+            fetch_near(from + to_next, 1);
+            if (ahead && j < share) fetch(ahead + 64 * (share * t + j), 1);
+            const __m256i *vectors = reinterpret_cast<const __m256i *>(from);
+            const Two codes = {{_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)}};
+            const Two found = entries == Entries::bytes ? look_up(tables + j * kTable, codes)
+                                                        : look_up_pairs(tables + j * kPairTable, codes);
+            for (int v = 0; v < 2; ++v) {
+                all[v] = _mm256_add_epi16(all[v], found.of[v]);
+                odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(found.of[v], 8));
             }
+        }
         for (int v = 0; v < 2; ++v) {
             const __m256i even = _mm256_sub_epi16(all[v], _mm256_slli_epi16(odd[v], 8));
             _mm256_store_si256(reinterpret_cast<__m256i *>(sums->values[2 * t]) + v, even);
