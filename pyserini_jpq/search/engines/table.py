@@ -74,7 +74,7 @@ class TableEngine(ABC):
         queries = finite(queries)
         with np.errstate(over="ignore", invalid="ignore"):  # the scan refuses tables that overflowed
             rotated = self._rotated(queries)
-            tables = self._tables(rotated)
+            tables = self.quantizer.rotated_lookup_tables(rotated)
         scores, rows = self._scan(rotated, tables, k, faiss.omp_get_max_threads())
         missing = k - rows.shape[1]
         if missing > 0:
@@ -108,12 +108,3 @@ class TableEngine(ABC):
         functions: Any = faiss  # of which stubs know this one not
         functions.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), *self._rotation_rows.shape)
         return rotated
-
-    def _tables(self, rotated: Floats) -> Floats:
-        """Return a table of 256 entries for each byte of a document: two of 16 make one of their sums."""
-        tables = self.quantizer.rotated_lookup_tables(rotated)
-        if self.quantizer.bits == 8:
-            return tables
-        tables = np.pad(tables, ((0, 0), (0, self.quantizer.m % 2), (0, 0)))
-        pairs: Floats = tables[:, ::2, None, :] + tables[:, 1::2, :, None]
-        return pairs.reshape(len(rotated), -1, 256)
