@@ -98,16 +98,14 @@ void Rounding::round(const Lookup &lookup, std::size_t subspace, Number *entries
 
 template <typename Number>
 void Rounding::round_pair(const Lookup &lookup, std::size_t first, Number *entries) const {
-    const std::size_t k = lookup.k;
-    const float *low = lookup.values + first * k, *high = low + k;
-    float of_high[16] = {};
-    if (first + 1 < lookup.subspaces)
-        for (std::size_t c = 0; c < k; ++c) of_high[c] = high[c] - lowest_[first + 1];
-    const float lowest = lowest_[first], inverse = inverse_;
-    for (std::size_t b = 0; b < k; ++b)
-        for (std::size_t a = 0; a < k; ++a)
-            entries[b * k + a] = static_cast<Number>(
-                static_cast<std::int32_t>((low[a] - lowest + of_high[b]) * inverse + kUp));
+    float above[2][16] = {};  // the lowest of their subspace; of codes that there are not, anything
+    for (std::size_t i = 0; i < std::min<std::size_t>(2, lookup.subspaces - first); ++i)
+        for (std::size_t c = 0; c < lookup.k; ++c)
+            above[i][c] = lookup.values[(first + i) * lookup.k + c] - lowest_[first + i];
+    const float inverse = inverse_;
+    for (const float high : above[1])
+        for (const float low : above[0])
+            *entries++ = static_cast<Number>(static_cast<std::int32_t>((low + high) * inverse + kUp));
 }
 
 template void Rounding::round(const Lookup &, std::size_t, std::uint8_t *) const;
