@@ -72,10 +72,10 @@ void Candidates::settle() {
     if (sampling_) return thin_sample();
     if (rows_.empty()) return;
     drop_by_sum();
-    keep_codes();
-    const float kth = query_->kth.load(std::memory_order_relaxed);
-    for (std::size_t start = 0; start < rows_.size(); start += kInterleaved)
-        codes_.bits == 8 ? score<8>(start, kth) : score<4>(start, kth);
+    if (rows_.size() < kept_.size() / codes_.m + kInterleaved) keep_codes();
+    const std::size_t kept = kept_.size() / codes_.m;
+    score({kept_.data(), kept, codes_.m, false, codes_.bits}, 0, kept);
+    score(codes_, kept, rows_.size());
     rows_.clear();
     sums_.clear();
     kept_.clear();
@@ -115,22 +115,34 @@ void Candidates::drop_by_sum() {
     kept_.resize(kept_codes * m);
 }
 
-// Score documents, several at once, since one sum is a chain of additions. Where fewer are left, the last is scored again.
+// Score documents by codes that were kept, in their order, or by all codes.
+void Candidates::score(const Codes &codes, std::size_t start, std::size_t end) {
+    const float kth = query_->kth.load(std::memory_order_relaxed);
+    for (; start < end; start += kInterleaved)
+        codes.bits == 8 ? score_some<8>(codes, start, end, kth) : score_some<4>(codes, start, end, kth);
+}
+
+// Score several at once, since one sum is a chain of additions. Where fewer are left, the last is scored again.
 template <std::size_t bits>
-void Candidates::score(std::size_t start, float kth) {
+void Candidates::score_some(const Codes &codes, std::size_t start, std::size_t end, float kth) {
     constexpr std::size_t kSize = bits == 8 ? kTable : kPairTable;
-    const std::size_t count = std::min(kInterleaved, rows_.size() - start);
-    const std::uint8_t *codes[kInterleaved];
+    const std::uint8_t *from[kInterleaved];
     float totals[kInterleaved] = {};
-    for (std::size_t i = 0; i < kInterleaved; ++i) codes[i] = &kept_[(start + std::min(i, count - 1)) * codes_.m];
+    const std::size_t step = codes.step();
     const float *table = query_->exact;
-    for (std::size_t j = 0; j < codes_.m; ++j, table += kSize)
+    for (Strip strip = codes.strip(0); strip.count > 0; strip = codes.strip(strip.first + strip.count)) {
         for (std::size_t i = 0; i < kInterleaved; ++i) {
-            const std::uint8_t code = codes[i][j];
-            totals[i] += table[bits == 8 ? code : code & 15];
-            if (bits == 4) totals[i] += table[16 + (code >> 4)];
+            const std::size_t at = std::min(start + i, end - 1);
+            from[i] = codes.of(&codes == &codes_ ? rows_[at] : at, strip);
         }
-    for (std::size_t i = 0; i < count; ++i) {
+        for (std::size_t j = 0; j < strip.count; ++j, table += kSize)
+            for (std::size_t i = 0; i < kInterleaved; ++i) {
+                const std::uint8_t code = from[i][j * step];
+                totals[i] += table[bits == 8 ? code : code & 15];
+                if (bits == 4) totals[i] += table[16 + (code >> 4)];
+            }
+    }
+    for (std::size_t i = 0; i < std::min(kInterleaved, end - start); ++i) {
         const std::uint32_t row = rows_[start + i];
         if (totals[i] >= kth)
             best_.push_back({totals[i], rows_in_whole_ ? static_cast<std::uint32_t>(rows_in_whole_[row]) : row});

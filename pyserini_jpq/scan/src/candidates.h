@@ -86,8 +86,9 @@ private:
 
     void drop_by_sum();
     void keep_codes();
+    void score(const Codes &codes, std::size_t start, std::size_t end);
     template <std::size_t bits>
-    void score(std::size_t start, float kth);
+    void score_some(const Codes &codes, std::size_t start, std::size_t end, float kth);
     void keep_best();
     void thin_sample();
 
