@@ -132,7 +132,9 @@ template <std::size_t stride, Entries entries>
 AVX2 bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
                  Sums *sums) {
     const __m256i limit = _mm256_set1_epi16(static_cast<short>(threshold));
+    constexpr std::size_t kSize = entries == Entries::bytes ? kTable : kPairTable;
     const std::size_t share = fetched(stride) * rows.count / kTilesInGroup;
+    const std::size_t step = ahead ? 64 * fetched(stride) / kTilesInGroup : 0;
     std::uint32_t any = 0;
     for (std::size_t t = 0; t < kTilesInGroup; ++t) {
         const std::uint8_t *tile = rows.codes + t * kTile;
@@ -145,14 +147,15 @@ AVX2 bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_
             odd[v] = rows.first ? _mm256_setzero_si256() : _mm256_load_si256(of_odd);
             all[v] = rows.first ? odd[v] : _mm256_add_epi16(_mm256_load_si256(even), _mm256_slli_epi16(odd[v], 8));
         }
-        for (std::size_t j = 0; j < rows.count; ++j) {
-            const std::uint8_t *from = tile + j * stride;
+        const std::uint8_t *from = tile, *table = tables, *further = ahead ? ahead + 64 * share * t : tile;
+#pragma GCC unroll 2
+        for (std::size_t j = 0; j < rows.count; ++j, from += stride, table += kSize, further += step) {
             fetch_near(from + to_next, 1);
-            if (ahead && j < share) fetch(ahead + 64 * (share * t + j), 1);
+            fetch(further, 1);
             const __m256i *vectors = reinterpret_cast<const __m256i *>(from);
             const Two codes = {{_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)}};
-            const Two found = entries == Entries::bytes ? look_up(tables + j * kTable, codes)
-                                                        : look_up_pairs(tables + j * kPairTable, codes);
+            const Two found = entries == Entries::bytes ? look_up(table, codes)
+                                                        : look_up_pairs(table, codes);
             for (int v = 0; v < 2; ++v) {
                 all[v] = _mm256_add_epi16(all[v], found.of[v]);
                 odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(found.of[v], 8));
