@@ -48,10 +48,10 @@ class PQScanner:
     Parameters
     ----------
     codes
-        [N, bytes] uint8, contiguous: a NumPy array or a torch tensor in main memory; or blocks, as `in_blocks` makes them.
-        Not copied; they must not change while a search runs, and may change between searches.
+        [N, bytes] uint8, contiguous: a NumPy array or a torch tensor in main memory; or blocks, as `in_blocks` makes
+        them. Not copied; they must not change while a search runs, and may change between searches.
     bits
-        Of a code: 8, or 4, when a byte holds the codes of two subspaces, the first in its low half, as faiss packs them.
+        Of a code: 8, or 4, where a byte holds the codes of two subspaces, the first in its low half, as in faiss.
 
     Raises
     ------

@@ -61,8 +61,7 @@ void QueryWorker::filter_block(std::size_t start, std::size_t end) {
             Sums *sums = wait ? &waiting_[q * kGroupsInBlock] : &whole;
             for (std::size_t row = start; row < end; row += kGroup, sums += wait) {
                 const Rows rows{codes_.of(row, strip), strip.count, first, last, wait ? sums + 1 : nullptr};
-                if (add_up_(rows, tables, q == 0 ? rows.codes + kAhead : nullptr,
-                                           candidates[q].threshold(), sums))
+                if (add_up_(rows, tables, q == 0 ? rows.codes + kAhead : nullptr, candidates[q].threshold(), sums))
                     candidates[q].take(*sums, row, end);
             }
             if (last) candidates[q].settle_many();
@@ -80,8 +79,7 @@ void QueryWorker::transpose_and_filter(std::size_t start, std::size_t end, const
     for (std::size_t q = 0; q < candidates.size(); ++q) {
         for (std::size_t group = 0; group < groups; ++group) {
             const std::uint8_t *rest = q == 0 ? ahead + (4 * group + 1) * quarter : nullptr;
-            if (add_up_({transposed(group), codes_.m}, bytes_[q], rest, candidates[q].threshold(),
-                                         &sums))
+            if (add_up_({transposed(group), codes_.m}, bytes_[q], rest, candidates[q].threshold(), &sums))
                 candidates[q].take(sums, start + group * kGroup, end);
         }
         candidates[q].settle_many();

@@ -154,8 +154,7 @@ AVX2 bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_
             fetch(further, 1);
             const __m256i *vectors = reinterpret_cast<const __m256i *>(from);
             const Two codes = {{_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)}};
-            const Two found = entries == Entries::bytes ? look_up(table, codes)
-                                                        : look_up_pairs(table, codes);
+            const Two found = entries == Entries::bytes ? look_up(table, codes) : look_up_pairs(table, codes);
             for (int v = 0; v < 2; ++v) {
                 all[v] = _mm256_add_epi16(all[v], found.of[v]);
                 odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(found.of[v], 8));

@@ -47,7 +47,7 @@ protected:
     void filter(std::size_t start, std::size_t end, std::size_t next) override;
 
 private:
-    // Rows of one group, and so many, of which the tables are in the second-level cache.
+    // Some rows of one group, so many as have their tables in the second-level cache.
     struct Part {
         std::size_t row, first, count;
         Strip strip;

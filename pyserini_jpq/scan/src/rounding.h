@@ -31,11 +31,12 @@ public:
     // byte of codes.
     bool fit(const Lookup &lookup, std::size_t together, Whole whole);
 
-    // Write the entries of a subspace; for nothing beyond lookup.k.
+    // Write the k entries of a subspace.
     template <typename Number>
     void round(const Lookup &lookup, std::size_t subspace, Number *entries) const;
 
-    // Write those of two subspaces of 16 codes, for each byte that holds a code of both; of one where it is the last.
+    // Write the 256 sums of two subspaces of up to 16 codes, by the byte that holds a code of each; the second may be
+    // missing.
     template <typename Number>
     void round_pair(const Lookup &lookup, std::size_t first, Number *entries) const;
 
