@@ -250,9 +250,9 @@ import numpy as np
 from pyserini_jpq.scan.scanner import _native
 codes = np.random.default_rng(0).integers(0, 256, (300_000, 8), dtype=np.uint8)
 tables = np.random.default_rng(1).normal(size=(32, 8, 256)).astype(np.float32)
-one = _native().search(codes, len(codes), False, tables, 10, 1, "")
+one = _native().search(codes, len(codes), False, 8, tables, 10, 1, "")
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, resource.RLIM_INFINITY))
-many = _native().search(codes, len(codes), False, tables, 10, 30, "")
+many = _native().search(codes, len(codes), False, 8, tables, 10, 30, "")
 print(all(np.array_equal(a, b) for a, b in zip(one, many)))
 """
 
