@@ -107,8 +107,9 @@ class Encoder(nn.Module):
             backbone = load_backbone(card, location, safely)
             tokenizer = _load_tokenizer(card, location if folder else card.tokenizer or location, safely)
             head = load_head(card.head, root, width(backbone) * (card.pooling.count("+") + 1), local)
-            encoder = cls(card, backbone, tokenizer, head)
+            encoder = cls(card, backbone, tokenizer, head).eval()
             encoder._check_card()
+            encoder._try_out(location)
         except EncoderError:
             raise
         except Exception as problem:  # transformers raises whatever a broken or foreign file provokes
@@ -118,7 +119,7 @@ class Encoder(nn.Module):
             if local and hint:
                 hint = f"; it is not in the cache, and an index fetches nothing: name it with --encoder {location}"
             raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
-        return encoder.eval()
+        return encoder
 
     @property
     def dimension(self) -> int:
@@ -278,6 +279,17 @@ class Encoder(nn.Module):
             raise EncoderError(f"{where}: mask_padding needs a tokenizer with a mask token")
         if self.card.lower_case:
             lower_case(self.tokenizer, where)
+
+    def _try_out(self, location: str) -> None:
+        """Refuse a model that takes other things than texts, or gives other things than vectors of tokens."""
+        try:
+            with torch.no_grad():
+                vectors = self.encode_queries(["a"])
+        except Exception as problem:  # of whatever kind of model it is
+            reason = _first_line(problem)
+            raise EncoderError(f"{location} cannot be used as an encoder of texts: {reason[:200]}") from None
+        if vectors.shape != (1, self.dimension):
+            raise EncoderError(f"{location} gives {tuple(vectors.shape[1:])} values a text, not {self.dimension}")
 
 
 def _checked(root: str, card: EncoderCard) -> str:

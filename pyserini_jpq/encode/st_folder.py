@@ -36,6 +36,7 @@ _OLD_POOLINGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _SIDES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+_CHANGES = ("processing_kwargs", "query_expansion", "config_args", "config_kwargs")
 _MOST_TOKENS = 1 << 20
 
 
@@ -162,8 +163,8 @@ def _transformer(files: Files, path: str, prompts: Mapping[str, str]) -> dict[st
         raise EncoderError(f"{where}: the model is for {task}; an index takes one dense vector a text")
     if not isinstance(modality, dict) or "message" in modality or ("text" not in modality and modality):
         raise EncoderError(f"{where}: the model takes {', '.join(modality)}; only plain texts are supported")
-    if settings.get("processing_kwargs") or settings.get("query_expansion"):
-        raise EncoderError(f"{where}: processing_kwargs and query_expansion are not supported")
+    if changed := [name for name in _CHANGES if settings.get(name)]:
+        raise EncoderError(f"{where}: {', '.join(changed)} would change what the model does, and is not supported")
     longest = settings.get("max_seq_length") or _longest(files, inside)
     lengths = {side: settings.get(f"{side}_length") or longest for side in _SIDES}
     if not all(type(length) is int and length > 0 for length in lengths.values()):

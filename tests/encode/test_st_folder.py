@@ -228,6 +228,7 @@ REFUSED = {
     "cut": (broken("config_sentence_transformers.json", "x", "truncate_dim"), "truncate_dim is 'x'"),
     "task": (broken("sentence_bert_config.json", "fill-mask", "transformer_task"), "for fill-mask"),
     "image": (broken("sentence_bert_config.json", {"image": {}}, "modality_config"), "only plain texts"),
+    "changes": (broken("sentence_bert_config.json", {"is_causal": False}, "config_args"), "config_args would change"),
     "length": (broken("sentence_bert_config.json", "x", "max_seq_length"), "no number of tokens"),
     "activation": (broken("2_Dense/config.json", "os.system", "activation_function"), "'os.system', which is not"),
     "tokens": (broken("2_Dense/config.json", "token_embeddings", "module_input_name"), "maps tokens"),
@@ -254,6 +255,17 @@ def test_what_is_not_supported_is_one_line(dense_folder, tmp_path, case):
     folder = shutil.copytree(dense_folder, tmp_path / "st")
     change(folder)
     with pytest.raises(EncoderError, match=part) as problem:
+        find_encoder(str(folder)).load()
+    assert "\n" not in str(problem.value)
+
+
+def test_models_of_other_things_are_refused(tmp_path):
+    from transformers import ViTConfig, ViTModel
+
+    folder = make_model(tmp_path / "vit", "bert")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    ViTModel(ViTConfig(**sizes, image_size=8, patch_size=4)).save_pretrained(folder)
+    with pytest.raises(EncoderError, match="cannot be used as an encoder of texts") as problem:
         find_encoder(str(folder)).load()
     assert "\n" not in str(problem.value)
 
