@@ -1,7 +1,7 @@
 """`python -m benchmarks.ablation`: the paper's ablation (figure 7) and other losses, over several seeds.
 
 Each row is what a user would run: `pyserini_jpq.index`, `train` and `search`, with defaults but for the flags of the
-row. What is there already is not made again, so that an interrupted run goes on.
+row. Existing outputs are kept, so that an interrupted benchmark goes on.
 """
 
 import argparse

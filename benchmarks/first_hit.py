@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import shared
 from pyserini_jpq import cli
 from pyserini_jpq.index.folder import find_index
 
@@ -36,10 +37,10 @@ print(json.dumps(marks))
 
 def main(argv: Sequence[str]) -> None:
     """Print the median milliseconds of each part, in processes of their own."""
-    parser = cli.OneLineParser(prog="python -m benchmarks.first_hit", description=__doc__)
+    parser = shared.parser("first_hit", "Time a process from its import of pyserini_jpq to its first hit.")
     parser.add_argument("--index", required=True, help="index folder or name")
     parser.add_argument("--query", default="what is product quantization", help="text to search for")
-    parser.add_argument("--times", type=cli.positive_int, default=5, help="processes that are started (default: 5)")
+    parser.add_argument("--times", type=cli.positive_int, default=5, help="processes that are started")
     args = parser.parse_args(argv)
     index: Path = find_index(args.index)
     command = [sys.executable, "-c", _CODE, str(index), args.query]

@@ -1,6 +1,6 @@
 """`python -m demo`: BM25, flat, OPQ and JPQ side by side on the documentation of Python's standard library.
 
-Every stage is the command that a user would type; what is there already from an earlier run is not done again.
+Every stage is the command that a user would type; stages whose output exists are left out.
 """
 
 import json

@@ -81,7 +81,7 @@ def public_name(module: types.ModuleType) -> str:
 
 
 def members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
-    """Yield the public names of a module with what they stand for.
+    """Yield the public names of a module with their values.
 
     They are those of its `__all__` (all of `builtins`), or, without one, what it defines itself; and what a package
     takes from its own submodules (`asyncio.TaskGroup`, which Python 3.11 forgot in `__all__`).

@@ -121,7 +121,7 @@ def write_training_queries(
     per_document
         Queries made of a document, at most; there are fewer where a docstring is short.
     styles
-        Which of `STYLES` to use, the first ones first; the order goes round until `per_document` are there.
+        Which of `STYLES` to use, in this order, in turn until there are `per_document` queries.
     limit
         Keep that many queries in all, chosen at random.
 

@@ -1,6 +1,6 @@
 """JPQ for Pyserini: dense retrieval at a few bytes a document, the query encoder trained together with the index.
 
-Importing this package starts no JVM and imports no torch: each of its names is loaded when it is first used.
+Importing it starts no JVM and loads no torch: each name is imported on first use.
 """
 
 import importlib

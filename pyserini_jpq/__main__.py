@@ -1,4 +1,4 @@
-"""`python -m pyserini_jpq`: which commands there are."""
+"""`python -m pyserini_jpq`: list the commands."""
 
 import ast
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Print a line for each command: what the first line of its module says."""
+    """Print the first docstring line of each command."""
     for file in sorted(Path(__file__).parent.glob("*/__main__.py")):
         what = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()[0]
         print(what.replace("`", ""))

@@ -1,4 +1,4 @@
-"""Progress bars, which a caller can turn off."""
+"""Progress bars, which callers can turn off."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _SHOWN = ContextVar("progress", default=True)
 
 
 class Progress(tqdm):  # type: ignore[type-arg]  # the class takes no parameter when it runs
-    """A bar of tqdm's on standard error, unless it is turned off."""
+    """A tqdm bar on standard error, unless bars are turned off."""
 
     def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:
         super().__init__(*args, disable=disable or not _SHOWN.get(), **options)  # type: ignore[call-overload]  # has an iterable or none
@@ -19,12 +19,12 @@ class Progress(tqdm):  # type: ignore[type-arg]  # the class takes no parameter 
 
 @contextlib.contextmanager
 def progress(shown: bool) -> Iterator[None]:
-    """Show progress bars in this block, or do not; they are shown by default.
+    """Show or hide progress bars in a block.
 
     Parameters
     ----------
     shown
-        Whether.
+        Whether bars are shown; the default outside such a block is to show them.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Rooms that are called like the function they are for: `pyserini_jpq.encode(…)` is `pyserini_jpq.encode.run.encode`.
+"""Callable packages: `pyserini_jpq.encode(…)` calls `pyserini_jpq.encode.run.encode`.
 
-The name of a room and the name of what it does are the same word, and Python keeps a single attribute for both.
+Package and function have the same name, and Python keeps a single attribute for both.
 """
 
 import importlib
@@ -12,16 +12,16 @@ from typing import Any
 
 
 def make_callable(room: str, module: str, name: str) -> None:
-    """Let a package be called as a function of one of its modules, which is imported by the first call.
+    """Make a package callable as a function, whose module the first call imports.
 
     Parameters
     ----------
     room
         The package's `__name__`.
     module
-        The module within `pyserini_jpq`, such as `encode.run`.
+        The function's module within `pyserini_jpq`, such as `encode.run`.
     name
-        The function.
+        The function's name.
     """
 
     def function() -> Callable[..., Any]:

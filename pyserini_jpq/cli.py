@@ -1,4 +1,4 @@
-"""What the commands share: one-line errors, exit statuses, and an answer to Ctrl-C."""
+"""Shared parts of the commands: one-line errors, exit statuses, Ctrl-C."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from pyserini_jpq.errors import JPQError, causes
 
 LOG = logging.getLogger("pyserini_jpq")
 _COMMAND = ContextVar("command", default=False)
-"""Whether a command runs: functions that are called from Python ask nothing."""
+"""Whether a command runs: functions that are called from Python never ask."""
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -26,7 +26,7 @@ _NO_ROOM = {
     errno.EDQUOT: "no space left on the disk{where}; free some",
     errno.EFBIG: "a file is larger than files may be here (ulimit -f){where}; allow larger ones",
 }
-"""What to say of a disk that is full, for the user at least."""
+"""Messages for a full disk, quota or file size limit."""
 _WRONG_PLACE = (
     *(errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EIO),
@@ -34,7 +34,7 @@ _WRONG_PLACE = (
 
 
 class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of a flag where there is one, and the help does not tell it already."""
+    """Shows the default of a flag if there is one and the help does not already."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default in (None, False, []) or "(default" in (action.help or ""):
@@ -71,7 +71,7 @@ def positive_int(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Parse a whole number from 0 to 2^31 - 1, which NumPy, faiss and torch all take, as an argparse type."""
+    """Parse a whole number from 0 to 2^31 - 1, the range of NumPy, faiss and torch, as an argparse type."""
     value = int(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= value < 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**31 - 1}")
@@ -90,27 +90,27 @@ def positive_float(text: str) -> float:
 
 
 def warn(message: str) -> None:
-    """Log one line of warning; commands show it on standard error."""
+    """Log a warning of one line; commands print it to standard error."""
     LOG.warning(message)
 
 
 def say(message: str) -> None:
-    """Log one line about what is going on; commands show it on standard error, standard output is for results."""
+    """Log a line of progress; commands print it to standard error, as standard output is for results."""
     LOG.info(message)
 
 
 def consent(yes: bool) -> Callable[[str], None]:
-    """Return what lets long work begin: where the user said yes before, or says it now on a terminal.
+    """Return a function that asks the user for consent to long work.
 
     Parameters
     ----------
     yes
-        Whether the user has said so.
+        Whether the user has consented already.
 
     Returns
     -------
     Callable
-        Takes what would be done; raises JPQError where nobody agrees to it.
+        Takes a description of the work; raises JPQError without consent.
     """
 
     def ask(what: str) -> None:
@@ -126,7 +126,7 @@ def consent(yes: bool) -> Callable[[str], None]:
 
 
 class _Handler(logging.Handler):
-    """Writes to what standard error is now, which tests and notebooks replace."""
+    """Writes to the current `sys.stderr`, which tests and notebooks replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -136,7 +136,7 @@ class _Handler(logging.Handler):
 
 @contextlib.contextmanager
 def _spoken() -> Iterator[None]:
-    """Show what is logged; functions that are called from Python leave that to whoever configures logging."""
+    """Print log messages during a command; functions that are called from Python leave logging to the caller."""
     handler, before = _Handler(), (LOG.level, LOG.propagate)
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
@@ -159,18 +159,18 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     main
         The command; takes the arguments without the program's name.
     argv
-        The arguments; those of the process by default.
+        The arguments; by default those of the process.
 
     Returns
     -------
     int
         0 when done, 2 when the request or its input is wrong (one line on standard error), 130 when interrupted.
-        A fault of ours raises, so that Python shows where, with status 1.
+        A fault of ours raises: Python prints a traceback and exits with status 1.
     """
-    # Threads of OpenMP would spin while they wait, and take the cores from whatever else runs. It is read when faiss or
-    # torch is loaded, which no command does before this (`python -m benchmarks.threads` measures it).
+    # Idle threads of OpenMP would busy-wait. The variable is read when faiss or torch is loaded, which no command does
+    # before this (`python -m benchmarks.threads` measures it).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # SIGTERM (a scheduler's or a container's stop) gets the same orderly end as Ctrl-C.
+    # SIGTERM, from a scheduler or a container, is handled as Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     _open_standard_streams()
     try:
@@ -183,7 +183,7 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
         print(f"\ninterrupted: {detail}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has gone; without this, Python complains again while it closes standard output.
+        # The reader (head, less) has ended; without this, closing standard output fails again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -195,21 +195,21 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
 
 
 def _open_standard_streams() -> None:
-    """Open those that the shell has closed (`2>&-`); else the next file gets their number, and what is printed."""
+    """Open streams that the shell has closed (`2>&-`); else the next file gets their number and our output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free: this one, since those below are open.
+            # Takes the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            # Not by its number, which a library may have got before us.
+            # Not by number, which a library may have taken before.
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115
 
 
 def _problem_of_the_machine(error: Exception) -> str | None:
-    """Say what is wrong with the disk or with a path; None for what may be a fault of ours."""
-    # torch raises an exception of its own while it closes a file that it could not write.
+    """Return a message for a problem of the disk or a path; None for other errors."""
+    # torch raises another exception while it closes a file that it could not write.
     if full := next((cause for cause in causes(error) if _no_room(cause)), None):
         # Notes name what was being written (`files.writing`).
         place = next(iter(getattr(error, "__notes__", ())), None) or getattr(full, "filename", None)
@@ -221,8 +221,8 @@ def _problem_of_the_machine(error: Exception) -> str | None:
 
 
 def _no_room(error: BaseException) -> int:
-    """Return the number by which the system says that a file cannot grow; 0 where the error is another."""
-    # safetensors, faiss and torch raise exceptions of their own on a full disk, which only quote the system.
+    """Return the error number of a file that cannot grow; 0 for another error."""
+    # safetensors, faiss and torch raise their own exceptions on a full disk, which quote the system's message.
     return next((n for n in _NO_ROOM if getattr(error, "errno", None) == n or os.strerror(n) in str(error)), 0)
 
 

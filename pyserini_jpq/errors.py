@@ -1,10 +1,10 @@
-"""The exceptions a user can meet: each carries one line that says what is wrong, where, and what to do."""
+"""The exceptions for users: each message is one line that says what is wrong, where, and what to do."""
 
 from collections.abc import Iterator
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an exception, then the one that it was raised from or during whose handling it arose, and so on."""
+    """Yield an exception, then its cause or context, and so on."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -16,16 +16,21 @@ def how_to_install(extra: str) -> str:
     return f"`pip install -e '.[{extra}]'` in the checkout of pyserini_jpq, or `pip install 'FILE.whl[{extra}]'`"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class JPQError(Exception):
-    """The request or its input is wrong; the command line prints the message alone and exits with status 2."""
+    """The request or its input is wrong; commands print the message and exit with status 2."""
 
 
 class CollectionError(JPQError):
-    """A collection cannot be read: no documents, a bad line, a bad or repeated docid, a document without text."""
+    """A collection cannot be read: no documents, a malformed line, a bad or repeated docid, a document without text."""
 
 
 class TopicsError(JPQError):
-    """Topics or qrels cannot be used: missing, empty, malformed, or naming nothing that is known."""
+    """Topics or qrels cannot be used: missing, empty, malformed, or unknown."""
 
 
 class RunError(JPQError):
@@ -33,7 +38,7 @@ class RunError(JPQError):
 
 
 class DownloadError(JPQError):
-    """A file cannot be fetched, is not the published one, or its archive is not safe to unpack."""
+    """A file cannot be downloaded, is not the published one, or its archive is unsafe to unpack."""
 
 
 class EncoderError(JPQError):
@@ -41,7 +46,7 @@ class EncoderError(JPQError):
 
 
 class EmbeddingsError(JPQError):
-    """A folder of embeddings is incomplete, inconsistent, or holds values that are not finite."""
+    """A folder of embeddings is incomplete, inconsistent, or has values that are not finite."""
 
 
 class QuantizerError(JPQError):
@@ -53,7 +58,7 @@ class IndexFolderError(JPQError):
 
 
 class ConversionError(JPQError):
-    """A file of another format cannot be converted: unknown, damaged, unsafe, or not to be had in ours."""
+    """A file of another format cannot be converted: unknown, damaged, unsafe, or without a counterpart in ours."""
 
 
 class OutputError(JPQError):
@@ -65,8 +70,8 @@ class TrainingError(JPQError):
 
 
 class ExperimentError(JPQError):
-    """An experiment is not there, or cannot be run as it is described."""
+    """An experiment does not exist, or cannot be run as described."""
 
 
 class InstallationError(JPQError):
-    """Java or a package is missing or of a version that does not work."""
+    """Java or a package is missing, or its version does not work."""

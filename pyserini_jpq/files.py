@@ -1,4 +1,4 @@
-"""Writing files and folders so that they are there whole or not at all."""
+"""Write files and folders atomically."""
 
 import contextlib
 import ctypes
@@ -20,24 +20,20 @@ from pyserini_jpq.locks import exclusive as exclusive
 if TYPE_CHECKING:
     import numpy as np
 
-_READ_BYTES = 1 << 20
 _STALE = 3600
-# Of Linux's renameat2(2): paths are relative to the working folder; swap the two names.
+# Flags of Linux's renameat2(2): paths relative to the working folder, swap two names.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits, read in blocks."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Note on an exception what was being written: of a full disk, most libraries do not say which file it was."""
+    """Note on an exception which file was being written, which most libraries do not say of a full disk."""
     try:
         yield
     except Exception as problem:
@@ -47,7 +43,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def begins_again() -> Iterator[None]:
-    """Tell who interrupts this block that its work is not kept; elsewhere commands go on where they stopped."""
+    """Say on Ctrl-C that the work of this block is not kept; elsewhere commands resume."""
     try:
         yield
     except KeyboardInterrupt:
@@ -55,7 +51,7 @@ def begins_again() -> Iterator[None]:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 text file beside its place, then rename it there."""
+    """Write a UTF-8 text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as partial:
         with open(partial, "w", encoding="utf-8") as file:
@@ -66,12 +62,12 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, atomically."""
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def save_array(path: Path, array: "np.ndarray") -> None:
-    """Write an array as `.npy`; unlike np.save, say so in terms of the system where the disk is full."""
+    """Write an array as `.npy`; unlike np.save, keep the system's error on a full disk."""
     import numpy as np
 
     array = np.ascontiguousarray(array)
@@ -81,23 +77,19 @@ def save_array(path: Path, array: "np.ndarray") -> None:
 
 
 def partial_folder(final: Path) -> Path:
-    """Return the folder in which an output is prepared: beside its final place, so that a rename suffices."""
+    """Return the folder in which an output is prepared: beside its final path, so that a rename suffices."""
     return final.with_name(f".{final.name}.partial")
-
-
-def unique_partial(final: Path) -> Path:
-    """Return a name beside an output that no other process takes, not even one in another container."""
-    return final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 @contextlib.contextmanager
 def beside(final: Path) -> Iterator[Path]:
-    """Yield the name of a file beside another, for this process alone; what is left of it in the end is removed.
+    """Yield a path beside a file, for this process alone; at the end the file there is removed, if it is still there.
 
-    So are files that a killed process left there an hour ago or earlier.
+    Files that killed processes left an hour ago or earlier are removed as well.
     """
     _remove_stale(final)
-    partial = unique_partial(final)
+    # A process in another container may have the same id.
+    partial = final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     with writing(final):
         try:
             yield partial
@@ -114,7 +106,7 @@ def _remove_stale(final: Path) -> None:
 
 
 def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) -> None:
-    """Raise OutputError if an output is there already and must not be replaced, or could not be made.
+    """Raise OutputError if an output exists and may not be replaced, or cannot be created.
 
     Parameters
     ----------
@@ -123,7 +115,7 @@ def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) ->
     overwrite
         Whether it may be replaced.
     marker
-        A file that every folder of the kind to be written holds: a folder without it is something else, and stays.
+        A file in every folder of the type to be written: a folder without it is never replaced.
     """
     if _holds_the_working_folder(output):
         raise OutputError(f"{output} holds the folder that the command runs in; give a folder of its own")
@@ -139,7 +131,7 @@ def refuse_existing(output: Path, overwrite: bool, marker: str | None = None) ->
 
 
 def refuse_existing_file(output: Path, overwrite: bool) -> None:
-    """Raise OutputError as `refuse_existing` does, for an output that is a file."""
+    """Raise OutputError as `refuse_existing`, for an output that is a file."""
     if output.is_dir():
         raise OutputError(f"{output} is a folder; give the name of a file")
     refuse_existing(output, overwrite)
@@ -158,10 +150,10 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def move_into_place(prepared: Path, final: Path) -> None:
-    """Rename a finished folder or file to its final place; what was there stays until the last moment.
+    """Rename a finished folder or file to its final path, in place of an old one.
 
-    On Linux the two are swapped in one step. Elsewhere there is a moment between two renames; if the process is killed
-    in it, `put_back` brings the old one back.
+    On Linux the two are swapped atomically. Elsewhere there are two renames; if the process is killed between them,
+    `put_back` restores the old one.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     put_back(final)
@@ -178,7 +170,7 @@ def move_into_place(prepared: Path, final: Path) -> None:
 
 
 def put_back(final: Path) -> None:
-    """Bring back what `move_into_place` was about to replace, if the process was killed between its two renames."""
+    """Restore the old file or folder, if a process was killed between the two renames of `move_into_place`."""
     if final.exists() or not _replaced(final).exists():
         return
     with contextlib.suppress(BusyError), exclusive(final):  # else it is being replaced just now
@@ -191,7 +183,7 @@ def _replaced(final: Path) -> Path:
 
 
 def _swap(one: Path, other: Path) -> bool:
-    """Swap two names in one step; False where system or file system cannot."""
+    """Swap two paths atomically; return False if the system cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):
@@ -201,7 +193,7 @@ def _swap(one: Path, other: Path) -> bool:
 
 
 def link_or_copy(file: Path, target: Path) -> None:
-    """Give a file a second name, without a second copy where the disk can do that."""
+    """Link a file to a second path, or copy it where the file system has no links."""
     try:
         os.link(file, target)
     except OSError:
@@ -209,7 +201,7 @@ def link_or_copy(file: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all in it, if it is there."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -218,7 +210,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(final: Path, overwrite: bool, marker: str | None = None) -> Iterator[Path]:
-    """Yield an empty folder to write into; it becomes `final` when the block ends well, and vanishes when it does not.
+    """Yield an empty folder to write to; it becomes `final` if the block succeeds, else it is removed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file beside an output, which the kernel gives back when its process ends."""
+"""One writer at a time: a lock file beside an output, which the kernel releases when its process ends."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _BEHIND_THE_TEXT = 1 << 30
 
 _held: set[tuple[Path, int, int]] = set()
-"""Lock file, process and thread: who holds a lock may take it again, a child or another thread may not."""
+"""Lock file, process and thread of each lock: its holder may take it again, a child or another thread may not."""
 
 
 class BusyError(OutputError):
@@ -28,24 +28,24 @@ class BusyError(OutputError):
 
 @contextlib.contextmanager
 def exclusive(output: Path, what: str | None = None, shared: bool = False) -> Iterator[None]:
-    """Let no other command write an output while this block runs; waits for nothing.
+    """Lock an output against other writers during a block; raises at once if it is locked.
 
-    The lock file holds process, host and command. What a dead process left of it is taken over, since the lock itself
-    is the kernel's. Readers are not kept out: outputs are replaced by a rename.
+    The lock file names process, host and command. One of a dead process does not block, since the lock is the kernel's.
+    Readers need no lock: outputs are replaced by a rename.
 
     Parameters
     ----------
     output
-        A file or a folder, which need not be there.
+        A file or a folder, which need not exist.
     what
-        What a refusal calls it; its path by default.
+        Name of the output in errors; its path by default.
     shared
-        Let others in that are `shared`, too: several shards of one folder.
+        Allow other shared locks: several shards of one folder.
 
     Raises
     ------
     BusyError
-        If another process, or another thread of this one, holds it.
+        If another process, or another thread of this one, holds the lock.
     """
     path = lock_file(output)
     me = (path, os.getpid(), threading.get_ident())
@@ -62,9 +62,9 @@ def exclusive(output: Path, what: str | None = None, shared: bool = False) -> It
 
 
 def lock_file(output: Path) -> Path:
-    """Return the lock file of an output, the same by whatever link it is reached.
+    """Return the lock file of an output, with links resolved.
 
-    It lies beside the output, or in a folder whose parent cannot be written: no other place can be, then.
+    It is beside the output, or in it if that is a folder whose parent is not writable.
     """
     real = Path(os.path.realpath(output))
     if real.is_dir() and not os.access(real.parent, os.W_OK):
@@ -73,7 +73,7 @@ def lock_file(output: Path) -> Path:
 
 
 def _acquired(path: Path, what: str, shared: bool) -> int:
-    """Return the descriptor of the lock file, locked, with our name in it."""
+    """Return the descriptor of the locked lock file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -90,7 +90,7 @@ def _acquired(path: Path, what: str, shared: bool) -> int:
 
 
 def _release(path: Path, file: int, shared: bool) -> None:
-    # A file that others share stays; the last one removes it, while nobody else can hold it.
+    # The last holder of a shared lock removes the file.
     with contextlib.suppress(OSError):
         if not shared or _lock(file, shared=False):
             path.unlink()
@@ -110,7 +110,7 @@ def _sign(file: int, shared: bool) -> None:
     words = [os.path.basename(sys.executable or "python"), *sys.orig_argv[1:]]
     command = " ".join(shlex.join(words).split())[:_SHOWN]
     mine = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command})
-    with contextlib.suppress(OSError):  # on a full disk the lock is as good
+    with contextlib.suppress(OSError):  # on a full disk the lock holds as well
         if not shared:
             os.ftruncate(file, 0)
         os.lseek(file, 0, os.SEEK_END)
@@ -122,7 +122,7 @@ def _holder(file: int) -> str:
         try:
             held = json.loads(line)
             pid, is_here = int(held["pid"]), held["host"] == socket.gethostname()
-            if not is_here or _is_alive(pid):  # of several that share it, some may have ended
+            if not is_here or _is_alive(pid):  # some holders of a shared lock may have ended
                 return f"process {pid}{'' if is_here else ' on ' + held['host']} ({held['command']})"
         except (ValueError, KeyError, TypeError, OverflowError):
             continue
@@ -159,7 +159,7 @@ else:
     import fcntl
 
     def _lock(file: int, shared: bool) -> bool:
-        """Tell whether the lock could be had; a file system that knows none cannot refuse any."""
+        """Return whether the lock was taken; true on a file system without locks."""
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as problem:

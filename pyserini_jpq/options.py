@@ -1,6 +1,6 @@
-"""Options of a stage: one frozen dataclass, whose fields make the flags of its command.
+"""Options of a stage: a frozen dataclass, whose fields make the flags of its command.
 
-A value is checked by the same function whether it comes from the command line or from Python.
+Values from the command line and from Python are checked by the same functions.
 """
 
 import argparse
@@ -21,22 +21,22 @@ def option(
     flag: str | None = None,
     metavar: str | None = None,
 ) -> Any:
-    """Return the field of an option.
+    """Return the dataclass field of an option.
 
     Parameters
     ----------
     default
-        Its value where nobody gives one; None where it is decided later.
+        Default value; None if it is decided later.
     text
-        The help of its flag.
+        Help of the flag.
     kind
-        Parses and checks the text of a flag, as an argparse type.
+        Parses and checks the flag's text, as an argparse type.
     choices
-        The values that there are.
+        Permitted values.
     flag
-        The name of the flag; that of the field, with dashes, by default.
+        Name of the flag; by default the field's, with dashes.
     metavar
-        What the help shows in place of a value.
+        Placeholder of the value in the help.
     """
     about = {"help": text, "type": kind, "choices": choices, "flag": flag, "metavar": metavar}
     return dataclasses.field(default=default, metadata=about)
@@ -50,12 +50,12 @@ def yes_or_no(text: str) -> bool:
 
 
 def switch(text: str) -> bool:
-    """Parse what a flag without a value is, in Python: `--flag` is true."""
+    """Parse an option whose flag has no value: `--flag` is true."""
     return yes_or_no(text)
 
 
 def on_or_off(text: str) -> bool:
-    """Parse what a flag with an opposite is, in Python: `--flag` is true, `--no-flag` false."""
+    """Parse an option whose flag has an opposite: `--flag` is true, `--no-flag` false."""
     return yes_or_no(text)
 
 
@@ -70,11 +70,11 @@ class Options:
     Raises
     ------
     JPQError
-        If a value is not one that the flag of the same name would take.
+        If the flag of the same name would not accept a value.
     """
 
     def __post_init__(self) -> None:
-        """Check every value as its flag is checked, and turn it into the type of its flag."""
+        """Check every value as its flag is checked, and convert it to the flag's type."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if "type" in field.metadata and value is not None:
@@ -82,16 +82,16 @@ class Options:
 
 
 def add_flags(parser: Any, options: type[Options], names: Collection[str] | None = None) -> None:
-    """Add the flags of options to a parser or to a group of it; flags that are not given are left unset.
+    """Add the flags of options to a parser or group; flags that are not given are left unset.
 
     Parameters
     ----------
     parser
         An `argparse` parser or group.
     options
-        The class.
+        The class of options.
     names
-        Of the fields; all by default.
+        Names of the fields to add; all by default.
     """
     for field in dataclasses.fields(options):
         if "type" not in field.metadata or (names is not None and field.name not in names):
@@ -113,14 +113,14 @@ def add_flags(parser: Any, options: type[Options], names: Collection[str] | None
 
 
 def from_flags(options: type[T], given: Mapping[str, Any], **defaults: Any) -> T:
-    """Return the options of the flags that were given, by the names of the fields.
+    """Return options from the flags that were given.
 
     Parameters
     ----------
     options
-        The class.
+        The class of options.
     given
-        Values by name, such as `vars(args)`; names that are no fields are left aside.
+        Values by field, such as `vars(args)`; other names are ignored.
     **defaults
         Values for fields whose flags were not given.
     """

@@ -1,4 +1,4 @@
-"""Where things lie unless the user says otherwise: the folders of a project, the cache, the name of an index."""
+"""Default paths: the folders of a project, the cache, the name of an index."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ INDEXES = Path("indexes")
 RUNS = Path("runs")
 
 CACHE_VARIABLE = "PYSERINI_JPQ_CACHE"
-"""Environment variable that names the folder for what is kept between runs, in place of `~/.cache/pyserini_jpq`."""
+"""Environment variable for the cache folder, by default `~/.cache/pyserini_jpq`."""
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is kept between runs, such as exported encoders."""
+    """Return the cache folder, for exported encoders and the like."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "pyserini_jpq")
 
 
 def jpq_name(name: str) -> str:
-    """Return the name of the index that is trained from one of that name: `X.jpq-m24` for `X.opq-m24`."""
+    """Return the name of the index that is trained from another: `X.jpq-m24` for `X.opq-m24`."""
     return name.replace(".opq", ".jpq") if ".opq" in name else f"{name}.jpq"

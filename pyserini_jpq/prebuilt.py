@@ -1,4 +1,4 @@
-"""Indexes by the name of their card: published ones fetched and converted, others built of collection and encoder."""
+"""Indexes by the name of their card: download and convert published ones, build others."""
 
 import gzip
 import zlib
@@ -23,29 +23,29 @@ from pyserini_jpq.index.run import build_index
 from pyserini_jpq.paths import DOWNLOADS, EMBEDDINGS, ENCODERS, INDEXES
 
 _VOCABULARY = ("vocab.json", "merges.txt")
-_ID_BYTES = 8  # of a document in the authors' files
+_ID_BYTES = 8  # per document in the authors' files
 _USUAL_DIMENSION = 768
 
 
 def obtain_index(name: str, build: bool = False, consent: Callable[[str], None] | None = None) -> Path:
-    """Return the folder of an index; one that is published is fetched on first use.
+    """Return the folder of an index; a published one is downloaded on first use.
 
     Parameters
     ----------
     name
         A folder, the name of one under `indexes/`, or of a card.
     build
-        Build an OPQ index that is not here: fetch its collection and encoder, encode, index. It may take hours, and
-        can be interrupted at any point.
+        Build a missing OPQ index: download its collection and encoder, encode, index. It may take hours, and an
+        interrupted build resumes.
     consent
-        Called with what is about to be fetched or built, and how large it is; what it raises stops here.
+        Called with a description of the download or build; raises to refuse it.
 
     Raises
     ------
     IndexFolderError
-        If there is neither a folder nor a card, or the card's index is not published and not to be built.
+        If there is neither a folder nor a card, or the card's index is neither published nor to be built.
     DownloadError
-        If it cannot be fetched.
+        If the download fails.
     """
     if Path(name).is_dir() or (INDEXES / name).is_dir() or not cards.has_card("indexes", name):
         return find_index(name)
@@ -70,14 +70,14 @@ def _size(card: IndexCard, bytes_each: int) -> str:
 
 
 def fetch_index(name: str, card: IndexCard, output: Path) -> Path:
-    """Fetch an index and its query encoder, and make our folders of them; nothing is fetched or made twice.
+    """Download an index and its query encoder, and convert both; nothing is downloaded or converted twice.
 
     Parameters
     ----------
     name
-        Of the card.
+        Name of the card.
     card
-        With addresses of `index` and `query_encoder`, and of `docids` where they are not the rows.
+        Card with addresses of `index` and `query_encoder`, and of `docids` if these are not the row numbers.
     output
         The index folder to write; the query encoder goes to `encoders/NAME`.
 
@@ -89,9 +89,9 @@ def fetch_index(name: str, card: IndexCard, output: Path) -> Path:
     Raises
     ------
     DownloadError
-        If a file cannot be fetched or is not the published one.
+        If a file cannot be downloaded or is not the published one.
     ConversionError
-        If a file holds something else than it should; nothing of it is run.
+        If a file has unexpected content; none of it is executed.
     """
     refuse_existing(output, overwrite=False)
     index_file = _fetch(name, card, "index")
@@ -142,7 +142,7 @@ def _docids_by_offset(path: Path) -> list[str]:
     Raises
     ------
     DownloadError
-        If it is something else.
+        If the file has another format.
     """
     offsets: list[tuple[int, str]] = []
     try:
@@ -158,15 +158,7 @@ def _docids_by_offset(path: Path) -> list[str]:
 
 
 def build_opq(card: IndexCard, output: Path) -> Path:
-    """Encode the collection of a card and build its OPQ index; each goes on where it was interrupted.
-
-    Parameters
-    ----------
-    card
-        Of an OPQ index.
-    output
-        The index folder to write.
-    """
+    """Encode the collection of an OPQ index's card and build the index; both resume an interrupted run."""
     embeddings = EMBEDDINGS / f"{card.collection}.{card.encoder}"
     if not is_complete(embeddings):
         cli.say(

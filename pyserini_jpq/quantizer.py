@@ -1,4 +1,4 @@
-"""The product quantizer in NumPy: rotation, centroids and codes; the reference that every engine is tested against."""
+"""The product quantizer in NumPy: rotation, centroids and codes; the reference in the tests of every engine."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ProductQuantizer:
     centroids : numpy.ndarray
         [M, K, D/M] float32, K a power of two up to 256.
     biases : numpy.ndarray or None
-        [M, K] float32, what a document gets to its score for each of its codes, whatever the query; None for none.
+        [M, K] float32, added to a document's score for each of its codes; None for none.
 
     Raises
     ------
@@ -62,12 +62,12 @@ class ProductQuantizer:
 
     @property
     def k(self) -> int:
-        """Number of centroids K of a subspace."""
+        """Number of centroids K per subspace."""
         return int(self.centroids.shape[1])
 
     @property
     def bits(self) -> int:
-        """Bits of a code in one subspace."""
+        """Bits per code."""
         return self.k.bit_length() - 1
 
     @property
@@ -86,7 +86,7 @@ class ProductQuantizer:
         return rotated
 
     def assign(self, vectors: Floats) -> Codes:
-        """Return the codes of vectors: in each subspace the nearest centroid by Euclidean distance.
+        """Return the codes of vectors: the nearest centroid by Euclidean distance in each subspace.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class ProductQuantizer:
         Returns
         -------
         numpy.ndarray
-            [N, M] uint8; the lowest number where two centroids are equally near.
+            [N, M] uint8; of equally near centroids the first.
         """
         parts = self.rotate(vectors).reshape(len(vectors), self.m, -1)
         codes = np.empty((len(vectors), self.m), dtype=np.uint8)
@@ -107,27 +107,27 @@ class ProductQuantizer:
         return codes
 
     def decode(self, codes: Codes) -> Floats:
-        """Return the rotated vectors that codes stand for, without biases: [N, M] uint8 to [N, D] float32."""
+        """Return the rotated vectors of codes, without biases: [N, M] uint8 to [N, D] float32."""
         vectors: Floats = self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
         return vectors
 
     def lookup_tables(self, queries: Floats) -> Floats:
-        """Return what each centroid adds to a score for each query, [B, D] to [B, M, K] float32.
+        """Return the lookup tables of queries, [B, D] to [B, M, K] float32.
 
-        That is its inner product with the query's part in its subspace, plus its bias.
+        An entry is the inner product of a centroid and the query's part in its subspace, plus the centroid's bias.
         """
         return self.rotated_lookup_tables(self.rotate(queries))
 
     def rotated_lookup_tables(self, rotated: Floats) -> Floats:
-        """Return the lookup tables of queries that are rotated already, [B, D] to [B, M, K] float32."""
-        # A product for each subspace; einsum took three times as long for one query.
+        """Return the lookup tables of rotated queries, [B, D] to [B, M, K] float32."""
+        # einsum took three times as long for one query.
         parts = rotated.reshape(len(rotated), self.m, -1).transpose(1, 0, 2)
         products = np.matmul(parts, self.centroids.transpose(0, 2, 1)).transpose(1, 0, 2)
         tables: Floats = np.ascontiguousarray(products, dtype=np.float32)
         return tables if self.biases is None else tables + self.biases
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
-        """Return the scores of documents: ⟨R q, decoded document⟩ plus its biases, by table.
+        """Return the scores of documents by lookup table: ⟨R q, decoded document⟩ plus biases.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class ProductQuantizer:
         return scores
 
     def search(self, queries: Floats, codes: Codes, k: int) -> tuple[Floats, Rows]:
-        """Return the k best documents of each query; the earlier row first where scores are equal.
+        """Return the k best documents of each query; of equal scores the earlier row first.
 
         Parameters
         ----------
@@ -157,26 +157,24 @@ class ProductQuantizer:
         codes
             [N, M] uint8.
         k
-            Hits wanted; all N documents where there are fewer.
+            Number of hits.
 
         Returns
         -------
-        scores : numpy.ndarray
-            [B, min(k, N)] float32, falling.
-        offsets : numpy.ndarray
-            [B, min(k, N)] int64.
+        scores, rows : numpy.ndarray
+            [B, min(k, N)] float32, descending, and int64.
         """
         return best_of_blocks(self._score_blocks(queries, codes), len(queries), k)
 
     def _score_blocks(self, queries: Floats, codes: Codes) -> Iterator[tuple[Floats, Rows]]:
-        """Yield the scores and the rows of a block of documents after the other, [B, n] each."""
+        """Yield scores and rows of documents block by block, [B, n] each."""
         for start in range(0, len(codes), _SCORE_BLOCK):
             scores = self.score(queries, codes[start : start + _SCORE_BLOCK])
             yield scores, np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
 
 
 def best_of_blocks(blocks: Iterable[tuple[Floats, Rows]], queries: int, k: int) -> tuple[Floats, Rows]:
-    """Return the k best documents of each query, of scores that come block by block; at ties, the one that came first.
+    """Return the k best documents of each query from blocks of scores; of equal scores the first.
 
     Parameters
     ----------
@@ -185,14 +183,12 @@ def best_of_blocks(blocks: Iterable[tuple[Floats, Rows]], queries: int, k: int) 
     queries
         B.
     k
-        Hits wanted; all documents where there are fewer.
+        Number of hits.
 
     Returns
     -------
-    scores : numpy.ndarray
-        [B, min(k, N)] float32, falling.
-    rows : numpy.ndarray
-        [B, min(k, N)] int64.
+    scores, rows : numpy.ndarray
+        [B, min(k, N)] float32, descending, and int64.
     """
     best: tuple[Floats, Rows] = np.empty((queries, 0), dtype=np.float32), np.empty((queries, 0), dtype=np.int64)
     for block in blocks:

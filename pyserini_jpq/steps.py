@@ -1,4 +1,4 @@
-"""Steps of a long work: commands that run once, each in a process that does not outlive this one."""
+"""Steps of a pipeline: commands that run once, each in a process that ends with this one."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import move_into_place, remove
 
 _PATIENCE = 60  # seconds that a command gets to write a checkpoint
-# Linux ends the command when the process that started it ends, however that was; exec keeps the request.
+# Linux ends the command with the process that started it; exec keeps the request.
 _LEASH = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
@@ -28,16 +28,16 @@ if os.getppid() == int(sys.argv[1]):
 def make(
     output: Path, command: str, is_made: Callable[[Path], bool] = Path.exists, run: Callable[[str], None] | None = None
 ) -> bool:
-    """Run a command unless its output is there already, and tell whether it ran.
+    """Run a command unless its output exists, and return whether it ran.
 
     Parameters
     ----------
     output
-        What the command writes.
+        The command's output.
     command
-        A command that may leave half an output behind writes to `$partial`, which is then renamed.
+        The command. If it may leave an incomplete output, it writes to `$partial`, which is then renamed.
     is_made
-        Tells whether the output is there, whole.
+        Returns whether the output is complete.
     run
         Runs the command; `run_command` by default.
 
@@ -48,7 +48,7 @@ def make(
     """
     if is_made(output):
         return False
-    # Not the name that our own commands take their work up from.
+    # Not the name from which our commands resume.
     partial = output.with_name(f".{output.name}.unfinished")
     remove(partial)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -62,13 +62,7 @@ def make(
 
 
 def run_command(command: str) -> None:
-    """Show a command, as it is typed into a shell, and run it; `python` is this Python.
-
-    Raises
-    ------
-    JPQError
-        If it fails.
-    """
+    """Print a command line and run it with this Python as `python`; raise JPQError if it fails."""
     cli.say(f"\n$ {command}")
     words = shlex.split(command)
     status = run([sys.executable, *words[1:]] if words[0] == "python" else words)
@@ -77,16 +71,16 @@ def run_command(command: str) -> None:
 
 
 def run(words: Sequence[str], environment: Mapping[str, str] | None = None, log: IO[bytes] | None = None) -> int:
-    """Run a command to its end and return its exit status; it ends when this process does.
+    """Run a command and return its exit status; it ends at the latest with this process.
 
     Parameters
     ----------
     words
         Program and arguments.
     environment
-        Variables beside those of this process.
+        Environment variables besides those of this process.
     log
-        Where its messages go; to those of this process by default.
+        File for its output; by default it shares ours.
 
     Raises
     ------
@@ -117,12 +111,12 @@ _held: dict[Path, int] = {}
 
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, until this process and the commands that it runs have ended.
+    """Lock a folder against other runs, until this process and its commands have ended.
 
     Raises
     ------
     JPQError
-        If another run holds it.
+        If another run holds the lock.
     """
     try:
         import fcntl

@@ -110,7 +110,8 @@ def make_embeddings(folder: Path, vectors, docids, encoder=None, rows: int = 163
     """Write a folder of embeddings, [N, D] float32, as encode writes it, so many rows a file."""
     import numpy as np
 
-    from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, row_file
+    from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA
+    from pyserini_jpq.encode.row_files import row_file
 
     folder.mkdir(parents=True)
     manifest = {"schema": SCHEMA, "documents": len(vectors), "dimension": vectors.shape[1]}

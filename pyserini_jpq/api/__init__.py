@@ -1,4 +1,4 @@
-"""What people import: the index from Python, and training that returns one."""
+"""The Python API: the index, and training that returns one."""
 
 from pyserini_jpq.api.index import Index
 from pyserini_jpq.api.training import train

@@ -1,4 +1,4 @@
-"""How an index comes into being: from texts, or from embeddings."""
+"""The constructors of an index from texts or embeddings."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ from pyserini_jpq.quantizer import Floats
 
 
 class Building:
-    """The constructors of `Index` that write one first."""
+    """The constructors of `Index` that build one."""
 
     def __init__(self, path: str | Path) -> None:
         """Open an index; see `Index`."""
@@ -42,41 +42,40 @@ class Building:
         keep_embeddings: bool = True,
         overwrite: bool = False,
     ) -> Self:
-        """Encode texts, train a quantizer on them, and write the index; after an interruption it goes on.
+        """Encode texts, train a quantizer and write the index; the same call resumes an interrupted one.
 
         Parameters
         ----------
         ids
-            Docids, texts or whole numbers; an iterator is read once.
+            Docids, as text or whole numbers; an iterator is read once.
         texts
-            As many texts, or mappings with `title` and `text`; an iterator is read once, and never held in memory.
+            As many texts, or mappings with `title` and `text`; an iterator is read once and never held in memory.
         encoder
             The name of a card, a folder, or a Hugging Face name.
         path
             The index folder to write.
         m, bits
-            Subspaces and bits of a code; M times bits over 8 is the bytes of a document. M divides the dimensions.
+            Number of subspaces M and bits per code; a document takes M * bits / 8 bytes. M divides D.
         options
-            More of how the index is built, in place of `m` and `bits`.
+            All options of the index, instead of `m` and `bits`.
         encode_options, changes
-            How texts are encoded, and what describes an encoder without a card.
+            Options of the encoding, and the description of an encoder without a card.
         keep_texts
-            Keep titles and texts in the index, about as large as they are.
+            Keep titles and texts in the index; they take about their own size.
         keep_embeddings
-            Leave the uncompressed embeddings, 4 D bytes a document, beside the index in `PATH.embeddings`: training is
-            better with them.
+            Keep the uncompressed embeddings, 4 D bytes per document, in `PATH.embeddings`: they improve training.
         overwrite
-            Replace what `path` holds.
+            Replace an existing index.
 
         Returns
         -------
         Index
-            The index, opened.
+            The opened index.
 
         Raises
         ------
         JPQError
-            If ids or texts cannot be used, the encoder cannot be loaded, or M does not fit.
+            If ids or texts cannot be used, the encoder cannot be loaded, or M does not divide D.
         """
         path = Path(path)
         embeddings = path.with_name(f"{path.name}.embeddings")
@@ -113,20 +112,20 @@ class Building:
         Parameters
         ----------
         embeddings
-            A folder that `encode` wrote, or [N, D] float32, which are written to `PATH.embeddings` first.
+            A folder of `encode`, or an array [N, D] float32, which is written to `PATH.embeddings` first.
         path
             The index folder to write.
         ids
-            Docids of an array's rows; their numbers by default.
+            Docids of an array's rows; by default the row numbers.
         encoder
-            The encoder that an array's vectors come from; without it the index is searched by vectors only.
+            The encoder of an array's vectors; without it only vectors can be searched for.
         m, bits, options, texts, overwrite
             As in `build_index` and `from_texts`.
 
         Returns
         -------
         Index
-            The index, opened.
+            The opened index.
         """
         path = Path(path)
         if isinstance(embeddings, np.ndarray):
@@ -140,7 +139,7 @@ class Building:
 
 
 def _encoded(folder: Path, corpus: Path) -> bool:
-    """Tell whether a folder holds all embeddings of just these documents."""
+    """Return whether a folder holds the complete embeddings of exactly these documents."""
     try:
         embeddings = Embeddings(folder)
     except JPQError:

@@ -1,4 +1,4 @@
-"""The index as people use it from Python: opened, searched, changed."""
+"""The index in Python: open, search, change."""
 
 import threading
 from collections.abc import Collection as Sized
@@ -31,7 +31,7 @@ from pyserini_jpq.search.open import open_index
 
 @dataclass(frozen=True)
 class _Opened:
-    """What belongs to one state of an index; a search that runs while the index is changed keeps the one it has."""
+    """One version of an index; a search keeps its version while the index changes."""
 
     folder: IndexFolder
     engine: SearchEngine
@@ -40,28 +40,30 @@ class _Opened:
 
 
 class Index(Building):
-    """A JPQ index: codes mapped into memory, its query encoder, and the documents' texts if it keeps them.
+    """A JPQ index: memory-mapped codes, the query encoder, and the documents' texts if kept.
 
-    It imports no pyserini and starts no JVM; `JPQFaissSearcher` is the same index as a searcher of Pyserini's. Threads
-    may share it.
+    It imports no Pyserini and starts no JVM; `JPQFaissSearcher` is the same index as a Pyserini searcher. Threads may
+    share it.
 
     Parameters
     ----------
     path
         An index folder, or the name of one under `indexes/`.
     encoder
-        The query encoder: a folder, the name of a card, or a Hugging Face name; the index's own by default. It is
-        loaded when the first text is searched for.
+        The query encoder: a folder, the name of a card, or a Hugging Face name; by default the index's own. It is
+        loaded by the first search for a text.
     any_encoder
         Allow an encoder that the index was not built or trained with.
     device
-        Of the search and of the encoder: `cpu`, `cuda`, `cuda:1` or `auto`.
+        Device of search and encoder: `cpu`, `cuda`, `cuda:1` or `auto`.
     backend
-        What computes the vectors of queries on a CPU: `torch`, `bfloat16`, `onnx` or `onnx-int8`.
-    ivf, nprobe
-        Number of inverted lists, and how many of them a query looks at; all documents by default.
+        Backend of the query encoder on a CPU: `torch`, `bfloat16`, `onnx` or `onnx-int8`.
+    ivf
+        Number of inverted lists: those beside the index, else made in memory now. None searches all documents.
+    nprobe
+        Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
     verify
-        Compare the hashes of all files first.
+        Check the hashes of all files first.
 
     Raises
     ------
@@ -98,17 +100,17 @@ class Index(Building):
 
     @property
     def manifest(self) -> Manifest:
-        """What `jpq.json` says: documents, dimensions, M, bits, encoders, training."""
+        """The content of `jpq.json`: documents, dimensions, M, bits, encoders, training."""
         return self._now.folder.manifest
 
     @property
     def texts(self) -> Texts | None:
-        """The documents by docid; None where the index keeps none."""
+        """The documents by docid; None if the index keeps no texts."""
         return self._now.texts
 
     @property
     def docids(self) -> Sequence[str]:
-        """The docids in row order, read from disk as they are asked for."""
+        """The docids in row order, read from disk on access."""
         return self._now.docids
 
     def __len__(self) -> int:
@@ -116,7 +118,7 @@ class Index(Building):
         return self.manifest.documents
 
     def __repr__(self) -> str:
-        """Return the folder and what it holds."""
+        """Return path and size."""
         manifest = self.manifest
         return f"<Index {self.path}: {manifest.documents} documents of {manifest.bytes_per_document} bytes>"
 
@@ -128,19 +130,19 @@ class Index(Building):
         query
             A text, or a vector [D] float32.
         k
-            Hits wanted.
+            Number of hits.
         threads
             Most threads to use.
 
         Returns
         -------
         list of Hit
-            At most `k`, the best first; of equal scores the earlier document.
+            At most `k`, best first; of equal scores the earlier document.
 
         Raises
         ------
         JPQError
-            If the query is empty, or its vector has another shape or holds NaN or infinite values.
+            If the query is empty, or its vector has another shape or NaN or infinite values.
         """
         if isinstance(query, str):
             return self._search([query], k, threads)[0]
@@ -160,15 +162,13 @@ class Index(Building):
         ----------
         queries
             Texts, a mapping of query ids to texts, or vectors [B, D] float32.
-        k
-            Hits wanted for each.
-        threads
-            Most threads to use.
+        k, threads
+            As in `search`.
 
         Returns
         -------
         list of list of Hit, or dict
-            For each query as `search` returns it; by query id if a mapping was given.
+            The hits of each query; by query id if a mapping was given.
         """
         if isinstance(queries, Mapping):
             return dict(zip(queries, self._search(list(queries.values()), k, threads), strict=True))
@@ -178,30 +178,29 @@ class Index(Building):
 
     def encode_queries(self, queries: Sequence[str]) -> Floats:
         """Encode texts as queries, to [B, D] float32."""
-        vectors: Floats = self._encoding().encode(list(queries))
-        return vectors
+        return self._encoding().encode(list(queries))
 
     def add(self, ids: Iterable[Any], texts: Iterable[Text], *, replace: bool = False, **options: Any) -> Changed:
-        """Add documents: encoded with the document encoder of the index, coded with its initial centroids.
+        """Add documents: encode them with the index's document encoder, quantize with its initial centroids.
 
         Parameters
         ----------
         ids, texts
             As in `from_texts`.
         replace
-            Replace documents that the index holds already, instead of refusing them.
+            Replace documents that the index already holds, instead of raising.
         **options
-            `encode_options`, and `encoder` where the one that the index names is not at hand.
+            `encode_options`, and `encoder` if the one that the index names is not available.
 
         Returns
         -------
         Changed
-            How many documents were appended and replaced, and how many there are now.
+            Numbers of appended, replaced and of all documents.
 
         Raises
         ------
         JPQError
-            If a document is there already, or cannot be encoded; the index stays as it is.
+            If a document exists already or cannot be encoded; the index is not changed.
         """
         encoder = options.get("encoder") or document_encoder_source(self._now.folder)
         folder = self.path.resolve()
@@ -210,21 +209,21 @@ class Index(Building):
         try:
             with spooled(documents_of(ids, texts), folder.with_name(f".{folder.name}.documents")) as corpus:
                 encode(corpus, encoder, embeddings, options=options.get("encode_options"))
-                corpus_or_none = corpus if self.texts is not None else None
-                return self._changed(Embeddings(embeddings), (), replace, corpus_or_none)
+                kept = corpus if self.texts is not None else None
+                return self._changed(Embeddings(embeddings), (), replace, kept)
         finally:
             remove(embeddings)
 
     def delete(self, ids: Iterable[Any]) -> Changed:
-        """Delete documents, with their texts; all of them or, if one is not there, none."""
+        """Delete documents with their texts; none if one of them is unknown."""
         return self._changed(None, [str(docid) for docid in ids], False, None)
 
     def reload(self) -> None:
-        """Take up what other processes have changed; searches that run end with what they began with."""
+        """Take up changes by other processes; running searches finish on their version."""
         self._now = self._opened(verify=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs to open the same index."""
+        """Return the arguments with which another process opens the same index."""
         return {**vars(self), "_lock": None, "_queries": None, "_now": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -259,7 +258,7 @@ class Index(Building):
         return list(hits_of(now.engine, now.docids.at, vectors, k, threads, hit))
 
     def _encoding(self) -> QueryVectors:
-        """Return the query encoder, loaded by the first call."""
+        """Return the query encoder; the first call loads it."""
         with self._lock:
             if self._queries is None:
                 source = query_encoder_source(self._now.folder) if self._encoder is None else self._encoder

@@ -1,4 +1,4 @@
-"""Training as a function that returns the new index, opened."""
+"""Training as a function that returns the opened index."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ from pyserini_jpq.api.index import Index
 
 
 def train(index: str | Path | Index, *args: Any, **options: Any) -> Index:
-    """Train the query encoder and the centroids of an index together, and return the new index, opened.
+    """Train the query encoder and the centroids of an index together, and return the new index.
 
     Parameters
     ----------
     index
         An index, its folder or its name.
     *args, **options
-        As in `pyserini_jpq.train.run.train`: topics, qrels, output, options and the rest.
+        Arguments of `pyserini_jpq.train.run.train`: topics, qrels, output, options and the rest.
 
     Examples
     --------

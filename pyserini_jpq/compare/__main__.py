@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pyserini_jpq import cli
 from pyserini_jpq.compare.options import CompareOptions, Inputs
@@ -20,19 +19,17 @@ _NEEDED = ("output", "embeddings", "topics", "qrels", "index")
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
     parser = cli.parser("compare", "Build, search and measure systems on the same embeddings, and write a report.")
-    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="as --run", **unset)
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="report to write", **unset)
-    parser.add_argument("--embeddings", type=Path, metavar="FOLDER", help="of all documents", **unset)
-    parser.add_argument("--topics", help="TSV or JSONL file, or a name", **unset)
-    parser.add_argument("--qrels", help="TREC or BEIR file, or a name", **unset)
-    parser.add_argument(
-        "--index", nargs="+", help="folders or names; the first sets bytes and speed of baselines", **unset
-    )
-    parser.add_argument("--run", nargs="+", metavar="NAME=FILE", help="run files that become rows", **unset)
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="as --run")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="report to write")
+    parser.add_argument("--embeddings", type=Path, metavar="FOLDER", help="of all documents")
+    parser.add_argument("--topics", help="TSV or JSONL file, or a name")
+    parser.add_argument("--qrels", help="TREC or BEIR file, or a name")
+    parser.add_argument("--index", nargs="+", help="folders or names; the first sets bytes and speed of baselines")
+    parser.add_argument("--run", nargs="+", metavar="NAME=FILE", help="run files that become rows")
     metrics = f"as in evaluate (default: {' '.join(DEFAULT_METRICS)})"
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=metrics, **unset)
-    parser.add_argument("--overwrite", action="store_true", help="replace the report")
+    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=metrics)
+    parser.add_argument("--overwrite", action="store_true", default=False, help="replace the report")
     add_flags(parser, CompareOptions)
     return parser
 

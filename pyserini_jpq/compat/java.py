@@ -209,7 +209,7 @@ def _fat_jar() -> str | None:
 
 
 def _candidates() -> Iterator[tuple[str, Java | None]]:
-    """Yield each place where a Java may be, with what is there."""
+    """Yield each place where a Java may be, with the Java that it holds, if any."""
     for variable in ("JAVA_HOME", "JDK_HOME"):
         if home := os.environ.get(variable):
             yield f"{variable} ({home})", _java_in(Path(home))

@@ -18,27 +18,7 @@ from pyserini_jpq.compat.topic_names import TOPICS_READERS, qrels_path_by_name, 
 from pyserini_jpq.errors import EncoderError, RunError
 from pyserini_jpq.trust.frames import read_encoded_queries
 
-__all__ = [
-    "TOPICS_READERS",
-    "average_prf",
-    "check_faiss",
-    "dense_search_result",
-    "encoded_queries",
-    "faiss_searcher_base",
-    "fuse",
-    "hybrid_searcher",
-    "index_texts",
-    "lucene_indexer",
-    "lucene_searcher",
-    "prf_dense_search_result",
-    "qrels_path_by_name",
-    "query_encoder_base",
-    "query_vectors",
-    "rocchio_prf",
-    "topics_by_name",
-    "topics_from_file",
-    "trec_eval",
-]
+__all__ = ["TOPICS_READERS", "check_faiss", "qrels_path_by_name", "topics_by_name", "topics_from_file"]  # from there
 
 
 def _class(module: str, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, encoder_card
 from pyserini_jpq.encode.source import EncoderSource
-from pyserini_jpq.errors import ConversionError, EncoderError
+from pyserini_jpq.errors import ConversionError, EncoderError, first_line
 from pyserini_jpq.files import new_folder, remove
 from pyserini_jpq.trust.plain import read_json_object
 
@@ -55,7 +55,7 @@ def import_encoder(
     tokenizer
         Folder or Hugging Face name; by default the checkpoint's own if it has one, else the card's.
     overwrite
-        Replace what is there.
+        Replace an existing output.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def _weights(folder: Path) -> "dict[str, torch.Tensor]":
             f"{path} holds more than weights, or is damaged; it was not loaded, and nothing of it was run"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as problem:
-        raise ConversionError(f"{path} cannot be read: {_first_line(problem)}; copy it again") from None
+        raise ConversionError(f"{path} cannot be read: {first_line(problem)}; copy it again") from None
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise ConversionError(f"{path} holds no weights by name; expected what a model's state_dict holds")
     return dict(found)
@@ -198,7 +198,3 @@ def _new_name(name: str) -> str:
     """Return today's name of a weight: without the prefix of DataParallel, with the new names of layer norms."""
     name = name.removeprefix("module.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]

@@ -28,7 +28,7 @@ def export_faiss(index: IndexFolder, output: Path, initial: bool = False, overwr
     initial
         Write the centroids that codes were assigned with instead of the trained ones.
     overwrite
-        Replace what is there.
+        Replace an existing output.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def import_jpq(
     initial_index
         The index that training started from; its centroids assign the codes of documents to append.
     overwrite
-        Replace what is there.
+        Replace an existing output.
     blocks
         Store the codes a second time in the scan's layout, for a faster search.
 
@@ -110,34 +110,14 @@ def import_faiss(
 ) -> IndexFolder:
     """Make an index folder of an OPQ or PQ index that faiss or `pyserini.index.faiss` made: a start for training.
 
+    Parameters, result and errors are those of `import_jpq`, except:
+
     Parameters
     ----------
-    index_file
-        An index file, a folder with one, or its content, read before.
-    output
-        The index folder to write.
-    docids
-        [N] docids in the order of the ids in the file; the ids themselves by default.
     encoder
         The encoder of documents and queries; training needs it.
     any_metric
-        Take an index that ranks by L2 distance, too, whose ranking changes with that.
-    overwrite
-        Replace what is there.
-    blocks
-        Store the codes a second time in the scan's layout, for a faster search.
-
-    Returns
-    -------
-    IndexFolder
-        The index, opened.
-
-    Raises
-    ------
-    ConversionError
-        If the index is of a type that JPQ cannot represent; or ranks by L2 and `any_metric` is false.
-    OutputError
-        If `output` exists and `overwrite` is false.
+        Accept an index that ranks by L2 distance, whose rankings change; else that is a `ConversionError`.
     """
     refuse_existing(output, overwrite, MANIFEST)
     foreign = index_file if isinstance(index_file, ForeignIndex) else read_foreign(index_file)

@@ -175,16 +175,11 @@ def _files_of(path: Path) -> list[Path]:
     for name in _COLLECTION_NAMES:
         if (path / name).is_file():
             return [path / name]
-    files = sorted(
-        p for p in path.rglob("*") if p.is_file() and _has_suffix(p, _JSONL + _TSV) and not _is_hidden(p, path)
-    )
+    found = (p for p in path.rglob("*") if p.name.lower().endswith(_JSONL + _TSV))
+    files = sorted(p for p in found if p.is_file() and not _is_hidden(p, path))
     if not files:
         raise CollectionError(f"{path} holds no .jsonl, .json or .tsv file (.gz or not)")
     return files
-
-
-def _has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.name.lower().endswith(suffixes)
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:
@@ -193,7 +188,7 @@ def _is_hidden(file: Path, folder: Path) -> bool:
 
 
 def _parser_of(file: Path) -> Callable[[str, str], Document]:
-    if not _has_suffix(file, _TSV):
+    if not file.name.lower().endswith(_TSV):
         return _parse_json
     return _parse_msmarco_docs if file.name.lower().startswith(_FOUR_COLUMNS) else _parse_tsv
 

@@ -1,4 +1,4 @@
-"""Unpacking archives of others: regular files only, none outside the folder, no links, no devices, no pickles read."""
+"""Unpacking of archives from elsewhere: regular files inside the folder only, no links, no devices."""
 
 import gzip
 import lzma
@@ -39,15 +39,15 @@ def unpack(archive: Path, folder: Path, within: str = "") -> None:
     archive
         A `.tar`, `.tar.gz`, `.tgz` or `.zip`.
     folder
-        Where its files go; files that are there already are not replaced.
+        The folder for its files; existing files are not replaced.
     within
-        Take only what lies under this folder of the archive, without its name.
+        Unpack only the content of this folder of the archive.
 
     Raises
     ------
     DownloadError
-        If it is no whole archive, is too large unpacked, or holds anything but files and folders below its own root;
-        the folder then holds a part, and the caller throws it away.
+        If it is no whole archive, is too large when unpacked, or holds anything but files and folders below its root;
+        the caller then removes the folder, which holds a part.
     """
     with _readable(archive):
         members = _zip_members(archive) if archive.name.lower().endswith(".zip") else _tar_members(archive)
@@ -65,12 +65,12 @@ def unpack(archive: Path, folder: Path, within: str = "") -> None:
 
 
 def _room(archive: Path, folder: Path) -> int:
-    """Return how many bytes an archive may become: of text, gzip makes a tenth at best."""
+    """Return how large an archive may become; gzip shrinks text to a tenth at best."""
     return min(_LEAST + _RATIO * archive.stat().st_size, shutil.disk_usage(folder).free)
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose long name and further fields, which are read into memory, are no longer than that."""
+    """A member whose long name and further fields, which are read into memory, have at most `_MOST_FIELDS` bytes."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> Any:
         if not (self.isreg() or self.isdir() or self.issym() or self.islnk()) and self.size > _MOST_FIELDS:
@@ -93,7 +93,7 @@ def _readable(archive: Path) -> Iterator[None]:
 
 def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     with open(archive, "rb") as file:
-        packed = file.read(2) == _GZIP  # of others that Python knows, some take gigabytes to unpack anything
+        packed = file.read(2) == _GZIP  # other compressions can take gigabytes of memory
     with tarfile.open(archive, "r:gz" if packed else "r:", tarinfo=_Member) as tar:
         for member in tar:
             _check_name(member.name, archive)
@@ -103,7 +103,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             if content is None or member.issparse():
                 raise _unsafe(archive, member.name, "has holes" if content else "is a link or a device")
             yield member.name, member.size, content
-            tar.members = []  # type: ignore[attr-defined]  # else all of a long list stay in memory
+            tar.members = []  # type: ignore[attr-defined]  # else all members stay in memory
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
@@ -138,7 +138,7 @@ def _write(source: IO[bytes], size: int, target: Path, archive: Path) -> None:
     try:
         with open(target, "xb") as file:
             while block := source.read(min(size, 1 << 20)):
-                size -= len(block)  # no more than is told, whatever comes
+                size -= len(block)  # no more than the claimed size
                 file.write(block)
     except FileExistsError:
         raise DownloadError(f"{archive} holds {target.name} twice; nothing of it was used") from None

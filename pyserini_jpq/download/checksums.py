@@ -1,4 +1,4 @@
-"""Checksums of what was downloaded: those of the card, else those noted on first use in `SHA256SUMS`."""
+"""Checksums of downloads: those of the card, else those noted in `SHA256SUMS` on first use."""
 
 import hashlib
 from pathlib import Path
@@ -9,23 +9,22 @@ from pyserini_jpq.errors import DownloadError
 from pyserini_jpq.files import write_text_atomically
 
 SUMS = "SHA256SUMS"
-_ALGORITHMS = ("sha256", "md5")
 _READ_BYTES = 1 << 20
 
 
 def check(path: Path, name: str, published: str | None, url: str) -> None:
-    """Compare a file with its checksum; note its SHA-256 if it is the first of its name.
+    """Compare a file with its checksum; note its SHA-256 if none is noted under its name.
 
     Parameters
     ----------
     path
         The file, which may still have another name.
     name
-        The name it is noted under, in the `SHA256SUMS` of its folder, as `sha256sum --check` reads it.
+        Its name in the `SHA256SUMS` of its folder, which `sha256sum --check` reads.
     published
         `sha256:…` or `md5:…` as the card says, or None.
     url
-        Where it comes from, for errors.
+        Its address, for errors.
 
     Raises
     ------
@@ -50,12 +49,6 @@ def check(path: Path, name: str, published: str | None, url: str) -> None:
         _note(path.parent, name, found["sha256"])
         if not published:
             cli.say(f"{name}: sha256 {found['sha256']} noted in {path.parent / SUMS}, and checked from now on")
-
-
-def is_checksum(text: str) -> bool:
-    """Tell whether a text is a checksum as cards write it."""
-    kind, _, digest = text.partition(":")
-    return kind in _ALGORITHMS and len(digest) == 2 * hashlib.new(kind).digest_size
 
 
 def _digests(path: Path, kinds: list[str]) -> dict[str, str]:

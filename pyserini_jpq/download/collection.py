@@ -12,12 +12,12 @@ from pyserini_jpq.paths import COLLECTIONS, DOWNLOADS
 
 
 def find_corpus(source: str | Path) -> Path:
-    """Return the documents that a path or the name of a collection means; a collection by card is fetched.
+    """Return the documents of a path or of a named collection, which is fetched if need be.
 
     Raises
     ------
     CollectionError
-        If it is neither, or cannot be fetched by its publisher's terms.
+        If the publisher's terms do not allow to fetch it, or it lacks its documents.
     DownloadError
         If fetching fails.
     """

@@ -1,4 +1,4 @@
-"""One file from one address: in pieces where the connection breaks, whole or not at all in its place."""
+"""Download of one file: resumed where the connection breaks, and put in place whole or not at all."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,11 +21,10 @@ from pyserini_jpq.download import checksums
 from pyserini_jpq.errors import DownloadError, causes
 from pyserini_jpq.files import write_json_atomically
 
-"""Where downloads lie, one folder for each card; git ignores it."""
-
 ATTEMPTS = 5
+"""Attempts in a row without a new byte before a download is given up."""
+
 LOOK_UP_SECONDS = 15
-"""Attempts in a row that bring nothing, before giving up; one that brings a byte starts the count again."""
 
 _TIMEOUT = (20, 60)
 _BLOCK = 1 << 15  # what a broken connection can lose
@@ -34,16 +33,16 @@ _RETRY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class _Refused(Exception):
-    """An address does not give the file; says why."""
+    """An address does not serve the file."""
 
 
 class _Restart(requests.ConnectionError):
-    """What is here of a file is of no use; it has to be fetched from its start."""
+    """The partial file is of no use; the download starts again."""
 
 
 @dataclass(frozen=True)
 class _Version:
-    """Which version of a file the bytes that are here belong to: by its address and what the host calls it."""
+    """The version of a file that a partial file belongs to: its address, and the host's names for it."""
 
     url: str
     etag: str | None
@@ -51,7 +50,7 @@ class _Version:
 
     @property
     def validator(self) -> str | None:
-        """What a host compares before it goes on with a file; weak tags do not vouch for single bytes."""
+        """The value for `If-Range`; weak tags do not identify single bytes."""
         strong = self.etag if self.etag and not self.etag.startswith("W/") else None
         return strong or self.last_modified
 
@@ -77,16 +76,16 @@ def _check_scheme(url: str) -> None:
 
 
 def fetch(urls: str | Sequence[str], folder: Path, what: str, checksum: str | None = None) -> Path:
-    """Return the file of an address, from the disk if it is there, else from the network.
+    """Return the file of an address, from disk or else from the network.
 
     Parameters
     ----------
     urls
         Its address, or several of the same file, tried in order.
     folder
-        Where it belongs, under its own name; a user without a network puts it there by hand.
+        The folder for it, under its own name; a user without a network puts it there by hand.
     what
-        What it is, for messages: "the index of msmarco-v1-passage.jpq-m96".
+        Its name in messages: "the index of msmarco-v1-passage.jpq-m96".
     checksum
         `sha256:…` or `md5:…` as published, or None: then the first one is noted and checked from then on.
 
@@ -121,7 +120,7 @@ def fetch(urls: str | Sequence[str], folder: Path, what: str, checksum: str | No
 
 
 def _complete(urls: Sequence[str], partial: Path, path: Path, what: str) -> str:
-    """Fetch what is missing of a file from the first address that gives it, and return that."""
+    """Fetch the missing part of a file from the first address that serves it, and return that address."""
     refusals = []
     for url in urls:
         cli.say(f"fetching {what} from {url}")
@@ -137,7 +136,7 @@ def _complete(urls: Sequence[str], partial: Path, path: Path, what: str) -> str:
 
 
 def _persist(url: str, partial: Path, name: str) -> None:
-    """Fetch what is missing of a file, again and again as long as some of it arrives."""
+    """Fetch the missing part of a file, and try again as long as more of it arrives."""
     _look_up(url)
     failures = restarts = 0
     most = _size(partial)
@@ -151,13 +150,11 @@ def _persist(url: str, partial: Path, name: str) -> None:
                 raise _Refused(f"the host says {response.status_code} {response.reason}") from None
             if isinstance(error, _NO_ADDRESS):
                 raise _Refused(_reason(error)) from None
-            # More than ever before, not than just now: a host could send the same beginning for ever.
+            # More than ever before, since a host could send the same beginning for ever.
             failures = 0 if _size(partial) > most else failures + 1
             most = max(most, _size(partial))
             restarts += isinstance(error, _Restart)
-            if restarts > ATTEMPTS:
-                raise _Refused(_reason(error)) from None
-            if failures >= ATTEMPTS or (failures and _is_offline(error)):
+            if restarts > ATTEMPTS or failures >= ATTEMPTS or (failures and _is_offline(error)):
                 raise _Refused(_reason(error)) from None
         time.sleep(min(2**failures, 30) * 0.5)
 
@@ -187,7 +184,7 @@ def _transfer(url: str, partial: Path, name: str) -> None:
         headers |= {"Range": f"bytes={have}-", "If-Range": begun.validator}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == 416:
-            # The file has become shorter, or is complete but was not known to be: only a new start can tell.
+            # The file became shorter, or was complete without our knowing: only a new start can tell.
             _discard(partial)
             raise _Restart("the host has no such part of the file")
         response.raise_for_status()
@@ -205,7 +202,7 @@ def _transfer(url: str, partial: Path, name: str) -> None:
 
 
 def _check_part(response: requests.Response, start: int | None, partial: Path) -> None:
-    """Refuse a part of the file that nobody asked for, or that begins elsewhere than asked."""
+    """Refuse a part of the file that was not requested, or that begins elsewhere."""
     told = response.headers.get("Content-Range", "")
     if start is None:
         raise _Refused(f"the host answers with a part of the file ({told or 'not said which'}) that was not asked for")
@@ -221,17 +218,12 @@ def _append(response: requests.Response, partial: Path, have: int, total: int | 
     ):
         file.seek(have)
         file.truncate()
-        for block in _blocks(response):
+        for block in response.iter_content(_BLOCK):
             have += len(block)
             if total is not None and have > total:
                 raise _Refused(f"the host gives more than the {total} bytes that it says")
             file.write(block)
             progress.update(len(block))
-
-
-def _blocks(response: requests.Response) -> Iterator[bytes]:
-    blocks: Iterator[bytes] = response.iter_content(_BLOCK)
-    return blocks
 
 
 def _refuse_page(response: requests.Response, url: str, name: str) -> None:
@@ -242,7 +234,7 @@ def _refuse_page(response: requests.Response, url: str, name: str) -> None:
 
 
 def _total(response: requests.Response, have: int) -> int | None:
-    """Return the length of the whole file, where the host says it."""
+    """Return the length of the whole file, if the host says it."""
     _, _, total = response.headers.get("Content-Range", "").rpartition("/")
     if response.status_code == 206 and total.isdigit():
         return int(total)
@@ -251,12 +243,12 @@ def _total(response: requests.Response, have: int) -> int | None:
 
 
 def _is_offline(error: BaseException) -> bool:
-    """Tell whether there is no way to the host at all; trying again at once is of no use then."""
+    """Tell whether the host cannot be reached at all, so that trying again at once is of no use."""
     return any(isinstance(cause, socket.gaierror | ConnectionRefusedError) for cause in causes(error))
 
 
 def _reason(error: BaseException) -> str:
-    """Return what was wrong in the first place, without the wrappings of the libraries between."""
+    """Return the message of the first exception, which libraries wrap in others."""
     *_, first = causes(error)
     return getattr(first, "strerror", None) or str(first) or type(first).__name__
 

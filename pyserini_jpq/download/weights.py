@@ -20,7 +20,7 @@ _TIMEOUT = 60
 
 
 def fetch_weights(url: str, name: str, folder: Path) -> None:
-    """Make a folder with the configuration and the weights of an encoder; nothing of them is loaded.
+    """Make a folder with the configuration and the weights of an encoder, without loading them.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def fetch_weights(url: str, name: str, folder: Path) -> None:
     name
         Of the encoder; downloads go to `downloads/NAME/`.
     folder
-        Where the files belong; a user without a network puts them there by hand.
+        The folder for the files; a user without a network puts them there by hand.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def fetch_weights(url: str, name: str, folder: Path) -> None:
 
 @contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
-    """Unpack an archive beside itself for the time of a block; gives the folder in it that holds an encoder."""
+    """Unpack an archive beside itself for the time of a block; yield the folder in it that holds an encoder."""
     if not is_archive(archive):
         raise DownloadError(f"{archive} is no archive that can be unpacked (.tar.gz, .tar, .zip)")
     folder = partial_folder(archive.with_name(f"{archive.name}.unpacked"))

@@ -1,4 +1,4 @@
-"""Vectors that others computed, as a folder of embeddings."""
+"""Write vectors that were computed elsewhere as a folder of embeddings."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, row_file
+from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings
+from pyserini_jpq.encode.row_files import row_file
 from pyserini_jpq.encode.source import find_encoder
 from pyserini_jpq.errors import EmbeddingsError
 from pyserini_jpq.files import new_folder, save_array, write_json_atomically, write_text_atomically
 from pyserini_jpq.quantizer import Floats
 
 ROWS = 1 << 18
-"""Rows of a file: 400 MB at 384 dimensions."""
+"""Rows per file: 400 MB at 384 dimensions."""
 
 
 def write_embeddings(
@@ -25,26 +26,26 @@ def write_embeddings(
     *,
     overwrite: bool = False,
 ) -> Embeddings:
-    """Write vectors as a folder of embeddings, block by block, so that an array may be mapped from disk.
+    """Write vectors as a folder of embeddings, block by block; the array may be memory-mapped.
 
     Parameters
     ----------
     vectors
-        [N, D], of any floating-point type; they are written as float32.
+        [N, D], of any floating-point type; written as float32.
     ids
-        N docids; the numbers of the rows by default.
+        N docids; by default the row numbers.
     folder
         The folder to write.
     encoder
-        What the vectors come from: the name of a card, a folder, or a Hugging Face name. It is loaded for the hash of
-        its weights. Without it an index of these embeddings is searched by vectors only.
+        The encoder of the vectors: the name of a card, a folder, or a Hugging Face name. It is loaded for the hash of
+        its weights. Without it an index of these embeddings can be searched by vectors only.
     overwrite
-        Replace what is there.
+        Replace existing embeddings.
 
     Raises
     ------
     EmbeddingsError
-        If the shape, the number of ids or a docid cannot be used.
+        If the shape or the number of ids is wrong.
     EncoderError
         If the encoder cannot be loaded.
     OutputError
@@ -74,10 +75,9 @@ def write_embeddings(
 
 
 def _entry(encoder: str | Path | None, dimension: int) -> dict[str, Any]:
-    """Return what the manifest says of the encoder."""
+    """Return the manifest's entry of the encoder."""
     if encoder is None:
         return {"name": None, "card": None, "sha256": None}
-
     source = find_encoder(str(encoder))
     loaded = source.load()
     if loaded.dimension != dimension:

@@ -1,4 +1,4 @@
-"""What computes a query's vector on the CPU: torch in float32 or bfloat16, or ONNX Runtime."""
+"""Backends that encode queries on the CPU: torch in float32 or bfloat16, ONNX Runtime."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ Encode = Callable[[Sequence[str]], Floats]
 
 
 class TorchBackend:
-    """Encodes queries by torch, in the type of the encoder's weights.
+    """Encodes queries by torch, in the number type of the encoder's weights.
 
     Parameters
     ----------
@@ -32,33 +32,33 @@ class TorchBackend:
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Encode B texts to [B, D] float32."""
         if in_forked_process() and torch.get_num_threads() > 1:
-            torch.set_num_threads(1)  # the others were not forked, and it would wait for them
+            torch.set_num_threads(1)  # torch would wait for threads that were not forked
         with torch.inference_mode():
             return np.asarray(self._encoder.encode_queries(texts).float().cpu().numpy())
 
 
 def query_backend(encoder: Encoder, backend: str) -> Encode:
-    """Return what encodes queries; it can be pickled, and threads can share it.
+    """Return a function that encodes queries; it can be pickled, and threads can share it.
 
     Parameters
     ----------
     encoder
-        The encoder in float32, which stays as it is.
+        The encoder in float32; it is not changed.
     backend
-        `torch`: the encoder itself; `bfloat16`: a copy with weights of 16 bits; `onnx`: the same arithmetic by ONNX
-        Runtime; `onnx-int8`: there with weights and activations of 8 bits.
+        `torch`: the encoder itself; `bfloat16`: a copy with weights of 16 bits; `onnx`: float32 by ONNX Runtime;
+        `onnx-int8`: weights and activations of 8 bits by ONNX Runtime.
 
     Returns
     -------
     Callable
-        Takes B texts, returns [B, D] float32.
+        From B texts to [B, D] float32.
 
     Raises
     ------
     JPQError
-        If there is no such backend, or it does not run on the encoder's device.
+        If the backend is unknown, or does not run on the encoder's device.
     InstallationError
-        If a package that it needs is missing.
+        If a package of the backend is missing.
     """
     if backend not in BACKENDS:
         raise JPQError(f"no encoder backend {backend!r}; there are {', '.join(BACKENDS)}")

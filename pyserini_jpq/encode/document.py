@@ -1,4 +1,4 @@
-"""Encoding a collection: windows of documents sorted by length, written row by row, resumed where it stopped."""
+"""Encode a collection in windows of documents that are sorted by length; an interrupted run resumes."""
 
 import contextlib
 import time
@@ -31,26 +31,26 @@ from pyserini_jpq.files import (
 from pyserini_jpq.locks import BusyError
 
 WINDOW = 16384
-"""Documents sorted by length together: large enough that hardly anything is padded, 50 MB at 768 dimensions."""
+"""Documents that are sorted by length together: enough for little padding; 50 MB at 768 dimensions."""
 
 _TOKENIZED_AT_ONCE = 256
 _PATIENCE = 10.0
-"""Seconds to wait for another shard, which has just started, to begin the folder."""
+"""Seconds to wait for another shard to create the folder."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of a collection that one process encodes: part `id` of `num`, counted from 0."""
+    """The part of a collection that one process encodes: shard `id` of `num`, from 0."""
 
     id: int = 0
     num: int = 1
 
     def rows(self, documents: int) -> range:
-        """Return the rows of this shard; the shards of a collection share its rows out evenly and in order."""
+        """Return the rows of this shard; shards are consecutive and of equal size."""
         return range(documents * self.id // self.num, documents * (self.id + 1) // self.num)
 
     def files(self, output: Path, documents: int) -> list[tuple[RowFile, int]]:
-        """Return the files of this shard, each with its number of rows."""
+        """Return the files of this shard with their numbers of rows."""
         rows = self.rows(documents)
         return [(row_file(output, start), min(WINDOW, rows.stop - start)) for start in rows[::WINDOW]]
 
@@ -68,35 +68,35 @@ def encode_collection(
 ) -> Summary:
     """Encode the documents of a collection into a folder of embeddings.
 
-    Rows that an interrupted run wrote are kept; several processes may each encode a shard into the same folder.
+    Rows of an interrupted run are kept. Several processes may encode shards into the same folder.
 
     Parameters
     ----------
     collection
         The documents.
     encoder
-        The encoder, on the device to use.
+        The encoder, on its device.
     entry
-        Name, card and weights hash, for the manifest.
+        Name, card and weights hash of the encoder, for the manifest.
     output
         The folder to write.
     shard
         The part to encode; all by default.
     batch_size
-        Documents encoded at once.
+        Documents per batch.
     dtype
-        What the backbone computes in; embeddings are float32 on disk whatever it is.
+        Number type of the backbone; embeddings on disk are float32.
     overwrite
-        Replace what `output` holds.
+        Replace existing embeddings.
 
     Raises
     ------
     CollectionError
-        If the collection holds something that cannot be used.
+        If a document cannot be used.
     OutputError
-        If `output` is complete already, was begun with other settings, or another process writes it.
+        If `output` is complete, was begun with other settings, or another process writes it.
     EmbeddingsError
-        If the encoder gives a value that is not finite, or what was there before does not fit.
+        If the encoder returns a value that is not finite, or existing rows do not fit.
     EncoderError
         If the card's template cannot be used.
     """
@@ -134,12 +134,12 @@ def encode_collection(
             with writing(output):
                 _encode_window(file, window, encoder, batch_size, progress)
     if shard.num == 1:
-        Embeddings(output)  # raises where rows are left that are not of this collection
+        Embeddings(output)  # raises if there are rows of another collection
     return summary
 
 
 def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> None:
-    """Begin the folder, or make sure that what it holds is a beginning of the same work."""
+    """Create the folder, or check that it was begun with the same settings."""
     deadline = time.monotonic() + _PATIENCE
     while not _is_begun(output, manifest, shard, overwrite):
         try:
@@ -147,17 +147,17 @@ def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwr
                 if not _is_begun(output, manifest, shard, overwrite):
                     _begin(output, manifest)
         except BusyError:
-            # Of several shards that start together, one begins the folder for all; it takes an instant.
+            # Of several shards that start together, one creates the folder for all.
             if overwrite or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    if partial_folder(output).exists():  # of a run that was killed while it removed what it had replaced
+    if partial_folder(output).exists():  # of a run that was killed while it removed the old folder
         with contextlib.suppress(BusyError), exclusive(output):
             remove(partial_folder(output))
 
 
 def _is_begun(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> bool:
-    """Tell whether the folder holds a beginning of the same work; raise where it holds what must not be replaced."""
+    """Return whether the folder was begun with the same settings; raise OutputError if it may not be replaced."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; give a folder as --output")
     refuse_existing(output, overwrite=True)
@@ -165,7 +165,7 @@ def _is_begun(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: b
         if output.is_dir() and any(not file.name.startswith(".embeddings") for file in output.iterdir()):
             raise OutputError(f"{output} holds other files and no embeddings; give another --output")
         return False
-    begun = {"shards": shard.num, **read_manifest(output)}  # older folders do not note it
+    begun = {"shards": shard.num, **read_manifest(output)}  # older folders lack the entry
     if begun == manifest and not _is_done(output, manifest, shard):
         return True
     if overwrite:
@@ -183,7 +183,7 @@ def _is_begun(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: b
 
 
 def _begin(output: Path, manifest: dict[str, Any]) -> None:
-    """Put a folder with its manifest in place of what is there, in one step; who reads that keeps it."""
+    """Create a folder with its manifest, atomically in place of an old one, which readers keep."""
     prepared = partial_folder(output)
     remove(prepared)
     write_json_atomically(prepared / MANIFEST, manifest)
@@ -198,7 +198,7 @@ def _is_done(output: Path, manifest: dict[str, Any], shard: Shard) -> bool:
 
 
 def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
-    """Return how many rows of a file are written already; raise where it is there and of other rows."""
+    """Return the number of rows of a file that are already written; raise if the file is of another shard."""
     if file.npy.is_file():
         if (found := described(file.npy, dimension).rows) != rows:
             raise EmbeddingsError(f"{file.npy} has {found} rows, not {rows}: it is of other shards; give --overwrite")
@@ -211,14 +211,14 @@ def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
 def _encode_window(
     file: RowFile, window: Sequence[Document], encoder: Encoder, batch_size: int, progress: Progress
 ) -> None:
-    """Encode consecutive documents into one file; only batches that are not in it yet."""
+    """Encode consecutive documents into one file, leaving out batches that are already written."""
     if file.npy.is_file():
         return
     partial = _partial_of(file)
     vectors = _open_partial(partial, len(window), encoder.dimension)
     tokens = _tokens_of(window, encoder)
     for batch in _batches_by_length(tokens, batch_size):
-        # NaN marks a row that no run has written yet; a batch cut off in the middle is encoded again whole.
+        # NaN marks rows that are not written yet; an incomplete batch is encoded again.
         if missing := int(np.isnan(vectors[batch]).any(axis=1).sum()):
             embeddings = encoder(*encoder.pad([tokens[i] for i in batch])).float().cpu().numpy()
             _refuse_unusable(embeddings, [window[i].docid for i in batch])
@@ -237,7 +237,7 @@ def _partial_of(file: RowFile) -> Path:
 
 
 def _tokens_of(window: Sequence[Document], encoder: Encoder) -> list[list[int]]:
-    """Tokenize documents a few at a time: a tokenizer holds far more of each than the ids that are kept."""
+    """Tokenize documents in batches, as a tokenizer needs far more memory per document than the ids."""
     side = encoder.card.document
     tokens: list[list[int]] = []
     for start in range(0, len(window), _TOKENIZED_AT_ONCE):
@@ -247,27 +247,27 @@ def _tokens_of(window: Sequence[Document], encoder: Encoder) -> list[list[int]]:
 
 
 def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]":
-    """Open the rows that an interrupted run left, or make a file of rows that are all NaN."""
+    """Open the rows of an interrupted run, or make a file with rows of NaN."""
     if (kept := _kept_partial(path, rows, dimension)) is not None:
         return kept
     new = path.with_suffix(".new")
-    # All rows at once, so that a full disk shows here, not when the memory map is written to.
+    # Writing all rows raises on a full disk, where a memory map would crash later.
     save_array(new, np.full((rows, dimension), np.nan, dtype=np.float32))
     new.rename(path)
     return np.lib.format.open_memmap(path, mode="r+")
 
 
 def _kept_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any] | None":
-    """Return the rows that an interrupted run left, [rows, D] float32; None where there are none."""
+    """Return the rows of an interrupted run, [rows, D] float32, if there are any."""
     try:
         array = np.lib.format.open_memmap(path, mode="r+")
-    except (FileNotFoundError, ValueError):  # none, or cut off while it was being made
+    except (FileNotFoundError, ValueError):  # missing or incomplete
         return None
     return array if array.shape == (rows, dimension) and array.dtype == np.float32 else None
 
 
 def _batches_by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
-    """Give batches of positions, longest first: memory is at its highest at once, and the time left only falls."""
+    """Yield batches of positions, longest first: memory peaks at once, and the estimated time only falls."""
     order = np.argsort([-len(row) for row in tokens], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

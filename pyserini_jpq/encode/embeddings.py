@@ -1,4 +1,4 @@
-"""The folder of embeddings: memory-mapped float32 rows in `.npy` files, docids beside them, and a manifest."""
+"""The folder of embeddings: memory-mapped float32 rows in `.npy` files, their docids, and a manifest."""
 
 import re
 from array import array as numbers
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.encode.row_files import RowFile, described, forget, mapped
-from pyserini_jpq.encode.row_files import row_file as row_file
 from pyserini_jpq.errors import EmbeddingsError
 from pyserini_jpq.trust.fields import ENCODER, is_count, wrong_fields
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
@@ -20,9 +19,9 @@ SCHEMA = 1
 _FIELDS = {"documents": is_count, "dimension": is_count, "encoder": ENCODER}
 
 _MAPPED = 32
-"""Files that are mapped at once: of 21 million documents there are 1,282, and a process may often open 1,024."""
+"""Most mapped files: 21 million documents have 1,282, and a process may often open 1,024 only."""
 _LONGEST = 1e15
-"""Length of an embedding from which on sums of squared distances, which faiss computes in float32, could overflow."""
+"""Largest norm of an embedding: beyond, faiss's sums of squared distances could overflow float32."""
 _NOT_IN_DOCIDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
@@ -32,7 +31,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises
     ------
     EmbeddingsError
-        If the folder is missing, is no folder of embeddings, or is of a later version.
+        If the folder is missing, does not hold embeddings, or is of a later version.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -52,15 +51,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _row_file(path: Path) -> RowFile:
-    start = path.stem.removeprefix("rows-")
-    if not (start.isascii() and start.isdigit()):
-        raise EmbeddingsError(f"{path} is no file of rows, which are named by their first; remove it")
-    return RowFile(int(start), path)
-
-
 def is_complete(folder: Path) -> bool:
-    """Tell whether a folder holds embeddings of all documents."""
+    """Return whether a folder holds complete embeddings."""
     try:
         Embeddings(folder)
     except EmbeddingsError:
@@ -69,12 +61,12 @@ def is_complete(folder: Path) -> bool:
 
 
 class Embeddings:
-    """Embeddings on disk, opened for reading; rows come in blocks and are never all in memory.
+    """Embeddings on disk, opened for reading; rows are read in blocks.
 
     Parameters
     ----------
     folder
-        What `python -m pyserini_jpq.encode` wrote.
+        A folder of `python -m pyserini_jpq.encode`.
 
     Attributes
     ----------
@@ -88,7 +80,7 @@ class Embeddings:
     Raises
     ------
     EmbeddingsError
-        If rows are missing or there twice, or files do not fit each other.
+        If rows are missing or repeated, or files do not fit each other.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -100,11 +92,11 @@ class Embeddings:
         files = (described(npy, self.dimension) for npy in self.folder.glob("rows-*.npy"))
         self._files = sorted(files, key=lambda file: file.start)
         self._check_whole()
-        # A wrapper of its own for each folder: mapped files go when it goes.
+        # One cache per folder: mapped files are closed with it.
         self._map: Callable[[RowFile], np.ndarray] = lru_cache(_MAPPED)(mapped)
 
     def __reduce__(self) -> tuple[type["Embeddings"], tuple[Path]]:
-        """Pickle the path alone; the folder is opened again where it is needed."""
+        """Pickle the path."""
         return Embeddings, (self.folder,)
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
@@ -113,7 +105,7 @@ class Embeddings:
         Raises
         ------
         EmbeddingsError
-            At the first row that holds NaN, an infinite value or one too large to compute with, with its docid.
+            At the first row with NaN, infinite or too large values; the message names its docid.
         """
         for file in self._files:
             array = self._map(file)
@@ -135,7 +127,7 @@ class Embeddings:
         return sample
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return chosen rows, [n] int64 to [n, D] float32; only these are read from disk."""
+        """Return rows by number, [n] int64 to [n, D] float32; only these are read from disk."""
         starts = np.array([f.start for f in self._files])
         file_of = np.searchsorted(starts, rows, side="right") - 1
         chosen = np.empty((len(rows), self.dimension), dtype=np.float32)
@@ -150,7 +142,7 @@ class Embeddings:
         Raises
         ------
         EmbeddingsError
-            If a file holds another number of them than it has rows, or is no UTF-8.
+            If a file has another number of docids than rows, or is not UTF-8.
         """
         for file in self._files:
             count = 0
@@ -165,7 +157,7 @@ class Embeddings:
                 raise EmbeddingsError(f"{file.docid} has {count} docids for {file.rows} rows; encode again")
 
     def check_docids(self) -> None:
-        """Raise EmbeddingsError if a docid comes twice, or could not stand in a run."""
+        """Raise EmbeddingsError if a docid is repeated, or not usable in a run."""
         check_docids(self.docids, str(self.folder))
 
     def _check_whole(self) -> None:
@@ -210,25 +202,25 @@ class Embeddings:
 
 
 def is_usable(vectors: np.ndarray) -> np.ndarray:
-    """Tell of each row, [n, D] float32, whether it is finite and faiss can square it: [n] bool."""
+    """Return for each row, [n, D] float32, whether it is finite and small enough for faiss: [n] bool."""
     with np.errstate(over="ignore", invalid="ignore"):
         usable: np.ndarray = np.einsum("nd,nd->n", vectors, vectors) <= np.float32(_LONGEST**2)
     return usable
 
 
 def check_docids(docids: Callable[[], Iterable[str]], where: str) -> None:
-    """Raise EmbeddingsError if a docid comes twice, or holds what cannot stand in a run or a file of lines.
+    """Raise EmbeddingsError if a docid is repeated, or not usable in a run or a file of lines.
 
     Parameters
     ----------
     docids
-        Makes them, once more where two may be the same: only eight bytes of each are held.
+        Returns an iterator over the docids; called again if two hashes are equal, as only hashes are kept.
     where
-        Named in an error.
+        Name of the folder, for errors.
     """
     hashes = numbers("q")
     for docid in docids():
-        is_plain = docid.isprintable() and " " not in docid  # nearly all are, and this is told faster
+        is_plain = docid.isprintable() and " " not in docid  # faster than the pattern, for nearly all docids
         if not docid or (not is_plain and _NOT_IN_DOCIDS.search(docid)):
             raise EmbeddingsError(
                 f"{where} holds docid {docid!r}, which is empty or has whitespace or control characters; "

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 10_000
 
 
 def follows_old_rules(card: EncoderCard) -> bool:
-    """Tell whether the texts of an encoder are prepared by the old rules: `ance` with `do_lower_case`."""
+    """Return whether an encoder's texts are prepared by the old rules: `ance` with `do_lower_case`."""
     return card.architecture == "ance" and bool(card.tokenizer_options.get("do_lower_case"))
 
 
@@ -72,7 +72,7 @@ class OldRobertaTokenizer:
         return rows
 
     def pieces(self, text: str) -> Iterator[str | int]:
-        """Give the text between special tokens, and the ids of these, in order."""
+        """Yield the texts between special tokens and the ids of these, in order."""
         text = self._prepare(text)
         if not text.strip():
             return

@@ -75,14 +75,14 @@ class OnnxBackend:
 
 
 def _key(encoder: Encoder) -> str:
-    """Return what tells an exported encoder from all others: weights, pooling, and what exports them."""
+    """Return a key of the exported encoder: a hash of weights, pooling and versions of the exporter."""
     card = encoder.card
     how = [card.architecture, card.pooling, card.normalize, card.skip_tokens, torch.__version__, _OPSET]
     return hashlib.sha256(json.dumps([encoder.weights_sha256(), *how]).encode()).hexdigest()[:32]
 
 
 def _export(encoder: Encoder, path: Path, int8: bool) -> None:
-    """Write the model, whole or not at all."""
+    """Write the model atomically."""
     _module("onnx")  # torch's exporter needs it, and says so in words of its own
     # One of the two is padded: with a mask of ones alone, the mask would be left out of what is exported.
     row = encoder.tokenize(["a"], encoder.card.query)[0]

@@ -1,4 +1,4 @@
-"""The options of encoding, and what may be said of an encoder in place of its card."""
+"""The options of encoding, and those that describe an encoder without a card."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pyserini_jpq.options import Options, on_or_off, option, switch
 
 @dataclass(frozen=True)
 class EncodeOptions(Options):
-    """How a collection is encoded; every field is a flag of `python -m pyserini_jpq.encode`."""
+    """Options of encoding; every field is a flag of `python -m pyserini_jpq.encode`."""
 
     batch_size: int = option(32, "documents encoded at once", positive_int)
     device: str = option("auto", "cpu, cuda, cuda:1, or auto: a GPU if there is one")
@@ -26,7 +26,7 @@ class EncodeOptions(Options):
     skip_empty: bool = option(False, "leave out documents without text", switch)
 
     def __post_init__(self) -> None:
-        """Check each value, and that the shard is one of the shards."""
+        """Check each value, and that the shard exists."""
         super().__post_init__()
         if not 0 <= self.shard_id < self.shard_num:
             raise JPQError(f"--shard-id {self.shard_id} is not between 0 and --shard-num {self.shard_num} less one")
@@ -34,7 +34,7 @@ class EncodeOptions(Options):
 
 @dataclass(frozen=True)
 class EncoderChanges(Options):
-    """What describes an encoder that has no card, or changes what its card says; all are unset by default."""
+    """The description of an encoder without a card, or changes to its card; all are unset by default."""
 
     pooling: str | None = option(None, "first token, mean of tokens, or last token", choices=POOLINGS)
     l2_norm: bool | None = option(None, "embeddings of unit length", on_or_off)
@@ -47,7 +47,7 @@ class EncoderChanges(Options):
     tokenizer_class: str | None = option(None, "a class of transformers, such as BertTokenizer")
 
     def as_changes(self) -> dict[str, Any]:
-        """Return the fields of a card that change, for `EncoderSource.with_changes`."""
+        """Return the changed fields of the card, for `EncoderSource.with_changes`."""
         changes: dict[str, Any] = {}
         for name, value in dataclasses.asdict(self).items():
             if value is None:

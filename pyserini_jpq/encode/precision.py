@@ -1,23 +1,23 @@
-"""Which device and which floating-point type an encoder computes with."""
+"""The device and the number type of an encoder."""
 
 import os
 
 import torch
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, first_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` into a device that is here.
+    """Return an available device by name: `auto`, `cpu`, `cuda`, `cuda:1`.
 
-    Of several processes that a launcher started on a machine, each gets a GPU of its own for `auto` and `cuda`.
+    Each process of a launcher gets its own GPU for `auto` and `cuda`.
 
     Raises
     ------
     JPQError
-        If the device is unknown or absent.
+        If the device is unknown or not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -27,16 +27,15 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
-        reason = str(problem).strip().splitlines()[0]
-        raise JPQError(f"device {name!r} cannot be used here: {reason}; use cpu") from None
+        raise JPQError(f"device {name!r} cannot be used here: {first_line(problem)}; use cpu") from None
     return device
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Turn `auto`, `float32`, `bfloat16`, `float16` into what to compute with.
+    """Return a number type by name: `auto`, `float32`, `bfloat16`, `float16`.
 
-    `auto` is float16 on a GPU (more digits than bfloat16 at the same speed) and, on a CPU, bfloat16 where the
-    processor has instructions for it (AMX, AVX-512 BF16): twice as fast there, and slower than float32 elsewhere.
+    `auto` is float16 on a GPU: more precise than bfloat16 at the same speed. On a CPU it is bfloat16 if there are
+    instructions for it (AMX, AVX-512 BF16), which make it twice as fast as float32; without them it is slower.
     """
     if name != "auto":
         return DTYPES[name]

@@ -1,4 +1,4 @@
-"""From the texts of queries to their vectors, without Pyserini."""
+"""Encode queries, without Pyserini."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,34 +17,26 @@ _BATCH = 64
 
 
 class QueryVectors:
-    """Encodes queries; threads can share it, and it can be pickled, with its weights.
+    """Encodes queries; threads can share it, and it can be pickled with its weights.
 
     Parameters
     ----------
-    encoder
-        The folder that training wrote, a card's name, or a Hugging Face name.
-    device
-        `cpu`, `cuda`, `cuda:1` or `auto`.
-    max_length
-        Most tokens of a query; the card's by default.
-    prefix
-        Put in front of every query; the card's by default.
-    backend
-        What computes the vectors: `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
+    encoder, device, max_length, prefix, backend
+        As in `JPQQueryEncoder`.
 
     Attributes
     ----------
     name : str
-        Of the encoder.
+        Name of the encoder.
     encoder : Encoder
-        The encoder itself, in float32.
+        The encoder in float32.
 
     Raises
     ------
     EncoderError
         If the encoder cannot be found or loaded.
     JPQError, InstallationError
-        If there is no such backend here.
+        If the backend is unknown or not installed.
     """
 
     def __init__(
@@ -73,7 +65,7 @@ class QueryVectors:
         Raises
         ------
         JPQError
-            If one is empty, or no text.
+            If a query is empty or not a text.
         """
         check_queries(queries)
         parts = [self._backend(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)]
@@ -81,7 +73,7 @@ class QueryVectors:
 
 
 def check_queries(queries: Sequence[Any]) -> None:
-    """Raise JPQError if one of the texts is empty, or none at all."""
+    """Raise JPQError if a query is empty or not a text."""
     for query in queries:
         if not isinstance(query, str):
             raise JPQError(f"the query {query!r} is no text, but {type(query).__name__}")

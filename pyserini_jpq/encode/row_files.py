@@ -1,4 +1,4 @@
-"""The files of rows in a folder of embeddings: described when the folder is opened, mapped when they are read."""
+"""The files of rows in a folder of embeddings: headers are read on opening, rows are mapped on access."""
 
 import errno
 import mmap
@@ -13,16 +13,16 @@ from pyserini_jpq.errors import EmbeddingsError
 
 @dataclass(frozen=True)
 class RowFile:
-    """One file of consecutive rows; `docid` stands beside `npy`.
+    """A file of consecutive rows, with a file of docids beside it.
 
     Attributes
     ----------
     start
-        The number of its first row.
+        Number of the first row.
     npy
-        [rows, D] float32 as a rule; other numbers are turned into that when they are read.
+        [rows, D], normally float32; other number types are converted on reading.
     rows, size, changed
-        What it held when it was `described`: rows, bytes, and when it was changed last, in ns.
+        Rows, bytes and modification time (ns) when it was `described`.
     """
 
     start: int
@@ -33,7 +33,7 @@ class RowFile:
 
     @property
     def docid(self) -> Path:
-        """The file of docids, one a line."""
+        """The file of docids, one per line."""
         return self.npy.with_suffix(".docid")
 
 
@@ -43,7 +43,7 @@ def row_file(folder: Path, start: int) -> RowFile:
 
 
 def described(npy: Path, dimension: int) -> RowFile:
-    """Return a file of rows with what its header says; nothing stays open.
+    """Return a file of rows, described by its header.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def mapped(file: RowFile) -> np.ndarray:
     Raises
     ------
     EmbeddingsError
-        If another has taken its place since it was described.
+        If the file has changed since it was described.
     """
     try:
         array: np.ndarray = np.load(file.npy, mmap_mode="r", allow_pickle=False)
@@ -83,14 +83,14 @@ def mapped(file: RowFile) -> np.ndarray:
 
 
 def forget(array: np.ndarray) -> None:
-    """Give back the memory of a mapped file that was read; else all files, once read, would count as ours."""
+    """Release the pages of a mapped file that was read; else they would all count as resident."""
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _shape_of(npy: Path) -> tuple[tuple[int, ...], int, int]:
-    """Return the shape that an `.npy` file holds, its size, and when it was changed."""
+    """Return the shape of an `.npy` file, its size and its modification time in ns."""
     try:
         with open(npy, "rb") as file:
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -102,7 +102,7 @@ def _shape_of(npy: Path) -> tuple[tuple[int, ...], int, int]:
                 raise ValueError("it is cut short, or longer than its header says")
     except OSError as problem:
         raise _unreadable(npy, problem) from None
-    except Exception as problem:  # NumPy raises whatever a header that is Python source provokes
+    except Exception as problem:  # NumPy evaluates the header, which may raise anything
         raise EmbeddingsError(f"{npy} cannot be read: {problem}; remove it and encode again") from None
     return shape, stat.st_size, stat.st_mtime_ns
 

@@ -1,4 +1,4 @@
-"""Encode: documents become a folder of embeddings."""
+"""Encoding as a function."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,29 +23,29 @@ def encode(
     changes: EncoderChanges | None = None,
     overwrite: bool = False,
 ) -> Embeddings | None:
-    """Encode documents into a folder of embeddings; called again after an interruption, it goes on where it stopped.
+    """Encode documents into a folder of embeddings; the same call resumes an interrupted one.
 
     Parameters
     ----------
     corpus
-        A JSONL or TSV file, a folder of them, or the name of a collection; or documents themselves: a mapping of docids
-        to texts, or an iterable of `(docid, text)` pairs or of mappings with `id`, `title` and `text`. An iterable is
-        read once and never held in memory.
+        A JSONL or TSV file, a folder of them, or the name of a collection; or documents: a mapping of docids to texts,
+        or an iterable of `(docid, text)` pairs or of mappings with `id`, `title` and `text`. An iterable is read once
+        and never held in memory.
     encoder
         The name of a card, a folder, or a Hugging Face name.
     output
         The folder to write.
     options
-        Batch size, device, type, shard.
+        Batch size, device, number type, shard.
     changes
-        What describes the encoder, or changes what its card says.
+        The description of an encoder without a card, or changes to its card.
     overwrite
-        Replace what `output` holds.
+        Replace existing embeddings.
 
     Returns
     -------
     Embeddings
-        The folder, opened: [N, D] float32 rows; None where other shards are not encoded yet.
+        The opened folder: [N, D] float32 rows; None for one shard of several.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def encode(
     EncoderError
         If the encoder cannot be found or loaded.
     OutputError
-        If `output` is complete already, or was begun in another way.
+        If `output` is complete, or was begun with other settings.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def encode(
     source = encoder if isinstance(encoder, EncoderSource) else find_encoder(str(encoder))
     source = source.with_changes((changes or EncoderChanges()).as_changes())
     with _collection(corpus, options.skip_empty, output) as collection:
-        collection.scan()  # what is wrong with it is told before torch is imported, which takes seconds
+        collection.scan()  # checked before torch is imported, which takes seconds
 
         from pyserini_jpq.encode.document import Shard, encode_collection
         from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
@@ -91,7 +91,7 @@ def encode(
 
 @contextlib.contextmanager
 def _collection(corpus: Any, skip_empty: bool, output: Path) -> Iterator[Collection]:
-    """Open a collection; documents that are no files yet are written beside the output for as long as it takes."""
+    """Open a collection; documents in memory are written to a temporary file beside the output."""
     if isinstance(corpus, str | Path):
         from pyserini_jpq.download.collection import find_corpus
 

@@ -4,7 +4,6 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,6 @@ OF_COMPARE = (
 _NOT_OF_COMPARE = ("baseline", "bytes", "json", "figure")
 
 
-@dataclass(frozen=True)
-class _Request:
-    """The arguments, found to be right."""
-
-    runs: dict[str, str]
-    qrels: str
-    metrics: list[str]
-    baseline: str
-    sizes: dict[str, float]
-
-
 def main(argv: Sequence[str]) -> None:
     """Evaluate runs and print their table."""
     if any(map(_is_report, argv)):
@@ -42,9 +30,9 @@ def main(argv: Sequence[str]) -> None:
     given = vars(known)
     if others:
         only = [word for word in others if word.partition("=")[0].removeprefix("--") in OF_COMPARE]
-        raise JPQError(f"{', '.join(only)}: only with --report FOLDER" if only else _unknown(others))
-    request = _checked(given)
-    comparison = evaluate(request.runs, request.qrels, request.metrics, request.baseline, request.sizes)
+        unknown = f"unrecognized arguments: {' '.join(others)} (--help lists the flags)"
+        raise JPQError(f"{', '.join(only)}: only with --report FOLDER" if only else unknown)
+    comparison = evaluate(**_checked(given))
     _note_queries(comparison)
     print(table.render(comparison, given["format"]), flush=True)
     if "json" in given:
@@ -54,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _report(argv: Sequence[str]) -> None:
-    """Start the command that writes reports now."""
+    """Start `compare`, which writes reports now."""
     words = [word.partition("=")[0] for word in argv]
     if stray := [f"--{name}" for name in _NOT_OF_COMPARE if f"--{name}" in words]:
         raise JPQError(f"{', '.join(stray)}: not with --report, which writes results.json and figures of its own")
@@ -69,50 +57,28 @@ def _is_report(word: str) -> bool:
     return len(name) > len("--r") and "--report".startswith(name)  # argparse takes the beginning of a flag, too
 
 
-def _unknown(words: Sequence[str]) -> str:
-    return f"unrecognized arguments: {' '.join(words)} (--help lists the flags)"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = cli.parser("evaluate", "Compare runs: metrics as trec_eval -c computes them, and a paired t-test.")
-    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="run file, TREC or MS MARCO; or NAME=FILE", **unset)
-    parser.add_argument("--qrels", required=True, help="TREC or BEIR file, or a name that Pyserini knows", **unset)
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        metavar="METRIC",
-        help="as in ir_measures (nDCG@10 'R(rel=2)@1000' AP) or trec_eval (ndcg_cut.10 recall.1000 map) "
-        f"(default: {' '.join(DEFAULT_METRICS)})",
-        **unset,
-    )
-    parser.add_argument(
-        "--baseline", metavar="NAME", help="run to test the others against (default: the first)", **unset
-    )
-    parser.add_argument(
-        "--bytes",
-        nargs="+",
-        metavar="NAME=N",
-        help="bytes per document of a run (default: what the file RUN.json beside it says)",
-        **unset,
-    )
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run file, TREC or MS MARCO; or NAME=FILE")
+    parser.add_argument("--qrels", required=True, help="TREC or BEIR file, or a name that Pyserini knows")
+    metrics = "as in ir_measures (nDCG@10 'R(rel=2)@1000' AP) or trec_eval (ndcg_cut.10 recall.1000 map) "
+    metrics += f"(default: {' '.join(DEFAULT_METRICS)})"
+    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=metrics)
+    parser.add_argument("--baseline", metavar="NAME", help="run to test the others against (default: the first)")
+    sizes = "bytes per document of a run (default: what the file RUN.json beside it says)"
+    parser.add_argument("--bytes", nargs="+", metavar="NAME=N", help=sizes)
     parser.add_argument("--format", choices=table.FORMATS, default="text", help="of the table on standard output")
-    parser.add_argument("--json", metavar="FILE", help="write the figures, unrounded", **unset)
-    parser.add_argument(
-        "--figure",
-        metavar="FILE",
-        help=f"draw the first metric against bytes per document ({', '.join(_FIGURES)})",
-        **unset,
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the files or the folder", **unset)
-    parser.add_argument(
-        "--report", metavar="FOLDER", help="now `python -m pyserini_jpq.compare --output FOLDER`", **unset
-    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures, unrounded")
+    figure = f"draw the first metric against bytes per document ({', '.join(_FIGURES)})"
+    parser.add_argument("--figure", metavar="FILE", help=figure)
+    parser.add_argument("--overwrite", action="store_true", help="replace the files or the folder")
+    parser.add_argument("--report", metavar="FOLDER", help="now `python -m pyserini_jpq.compare --output FOLDER`")
     return parser
 
 
-def _checked(given: dict[str, Any]) -> _Request:
-    """Check all arguments before anything is read; raises JPQError with all that is wrong with them."""
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `evaluate`, or raise JPQError with all that is wrong with them."""
     problems: list[str] = []
     runs = named_runs(given.get("runs", []), problems)
     if not runs:
@@ -136,7 +102,8 @@ def _checked(given: dict[str, Any]) -> _Request:
         problems.append(f"--figure {outputs['figure']} must end in {' or '.join(_FIGURES)}")
     if problems:
         raise JPQError("; ".join(problems))
-    return _Request(runs, given["qrels"], metrics, baseline, sizes)
+    arguments = {"runs": runs, "qrels": given["qrels"], "metrics": metrics, "baseline": baseline}
+    return {**arguments, "bytes_per_document": sizes}
 
 
 def _named_sizes(arguments: Sequence[str], problems: list[str]) -> dict[str, float]:
@@ -153,7 +120,7 @@ def _named_sizes(arguments: Sequence[str], problems: list[str]) -> dict[str, flo
 
 
 def _note_queries(comparison: Comparison) -> None:
-    """Say how many queries a run has too many (left out) or too few (count 0)."""
+    """Say how many queries of a run are not judged (left out), and how many judged ones it lacks (count 0)."""
     for run in comparison.runs:
         name, total = table.plain(run.name), comparison.queries
         if run.unjudged:

@@ -19,13 +19,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ((6, 3), (2, 2), (8, 2, 2, 2), (1, 3))
 _INCHES = (6.4, 4.0)
-# Smaller differences than this part of the axis are not blown up to its whole height.
+# The vertical axis spans at least this much, so that small differences look small.
 _LEAST_SPAN = 0.02
 _LABEL_ROUNDS = 500
 
 
 class Point(NamedTuple):
-    """A system: its cost, its effectiveness, and, where there are groups, the one whose colour and shape it gets."""
+    """A system: its cost, its effectiveness, and the group that decides on colour and shape, if there is one."""
 
     name: str
     size: float
@@ -46,11 +46,11 @@ def draw(comparison: Comparison, path: str | os.PathLike[str], metric: str | Non
     Parameters
     ----------
     comparison
-        The runs, of which one at least must have its bytes per document.
+        The runs; at least one needs its bytes per document.
     path
-        Where to write, whole or not at all; the ending says the format (`.png`, `.pdf`, `.svg`).
+        The file, written whole or not at all; its ending decides on the format (`.png`, `.pdf`, `.svg`).
     metric
-        What is drawn upwards; the first metric by default.
+        The metric on the vertical axis; the first by default.
     dpi
         Dots per inch of a PNG.
 
@@ -85,17 +85,17 @@ def scatter(
     Parameters
     ----------
     points
-        One at least.
+        At least one.
     lines
         Systems whose cost is not known.
     axes_labels
-        What is drawn to the right and upwards.
+        Labels of the horizontal and the vertical axis.
     inches
         Width and height.
     round_ticks
         Ticks at 1, 2, 5, 10 and so on, instead of at the points' own costs.
     joined
-        Groups whose points a line joins, from the least cost to the largest.
+        Groups whose points are joined by a line, in the order of their costs.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def scatter(
 
 
 def save(figure: "Figure", path: Path, dpi: int = 200) -> None:
-    """Write a figure, whole or not at all; the ending of the path says the format."""
+    """Write a figure, whole or not at all; the ending of the path decides on the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
     try:
@@ -154,7 +154,7 @@ def new_figure(inches: tuple[float, float] = _INCHES) -> "Figure":
 
 
 def look(style: int) -> dict[str, Any]:
-    """Return colour and shape of the markers of a number of a group."""
+    """Return the colour and shape of the markers of the group with this number."""
     colour, marker = COLOURS[style % len(COLOURS)], MARKERS[style % len(MARKERS)]
     return {"color": colour, "marker": marker, "markersize": 8, "markeredgecolor": "black", "markeredgewidth": 0.6}
 
@@ -182,7 +182,7 @@ def decade_ticks(low: float, high: float) -> list[float]:
 
 
 def _apart(sizes: Sequence[float]) -> list[float]:
-    """Return rising sizes without those whose tick labels would run into the one before."""
+    """Return rising sizes without those whose tick labels would overlap the one before."""
     ticks = [sizes[0]]
     for size in sizes[1:]:
         if size / ticks[-1] >= (sizes[-1] / sizes[0]) ** 0.06:
@@ -201,7 +201,7 @@ def _set_limits(axes: "Axes", points: Sequence[Point], values: Sequence[float]) 
 
 
 def _add_labels(figure: "Figure", axes: "Axes", points: Sequence[Point], lines: Sequence[Line]) -> None:
-    """Write the name of each system beside its point or line, where it covers no other."""
+    """Write the name of each system beside its point or line, without overlaps."""
     from adjustText import adjust_text
 
     right = axes.get_xlim()[1]
@@ -210,7 +210,7 @@ def _add_labels(figure: "Figure", axes: "Axes", points: Sequence[Point], lines: 
     texts = [axes.text(*place, name, fontsize=9, parse_math=False) for place, name in zip(places, names, strict=True)]
     for text in texts[len(points) :]:
         text.set(horizontalalignment="right", verticalalignment="bottom")
-    # The axes stay where the legend left them from here on, and labels where they are put.
+    # From here on the layout is fixed, so that labels stay where they are put.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     x, y = zip(*places, strict=True)

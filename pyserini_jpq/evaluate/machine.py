@@ -1,4 +1,4 @@
-"""What measurements depend on beside their input: the machine, and the versions of packages."""
+"""The machine and the versions of packages, which measurements depend on."""
 
 import importlib.metadata
 import os

@@ -1,8 +1,8 @@
 """Metrics by their names in ir_measures or trec_eval, computed by pytrec_eval, and their paired t-test.
 
-Figures are those of `trec_eval -c`: the mean over the queries of the qrels, where one that a run lacks counts 0, and
-one without judgements is left out. Documents rank by score, read as a 32-bit float, and among equal scores by docid,
-the last in byte order first; the order of lines and the ranks in a run file do not matter.
+Figures are those of `trec_eval -c`: means over the queries of the qrels; a query that the run lacks counts 0, and a
+query without judgements is left out. Documents rank by score as a 32-bit float; equal scores rank by docid, the last in
+byte order first. The order of lines and the ranks in a run file do not matter.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class Metrics:
     ----------
     names
         `nDCG@10`, `R(rel=2)@1000`, `RR@10` and so on as in ir_measures, or `ndcg_cut_10`, `recall.1000`, `recip_rank`
-        and so on as in trec_eval, which may stand for several (`P.5,10`). A repeated metric counts once.
+        and so on as in trec_eval, where one name can mean several (`P.5,10`). A repeated metric counts once.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Metrics:
     Raises
     ------
     JPQError
-        If any is unknown, or is not one that trec_eval computes as a mean over queries; all such are named.
+        If any is unknown, or trec_eval does not compute it as a mean over queries; names all such metrics.
     """
 
     def __init__(self, names: Sequence[str] = DEFAULT_METRICS) -> None:
@@ -70,7 +70,7 @@ class Metrics:
         Returns
         -------
         dict of str to [Q] float64
-            For each metric its value for each query, in the order of the qrels.
+            The values of each metric, in the order of the qrels.
 
         Raises
         ------
@@ -83,11 +83,11 @@ class Metrics:
 
         # RR@k is not among pytrec_eval's measures: it is RR where the first relevant document is among the first k.
         computed = {name: _without_cutoff(m) if m.NAME == "RR" else m for name, m in self._measures.items()}
-        # The provider gives an nDCG without gains of its own those of one that came before it.
+        # ir_measures applies the gains of one nDCG to the next that has none, so those without come first.
         wanted = sorted(set(computed.values()), key=lambda m: ("gains" in m.params, str(m)))
         rows = {qid: row for row, qid in enumerate(qrels)}
         values = {measure: np.zeros(len(rows)) for measure in wanted}
-        # A query whose grades are all below 0 scores 0 in trec_eval; pytrec_eval crashes on it or never comes back.
+        # A query whose grades are all below 0 scores 0 in trec_eval; pytrec_eval crashes or hangs.
         judged = {qid: grades for qid, grades in qrels.items() if max(grades.values()) >= 0}
         for found in pytrec_eval.iter_calc(wanted, judged, dict(run)):
             values[found.measure][rows[found.query_id]] = found.value
@@ -140,7 +140,7 @@ def paired_t_test(values: NDArray[np.float64], baseline: NDArray[np.float64]) ->
 
 
 def _parse(name: str) -> list[Any]:
-    """Return the measures that a name stands for, none if it is unknown."""
+    """Return the measures of a name; none if it is unknown."""
     import ir_measures
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,7 +1,7 @@
-"""The rules of MS MARCO's own evaluation scripts, which look at the ranks of a run and at nothing else.
+"""The rules of MS MARCO's own evaluation scripts, which read the ranks of a run alone.
 
-Written from what `msmarco_passage_eval` and `msmarco_doc_eval` ask for, as Pyserini calls them: whole query ids, ranks
-from 1 to 1000, no document twice for a query, no rank twice.
+`msmarco_passage_eval` and `msmarco_doc_eval`, as Pyserini calls them, want whole numbers as query ids, ranks from 1 to
+1000, and no document and no rank twice for a query.
 """
 
 from collections.abc import Collection, Mapping

@@ -96,7 +96,7 @@ def evaluate(
     baseline
         Name of a run; the first by default.
     bytes_per_document
-        By name of a run; comes before what lies beside the run.
+        By name of a run; overrides the JSON file beside the run.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def evaluate(
     for name, run in runs.items():
         if name not in sizes and not isinstance(run, Mapping) and (size := _size_beside(Path(run))) is not None:
             sizes[name] = size
-        # One run in memory at a time: a thousand hits for each of 7 thousand queries take more than a gigabyte.
+        # One run in memory at a time: 1000 hits for each of 7000 queries take more than a gigabyte.
         scores[name], counts[name] = _score(name, run, judged, chosen)
     results = [
         RunResult(
@@ -156,7 +156,7 @@ def run_name(path: str | os.PathLike[str]) -> str:
 
 
 def named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
-    """Return run files by name, from `FILE` and `NAME=FILE`; what is wrong with them is added to the problems."""
+    """Return run files by name, from `FILE` and `NAME=FILE`; append what is wrong to `problems`."""
     runs: dict[str, str] = {}
     missing: list[str] = []
     repeated: list[str] = []
@@ -164,7 +164,7 @@ def named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
         is_named = "=" in argument and not os.path.exists(argument)
         name, _, path = argument.partition("=") if is_named else (run_name(argument), "", argument)
         if is_sidecar(path):
-            # `runs/*` names these too.
+            # `runs/*` matches these, too.
             continue
         if not os.path.exists(path):
             missing.append(path)
@@ -179,7 +179,7 @@ def named_runs(arguments: Sequence[str], problems: list[str]) -> dict[str, str]:
 
 
 def is_sidecar(path: str) -> bool:
-    """Tell whether a file is the one beside a run that says what the run was searched with."""
+    """Tell whether a file is the JSON file that search writes beside a run."""
     return path.endswith(_SIDECAR_ENDING) and os.path.isfile(path.removesuffix(_SIDECAR_ENDING))
 
 
@@ -210,7 +210,7 @@ def _score(name: str, run: File | Run, qrels: Qrels, metrics: Metrics) -> tuple[
 
 
 def _checked_run(name: str, run: Run) -> Run:
-    """Return the scores of a run from Python as pytrec_eval needs them."""
+    """Return the scores of a Python run with the types that pytrec_eval needs."""
     try:
         found = {str(qid): {str(docid): float(score) for docid, score in hits.items()} for qid, hits in run.items()}
     except (AttributeError, TypeError, ValueError):
@@ -222,7 +222,7 @@ def _checked_run(name: str, run: Run) -> Run:
 
 
 def _checked_qrels(qrels: Qrels) -> Qrels:
-    """Return grades from Python as pytrec_eval needs them."""
+    """Return Python qrels with the types that pytrec_eval needs."""
     try:
         found = {str(qid): {str(docid): index(grade) for docid, grade in all_.items()} for qid, all_ in qrels.items()}
     except (AttributeError, TypeError):
@@ -237,7 +237,7 @@ def _p_values(scores: PerQuery, baseline: PerQuery) -> dict[str, float]:
 
 
 def _size_beside(run: Path) -> float | None:
-    """Read the bytes per document from the file `RUN.json` beside a run, if it is there and says them."""
+    """Return the bytes per document in the file `RUN.json` beside a run; None without it."""
     path = run.with_name(f"{run.name}{_SIDECAR_ENDING}")
     if not path.is_file():
         return None

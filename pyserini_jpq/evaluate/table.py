@@ -20,7 +20,7 @@ _MARKDOWN = re.compile(r"([\\|*<_$`\[])")
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the columns in `texts` are set left, the others right."""
+    """A table; the columns in `texts` are aligned left, the others right."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -33,7 +33,7 @@ def plain(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text that stands in Markdown as it is."""
+    """Return a text with the special characters of Markdown escaped."""
     return _MARKDOWN.sub(r"\\\1", plain(text))
 
 
@@ -59,7 +59,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_html(table: Table) -> str:
-    """Return the table in HTML, in a box that scrolls where the page is narrow."""
+    """Return the table in HTML, in a box that scrolls on narrow pages."""
     classes = []
     for column, cells in enumerate(zip(table.header, *table.rows, strict=True)):
         long = " long" if max(map(len, cells)) > _LONG else ""
@@ -83,17 +83,17 @@ def render(comparison: Comparison, table_format: str = "text") -> str:
 
 
 def compared(comparison: Comparison) -> Table:
-    """Return one row a run; p values are left out where there is nothing to compare with."""
+    """Return a table with one row a run; a single run has no p values."""
     is_tested = len(comparison.runs) > 1
     header = ["run", "bytes/doc"]
     for metric in comparison.metrics:
-        # The two spaces stand over the marks.
+        # The two spaces are above the marks.
         header += [f"{metric}  ", "p"] if is_tested else [metric]
     return Table(header, [_row(run, comparison.metrics, is_tested) for run in comparison.runs])
 
 
 def as_dict(comparison: Comparison) -> dict[str, object]:
-    """Return what is written as JSON: for each of `runs` its `run`, `bytes_per_document`, `metrics` and `p`."""
+    """Return the content of the JSON file: `run`, `bytes_per_document`, `metrics` and `p` of each of `runs`."""
     runs = [
         {"run": run.name, "bytes_per_document": run.bytes_per_document, "metrics": run.metrics, "p": run.p}
         for run in comparison.runs

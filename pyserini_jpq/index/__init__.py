@@ -1,1 +1,1 @@
-"""The index: training the product quantizer, assigning codes, and the folder that Pyserini opens."""
+"""The index: training the product quantizer, assigning codes, the folder that Pyserini opens."""

@@ -1,4 +1,4 @@
-"""`python -m pyserini_jpq.index`: a folder of embeddings becomes an index, or is added to one."""
+"""`python -m pyserini_jpq.index`: build an index from embeddings, or change an index."""
 
 import argparse
 import sys
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def build(args: argparse.Namespace) -> None:
-    """Build what the flags name."""
+    """Build an index."""
     from pyserini_jpq.index.run import build_index
 
     index = build_index(
@@ -107,7 +107,7 @@ def build(args: argparse.Namespace) -> None:
 
 
 def change(args: argparse.Namespace) -> None:
-    """Append and delete what the flags name."""
+    """Append, replace and delete documents."""
     from pyserini_jpq.encode.embeddings import Embeddings
     from pyserini_jpq.index.change import change_index
     from pyserini_jpq.index.folder import read_docids
@@ -126,7 +126,7 @@ def change(args: argparse.Namespace) -> None:
 
 
 def sort_into_lists(args: argparse.Namespace) -> None:
-    """Keep inverted lists beside the index that the flags name."""
+    """Write inverted lists beside an index."""
     from pyserini_jpq.index.ivf_file import write_ivf
     from pyserini_jpq.index.run import open_folder, use_threads
 
@@ -137,7 +137,7 @@ def sort_into_lists(args: argparse.Namespace) -> None:
 
 
 def keep_blocks(args: argparse.Namespace) -> None:
-    """Write or remove the file of blocks of the index that the flags name."""
+    """Write or remove the blocks of an index."""
     from pyserini_jpq.index.blocks import keep_blocks
     from pyserini_jpq.index.folder import IndexFolder, find_index
 
@@ -147,7 +147,7 @@ def keep_blocks(args: argparse.Namespace) -> None:
 
 
 def keep_texts(args: argparse.Namespace) -> None:
-    """Keep the texts of a collection in the index that the flags name."""
+    """Keep the texts of a collection in an index."""
     from pyserini_jpq.index.run import open_folder
     from pyserini_jpq.index.texts import keep_texts
 

@@ -1,4 +1,4 @@
-"""Assigning codes with faiss: `ProductQuantizer.assign`, on all cores."""
+"""Code assignment by faiss: `ProductQuantizer.assign`, on all cores."""
 
 import contextlib
 import dataclasses
@@ -13,14 +13,14 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 _DIRECT_BELOW = 16
-"""Width of a subspace from which on faiss computes the distances of many vectors in one matrix product."""
+"""Least width of a subspace for which faiss computes distances by matrix products."""
 
 
 class Assigner:
-    """Assigns codes, each row's by itself: however rows are grouped into calls, a row gets the same code.
+    """Assigns codes; those of a row do not depend on how rows are grouped into calls.
 
-    So documents that are appended in several parts get the codes they would have got at once. A matrix product in
-    float32 does not give that: how it sums, and so its last digit, may depend on how many rows it has.
+    So documents that are appended in several parts get the same codes as at once. Matrix products in float32 do not
+    guarantee that: their order of summation may depend on the number of rows.
     """
 
     def __init__(self, quantizer: ProductQuantizer) -> None:
@@ -52,12 +52,12 @@ class Assigner:
 
 
 def assigning_quantizer(index: IndexFolder, scoring: ProductQuantizer) -> ProductQuantizer:
-    """Return the quantizer that assigns the codes of an index: that which it scores with, with the initial centroids.
+    """Return the quantizer that assigns an index's codes: the scoring one, but with the initial centroids.
 
     Raises
     ------
     IndexFolderError
-        If the initial centroids are not known.
+        If the initial centroids are unknown.
     """
     if not index.manifest.initial_centroids_known:
         raise IndexFolderError(
@@ -69,7 +69,7 @@ def assigning_quantizer(index: IndexFolder, scoring: ProductQuantizer) -> Produc
 
 @contextlib.contextmanager
 def _without_matrix_products() -> Iterator[None]:
-    """Have faiss compute distances one by one in this block."""
+    """Let faiss compute distances one by one in a block."""
     import faiss
 
     before = faiss.cvar.distance_compute_blas_threshold

@@ -1,4 +1,4 @@
-"""The file `blocks` of an index folder: the codes once more, laid out as the scan reads them fastest."""
+"""The file `blocks` of an index folder: a copy of the codes in the layout of the scan."""
 
 import struct
 from pathlib import Path
@@ -14,7 +14,7 @@ from pyserini_jpq.quantizer import Codes
 from pyserini_jpq.scan.layout import GROUP, GROUPS, STRIP, Blocks, bytes_of, in_blocks
 
 HEADER = 4096
-"""Bytes before the codes: a page, so that they begin on one when the file is mapped."""
+"""Bytes before the codes: one page, so that the mapped codes are aligned to pages."""
 
 _FORMAT = "<8sIIIIQI"
 _MAGIC, _VERSION = b"JPQBLOCK", 2
@@ -23,14 +23,14 @@ _SAMPLE = 32
 
 
 def write_blocks(path: Path, codes: Codes) -> None:
-    """Write codes as blocks of 8,192 documents, after a page that says how many; memory holds 8 blocks.
+    """Write codes in blocks of 8,192 documents, after a header of one page; memory holds 8 blocks.
 
     Parameters
     ----------
     path
         The file.
     codes
-        [N, M] uint8, as faiss keeps them: those of 4 bits packed, and M is the bytes of a document.
+        [N, bytes of a document] uint8, as faiss stores them: codes of 4 bits are packed.
     """
     with writing(path), open(path, "wb") as file:
         file.write(_header(codes))
@@ -39,44 +39,29 @@ def write_blocks(path: Path, codes: Codes) -> None:
 
 
 def keep_blocks(index: IndexFolder, keep: bool) -> None:
-    """Write the file of blocks of an index that is there, in place of one that it has; or remove it.
-
-    Parameters
-    ----------
-    index
-        The index; its other files stay as they are.
-    keep
-        Whether it shall have blocks.
-
-    Raises
-    ------
-    IndexFolderError
-        If another command has changed the index meanwhile.
-    OutputError
-        If another process writes the index.
-    """
+    """Write or replace the blocks of an index, or remove them if `keep` is false; raises as `IndexFolder.adding`."""
     if not keep:
         index.drop(BLOCKS)
         return
     with index.adding(BLOCKS) as partial:
-        whole = index.read(mapped=True)
-        write_blocks(partial, stored_codes(whole, index.path))
+        faiss_index = index.read(mapped=True)
+        write_blocks(partial, stored_codes(faiss_index, index.path))
 
 
 def open_blocks(path: Path, codes: Codes) -> Blocks:
-    """Map the blocks of a file into memory.
+    """Memory-map a file of blocks.
 
     Parameters
     ----------
     path
-        What `write_blocks` wrote.
+        A file of `write_blocks`.
     codes
-        [N, M] uint8: the codes of the index that it lies beside, as faiss keeps them. Some documents are compared.
+        [N, bytes of a document] uint8, the codes of its index as faiss stores them; a sample is compared.
 
     Returns
     -------
     Blocks
-        The same codes, for reading only.
+        The same codes, read-only.
 
     Raises
     ------
@@ -91,7 +76,7 @@ def open_blocks(path: Path, codes: Codes) -> Blocks:
         raise _refused(path, f"is not of {documents} documents of {m} bytes, of another version, or damaged")
     if not documents:
         return Blocks(np.empty(0, dtype=np.uint8), documents, m)
-    # As an array of its own, since each view of a memmap is made slowly.
+    # A plain array, as views of a memmap are slow to make.
     blocks = Blocks(np.asarray(np.memmap(path, np.uint8, "r", HEADER, size)), documents, m)
     rows = np.unique(np.linspace(0, documents - 1, _SAMPLE).astype(np.int64))
     if not np.array_equal(blocks.of(rows), codes[rows]):

@@ -1,4 +1,4 @@
-"""Building an index: a quantizer from a sample, or from another index, then codes for all, block by block."""
+"""Build an index: train a quantizer on a sample or take another index's, then assign codes block by block."""
 
 import dataclasses
 import shutil
@@ -25,7 +25,7 @@ _STATE = "opq.npz"
 
 
 Texts = str | Path | Collection | None
-"""The collection whose texts are kept in the index, by path or name, or opened."""
+"""A collection whose texts are kept in the index, by path or name, or opened."""
 
 
 def build_opq(
@@ -33,28 +33,28 @@ def build_opq(
 ) -> None:
     """Train an OPQ quantizer on embeddings and build an index folder.
 
-    Memory holds the sample and one block, whatever the number of documents. What an interrupted run had done
-    (the quantizer, the codes written) is kept beside the output, and the next run goes on from there.
+    Memory holds the sample and one block. An interrupted run leaves quantizer and codes beside the output, and the
+    next run resumes from them.
 
     Parameters
     ----------
     embeddings
         [N, D] float32 on disk.
     options
-        M, bits, sample, seed, and whether codes are kept once more.
+        M, bits, sample, seed, and whether blocks are written.
     output
         The folder to write.
     overwrite
-        Replace what is there.
+        Replace an existing index.
     texts
-        The collection that was encoded, where its texts are kept.
+        The encoded collection, to keep its texts.
 
     Raises
     ------
     QuantizerError
-        If M does not divide D, or documents are fewer than centroids.
+        If M does not divide D, or there are fewer documents than centroids.
     EmbeddingsError
-        If an embedding is not finite, or a docid comes twice or cannot stand in a run.
+        If an embedding is not finite, or a docid is repeated or not usable in a run.
     OutputError
         If `output` exists and `overwrite` is false, or another process writes it.
     """
@@ -89,9 +89,9 @@ def build_from(
     blocks: bool = True,
     texts: Texts = None,
 ) -> None:
-    """Build an index of other documents with the quantizer and the query encoder of an index that is there.
+    """Build an index of other documents with the quantizer and the query encoder of an index (zero-shot).
 
-    Zero-shot use: codes are assigned with the initial centroids, and scored with the trained ones.
+    Codes are assigned with the initial centroids and scored with the trained ones.
 
     Parameters
     ----------
@@ -99,23 +99,19 @@ def build_from(
         The index to take rotation, centroids and query encoder from.
     embeddings
         [N, D] float32 on disk, of the document encoder of that index.
-    output
-        The folder to write.
-    overwrite
-        Replace what is there.
-    any_encoder
-        Take embeddings of another encoder, or of one that cannot be compared.
-    blocks
-        Keep codes once more, as the scan reads them fastest.
-    texts
+    output, overwrite, texts
         As in `build_opq`.
+    any_encoder
+        Accept embeddings of another or an unknown encoder.
+    blocks
+        Write blocks, for a faster search.
 
     Raises
     ------
     EncoderError
-        If the embeddings are not those of the index's document encoder.
+        If the embeddings are not of the index's document encoder.
     IndexFolderError
-        If the initial centroids of the index are not known, or another process has changed it meanwhile.
+        If the initial centroids are unknown, or another process has changed the index meanwhile.
     OutputError
         If `output` exists and `overwrite` is false, or another process writes it.
     """

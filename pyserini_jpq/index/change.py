@@ -1,4 +1,4 @@
-"""Changing an index that is there: documents appended, replaced, deleted; the old one stays until the new is whole."""
+"""Append, replace and delete documents: a new folder is written, then replaces the old one."""
 
 import dataclasses
 import hashlib
@@ -35,9 +35,9 @@ from pyserini_jpq.index.writing import (
 
 @dataclass(frozen=True)
 class Changed:
-    """What a change came to: documents appended, replaced and deleted, and those that the index holds now.
+    """Numbers of documents appended, replaced, deleted, and in the index now.
 
-    `dropped` names files of the old index that are of its old documents and were not made anew: inverted lists.
+    `dropped` names files of the old documents that were not rebuilt: inverted lists.
     """
 
     appended: int
@@ -55,25 +55,25 @@ def change_index(
     any_encoder: bool = False,
     texts: str | Path | Documents | None = None,
 ) -> Changed:
-    """Delete documents from an index and append others, in place, all at once or not at all.
+    """Delete documents from an index and append others, atomically.
 
-    Codes are assigned with the initial centroids and scored with the trained ones. The result does not depend on how
-    many calls the documents come in. A document that is replaced moves to the end.
+    Codes are assigned with the initial centroids and scored with the trained ones. The result does not depend on the
+    number of calls. A replaced document moves to the end.
 
     Parameters
     ----------
     index
         The index.
     embeddings
-        [N, D] float32 on disk, of the documents to append; none by default.
+        [N, D] float32 on disk, of the documents to append.
     delete
-        Docids of the documents to delete.
+        Docids to delete.
     replace
-        Replace documents that are in the index already, instead of refusing them.
+        Replace documents that the index already holds, instead of raising.
     any_encoder
-        Take embeddings of another encoder, or of one that cannot be compared.
+        Accept embeddings of another or an unknown encoder.
     texts
-        The collection of the new documents, where the index keeps texts.
+        The collection of the new documents, if the index keeps texts.
 
     Returns
     -------
@@ -83,12 +83,12 @@ def change_index(
     Raises
     ------
     EncoderError
-        If the embeddings are not those of the index's document encoder.
+        If the embeddings are not of the index's document encoder.
     IndexFolderError
-        If a docid to append is there already, one to delete is not, no document would be left, the initial
-        centroids are not known, or another process has changed the index since it was opened.
+        If a docid to append exists already, one to delete does not, no document would be left, the initial centroids
+        are unknown, or another process has changed the index since it was opened.
     EmbeddingsError
-        If a docid of the embeddings comes twice, or cannot stand in a run.
+        If a docid of the embeddings is repeated, or not usable in a run.
     OutputError
         If another process writes the index.
     """
@@ -113,7 +113,7 @@ def change_index(
 def _rows_kept(
     index: IndexFolder, old: list[str], new: Collection[str], delete: set[str], replace: bool
 ) -> tuple[np.ndarray, int]:
-    """Return the rows that stay, [n] int64, and the number of those that are replaced."""
+    """Return the rows that stay, [n] int64, and the number of replaced documents."""
     deleted = np.fromiter((docid in delete for docid in old), dtype=bool, count=len(old))
     if missing := delete - {old[row] for row in np.flatnonzero(deleted)}:
         raise IndexFolderError(
@@ -141,21 +141,21 @@ def _rewrite(
     docids: tuple[str, ...],
     carry: Callable[[Path], None],
 ) -> tuple[str, ...]:
-    """Write the index anew and swap the two; return the names of files that are not made anew."""
-    whole = index.read(mapped=True)
-    scoring = quantizer_of(whole, index.path)
-    blocks: list[Iterable[Block]] = [kept(stored_codes(whole, index.path), rows, scoring)]
+    """Write a new folder in place of the old one; return the names of files that are not rebuilt."""
+    faiss_index = index.read(mapped=True)
+    scoring = quantizer_of(faiss_index, index.path)
+    blocks: list[Iterable[Block]] = [kept(stored_codes(faiss_index, index.path), rows, scoring)]
     work = {"index": index.manifest.files, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
     if embeddings is not None:
         blocks.append(assigned(embeddings, Assigner(assigning_quantizer(index, scoring))))
         work["embeddings"] = identity(embeddings)
-    output = index.path.resolve()  # the folder itself, where it is reached by a link
+    output = index.path.resolve()  # the folder, not a link to it
     with preparing(output, work) as folder:
         write_codes(folder, scoring, len(docids), (block for part in blocks for block in part))
         write_docids(folder, docids)
         shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
         carry(folder)
-        # No folder of embeddings holds the rows of this index any more.
+        # No folder of embeddings has the rows of this index now.
         manifest = dataclasses.replace(index.manifest, documents=len(docids), embeddings=None)
         dropped: list[str] = []
 

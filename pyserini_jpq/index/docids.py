@@ -1,4 +1,4 @@
-"""The docids of an index, read from its file as they are asked for: no Python string for each of millions."""
+"""The docids of an index, read from their file on access, as millions of Python strings would fill the memory."""
 
 import mmap
 import operator
@@ -14,27 +14,26 @@ from numpy.typing import NDArray
 from pyserini_jpq.errors import IndexFolderError
 
 _MAPPED = 16 << 20
-"""Bytes of a file up to which it is mapped, and the place of every docid is known: a hit takes a quarter of the time,
-which is seen beside the search of so small an index only. Of a larger mapped file the whole would soon count as
-resident."""
+"""Largest file that is memory-mapped, with the offset of every docid: a hit then takes a quarter of the time, which
+matters only for indexes this small. A larger mapped file would soon count as resident as a whole."""
 
 _STEP = 16
-"""Every how many lines of a larger file an offset is kept: 2 MB for 8.8 million docids."""
+"""Lines per stored offset of a larger file: 2 MB for 8.8 million docids."""
 
 _BLOCK = 1 << 18
 
 
 class Docids(Sequence[str]):
-    """The lines of a docid file, which stays on disk; threads can share it.
+    """The lines of a docid file on disk; threads can share it.
 
-    One that was pickled reads the same file again, and refuses another one. A copy is the object itself.
+    A pickled object reopens its file, and refuses a changed one. Copying returns the object itself.
 
     Parameters
     ----------
     path
-        One docid a line, UTF-8.
+        File of one docid per line, UTF-8.
     documents
-        How many there must be.
+        Expected number of docids.
 
     Raises
     ------
@@ -62,7 +61,7 @@ class Docids(Sequence[str]):
     @overload
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
-        """Return the docid of a row, or those of several."""
+        """Return the docid of a row, or those of a slice of rows."""
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(self._length))]
         row = operator.index(row)
@@ -77,7 +76,7 @@ class Docids(Sequence[str]):
             yield from self._part(i)
 
     def at(self, rows: NDArray[np.int64]) -> list[str]:
-        """Return the docids of rows, [n] int64, each from 0 on; faster than one by one."""
+        """Return the docids of rows, [n] int64, not negative; faster than one by one."""
         try:
             return self._at(rows)
         except (UnicodeDecodeError, IndexError) as problem:
@@ -103,11 +102,11 @@ class Docids(Sequence[str]):
         return value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Docids":
-        """Return the object itself, which only reads."""
+        """Return the object itself, as it is immutable."""
         return self
 
     def __reduce__(self) -> tuple[Callable[..., "Docids"], tuple[Path, int, int]]:
-        """Pickle where the file is, and what tells it from another."""
+        """Pickle path and checksum of the file."""
         return _reopened, (self._path.resolve(), self._length, self.checksum())
 
     def _part(self, i: int) -> list[str]:
@@ -119,17 +118,17 @@ class Docids(Sequence[str]):
 
 
 def _reader(path: Path, small: bool) -> Callable[[int, int], bytes]:
-    """Return what reads the bytes of a file from one offset to another."""
-    file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed when nothing reads any more)
+    """Return a function that reads a file's bytes between two offsets."""
+    file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with the last reference)
     if small or not hasattr(os, "pread"):
-        with file:  # an empty one cannot be mapped
+        with file:  # an empty file cannot be mapped
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
         return lambda start, end: mapped[start:end]
     return lambda start, end: os.pread(file.fileno(), end - start, start)
 
 
 def _reopened(path: Path, documents: int, checksum: int) -> Docids:
-    """Open the docids that were pickled; raise IndexFolderError if the file is another by now."""
+    """Reopen pickled docids; raise IndexFolderError if the file has changed."""
     docids = Docids(path, documents)
     if docids.checksum() != checksum:
         raise IndexFolderError(f"{path} was changed after its docids were pickled; open the index again instead")
@@ -137,15 +136,15 @@ def _reopened(path: Path, documents: int, checksum: int) -> Docids:
 
 
 def _lines(path: Path, step: int) -> tuple[int, NDArray[np.int64]]:
-    """Count the lines of a file, and find the offset of every `step`-th line and of the end: [lines / step + 1] int64.
+    """Return the number of lines, and the offset of every `step`-th line and of the end: [lines / step + 1] int64.
 
-    Where the last line has no end, the end is a byte after that of the file.
+    If the last line has no newline, the end is one byte after that of the file.
     """
     starts, count, position, last = [np.zeros(1, dtype=np.int64)], 0, 0, b"\n"
     with open(path, "rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
-            first = -(count + 1) % step  # the line whose end begins the next part
+            first = -(count + 1) % step  # the first newline of the block before a `step`-th line
             starts.append(position + ends[first::step] + 1)
             count += len(ends)
             position += len(block)

@@ -1,4 +1,4 @@
-"""From an index to its encoders: `jpq.json` names them, and an index refuses any other."""
+"""The encoders of an index, as `jpq.json` names them; an index refuses any other."""
 
 import os
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
 
 UNKNOWN: dict[str, Any] = {"name": None, "card": None, "sha256": None, "folder": None}
-"""What `jpq.json` says of the encoder of an index that was imported without one."""
+"""The entry in `jpq.json` of an index that was imported without an encoder."""
 
-_HERE = "."  # the backbone of an encoder folder that was written here
+_HERE = "."  # the backbone of an encoder folder that we wrote
 _USE = ("architecture", "pooling", "normalize", "skip_tokens")
 
 
@@ -30,13 +30,13 @@ def query_encoder_source(index: IndexFolder) -> EncoderSource:
     Raises
     ------
     EncoderError
-        If it names none, or the encoder was built here and its folder is gone.
+        If it names none, or the encoder's folder is gone.
     """
     return _noted(index, index.manifest.query_encoder, "query encoder")
 
 
 def document_encoder_source(index: IndexFolder) -> EncoderSource:
-    """Return the encoder of the documents that `jpq.json` names; raises as `query_encoder_source`."""
+    """Return the document encoder that `jpq.json` names; raises as `query_encoder_source`."""
     return _noted(index, index.manifest.document_encoder, "document encoder")
 
 
@@ -61,7 +61,7 @@ def _noted(index: IndexFolder, entry: Mapping[str, Any], what: str) -> EncoderSo
 
 
 def _candidates(index: IndexFolder, entry: Mapping[str, Any]) -> list[Path]:
-    """Return where an encoder that was built here may lie; see `place_beside`."""
+    """Return the possible folders of an encoder that we wrote; see `place_beside`."""
     beside = place_beside(index.path, entry["folder"]) if entry.get("folder") else None
     named = [ENCODERS / entry["name"]] if entry["name"] and is_plain_name(entry["name"]) else []
     if entry.get("folder") and beside is None and not any((f / ENCODER_FOLDER_CARD).is_file() for f in named):
@@ -73,13 +73,13 @@ def _candidates(index: IndexFolder, entry: Mapping[str, Any]) -> list[Path]:
 
 
 def entry_for(source: EncoderSource, sha256: str | None, index: Path) -> dict[str, Any]:
-    """Return what `jpq.json` of the index at that place says of an encoder."""
+    """Return the entry of an encoder for `jpq.json` of the index at that path."""
     folder = seen_from(index, source.folder) if source.folder else None
     return {"name": source.name, "card": source.card.as_dict(), "sha256": sha256, "folder": folder}
 
 
 def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
-    """Return what an index says of its query encoder, as an index at another place has to say it."""
+    """Return an index's entry of its query encoder, for `jpq.json` of an index at another path."""
     entry = index.manifest.query_encoder
     if not entry.get("folder"):
         return entry
@@ -93,11 +93,11 @@ def check_encoder(index: IndexFolder, encoder: "Encoder", name: str) -> None:
     Raises
     ------
     EncoderError
-        If weights, or how they are used (pooling, prefixes, lengths), differ from what `jpq.json` says.
+        If weights or their use (pooling, prefixes, lengths) differ from the entry in `jpq.json`.
     """
     entry = index.manifest.query_encoder
     if entry["card"] is None:
-        return  # imported without an encoder: there is nothing to compare with
+        return  # imported without an encoder
     hint = "leave --encoder out, or give --any-encoder to use it all the same"
     if encoder.weights_sha256() != entry["sha256"]:
         raise EncoderError(
@@ -109,21 +109,21 @@ def check_encoder(index: IndexFolder, encoder: "Encoder", name: str) -> None:
 
 
 def check_document_encoder(index: IndexFolder, embeddings: Embeddings, any_encoder: bool) -> None:
-    """Refuse embeddings that are not those of the index's document encoder.
+    """Refuse embeddings that are not of the index's document encoder.
 
     Parameters
     ----------
     index
         The index.
     embeddings
-        Of documents that the index is to hold.
+        Embeddings of documents for the index.
     any_encoder
-        Check the dimensions only.
+        Check the number of dimensions only.
 
     Raises
     ------
     EncoderError
-        If the number of dimensions, the weights, or how they are used differ from what `jpq.json` says.
+        If the number of dimensions, the weights, or their use differ from the entry in `jpq.json`.
     """
     if embeddings.dimension != index.manifest.dimension:
         raise EncoderError(

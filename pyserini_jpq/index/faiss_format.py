@@ -1,9 +1,9 @@
 """The only conversions between our quantizer and faiss.
 
 On disk the index is faiss's own: `IndexPreTransform(OPQ rotation -> IndexPQ)`, inner product, which the stock
-`FaissSearcher` of Pyserini opens. Biases, which faiss does not know, are one more coordinate of each centroid: after
-the rotation a query is spread to D/M + 1 coordinates a subspace, the last of which is always 1. Decoding leaves it out
-again, so that faiss scores and reconstructs as we do.
+`FaissSearcher` of Pyserini opens. faiss has no biases: they are one more coordinate of each centroid. After the
+rotation a query gets a coordinate of 1 in each subspace, which makes D/M + 1; decoding drops it, so that faiss scores
+and reconstructs as we do.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
 def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
-    """Make a faiss index that ranks by ⟨R q, decoded document⟩, and by the biases if there are any.
+    """Return a faiss index that ranks by ⟨R q, decoded document⟩ plus biases.
 
     Parameters
     ----------
@@ -42,33 +42,20 @@ def to_faiss(quantizer: ProductQuantizer, codes: Codes) -> Any:
 
 
 def transformed(quantizer: ProductQuantizer, inner: Any) -> Any:
-    """Put in front of an index what turns a vector into what its centroids are compared with.
-
-    Parameters
-    ----------
-    quantizer
-        The rotation, and whether there are biases.
-    inner
-        The index, of `widened` centroids.
-
-    Returns
-    -------
-    Any
-        An `IndexPreTransform`.
-    """
+    """Return an `IndexPreTransform`: rotation, coordinates for biases if any, `inner` index of `widened` centroids."""
     import faiss
 
     steps = [rotation_of(quantizer), *_spreading(quantizer)]
     index: Any = faiss.IndexPreTransform(inner)
     for step in reversed(steps):
         index.prepend_transform(step)
-    # faiss frees none of them while Python holds them, and Python must hold them as long as the whole.
+    # Python owns the parts, and has to keep them as long as the index.
     index.referenced_objects = [*steps, inner]
     return index
 
 
 def widened(quantizer: ProductQuantizer) -> Floats:
-    """Return the centroids with their biases as one more coordinate; without biases, as they are.
+    """Return the centroids with their biases as one more coordinate; without biases, unchanged.
 
     Returns
     -------
@@ -81,23 +68,23 @@ def widened(quantizer: ProductQuantizer) -> Floats:
 
 
 def of_widened(rotation: Floats, centroids: Floats) -> ProductQuantizer:
-    """Return the quantizer whose `widened` centroids these are; copies."""
+    """Return the quantizer of `widened` centroids, which are copied."""
     if centroids.shape[0] * centroids.shape[2] == len(rotation):
         return ProductQuantizer(rotation, centroids.copy())
     return ProductQuantizer(rotation, centroids[:, :, :-1].copy(), centroids[:, :, -1].copy())
 
 
 def spread(quantizer: ProductQuantizer, rotated: Floats, value: float) -> Floats:
-    """Return rotated vectors with one more coordinate in each subspace; as they are if the quantizer has no biases.
+    """Return rotated vectors with one more coordinate in each subspace; unchanged if the quantizer has no biases.
 
     Parameters
     ----------
     quantizer
-        Of D dimensions and M subspaces.
+        Quantizer of D dimensions and M subspaces.
     rotated
         [N, D] float32.
     value
-        Of the new coordinates: 1 for a query, which takes biases up, 0 for what has none.
+        Value of the new coordinates: 1 adds the biases to scores, as for a query; 0 does not.
 
     Returns
     -------
@@ -112,7 +99,7 @@ def spread(quantizer: ProductQuantizer, rotated: Floats, value: float) -> Floats
 
 
 def _spreading(quantizer: ProductQuantizer) -> list[Any]:
-    """Return the transforms that add a coordinate of 1 to each subspace; none where there are no biases."""
+    """Return the transforms that add a coordinate of 1 to each subspace; none without biases."""
     import faiss
 
     if quantizer.biases is None:
@@ -126,13 +113,13 @@ def _spreading(quantizer: ProductQuantizer) -> list[Any]:
 
 
 def _places(d: int, m: int) -> tuple[NDArray[np.int32], Floats]:
-    """Return which coordinate goes where, -1 for those of the biases, and what is subtracted then, [D + M] each."""
+    """Return the source of each coordinate, -1 for those of biases, and the mean to subtract, [D + M] each."""
     places = np.pad(np.arange(d, dtype=np.int32).reshape(m, -1), ((0, 0), (0, 1)), constant_values=-1).ravel()
     return places, -(places < 0).astype(np.float32)
 
 
 def rotation_of(quantizer: ProductQuantizer) -> Any:
-    """Make faiss's transform of the rotation."""
+    """Return the rotation as a faiss transform."""
     import faiss
 
     rotation = faiss.OPQMatrix(quantizer.dimension, quantizer.m)
@@ -143,19 +130,19 @@ def rotation_of(quantizer: ProductQuantizer) -> Any:
 
 
 def set_centroids(index: Any, centroids: Floats) -> None:
-    """Replace the centroids of an index in place, `widened` where it has biases; its codes stay."""
+    """Replace the centroids of an index in place, `widened` if it has biases; its codes stay."""
     import faiss
 
     faiss.copy_array_to_vector(np.ascontiguousarray(centroids, dtype=np.float32).ravel(), index.pq.centroids)
 
 
 def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
-    """Return the rotation and the `IndexPQ` of an index of ours.
+    """Return the rotation and the `IndexPQ` of a faiss index.
 
     Raises
     ------
     IndexFolderError
-        If the index is of another kind.
+        If the index is of another type.
     """
     import faiss
 
@@ -168,10 +155,7 @@ def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
 
 
 def rotation_before(index: Any) -> Any:
-    """Return the rotation of an `IndexPreTransform` as `transformed` makes it; None where it is of another kind.
-
-    What spreads a vector for the biases must be just what `transformed` writes.
-    """
+    """Return the rotation of an `IndexPreTransform` with exactly the transforms of `transformed`, else None."""
     import faiss
 
     chain: Any = index.chain
@@ -204,34 +188,30 @@ def pack(codes: Codes, bits: int) -> Codes:
     Raises
     ------
     QuantizerError
-        If faiss's layout of so many bits is not known here.
+        For any other number of bits.
     """
-    if bits == 8:
+    if _are_bytes(bits):
         return codes
-    if bits != 4:
-        raise QuantizerError(f"codes of {bits} bits; only 4 and 8 are known")
     codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
     packed: Codes = codes[:, ::2] | np.left_shift(codes[:, 1::2], np.uint8(4))
     return packed
 
 
 def unpack(packed: Codes, m: int, bits: int) -> Codes:
-    """Return one code a byte, [N, M] uint8, from codes as faiss stores them; see `pack`."""
-    if bits == 8:
+    """Return codes as faiss stores them as one code per byte, [N, M] uint8; the inverse of `pack`."""
+    if _are_bytes(bits):
         return packed
-    if bits != 4:
-        raise QuantizerError(f"codes of {bits} bits; only 4 and 8 are known")
     return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), 2 * packed.shape[1])[:, :m]
 
 
-def stored_codes(index: Any, where: str | Path) -> Codes:
-    """Return the codes of an index as faiss stores them: a view, valid as long as the index.
+def _are_bytes(bits: int) -> bool:
+    if bits not in (4, 8):
+        raise QuantizerError(f"codes of {bits} bits; only 4 and 8 are known")
+    return bits == 8
 
-    Returns
-    -------
-    numpy.ndarray
-        [N, bytes of a document] uint8, not copied.
-    """
+
+def stored_codes(index: Any, where: str | Path) -> Codes:
+    """Return the codes as faiss stores them, [N, bytes of a document] uint8: a view, valid as long as the index."""
     import faiss
 
     _, inner = parts_of(index, where)
@@ -242,7 +222,7 @@ def stored_codes(index: Any, where: str | Path) -> Codes:
 
 
 def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
-    """Return a copy of rotation, centroids and biases of an index."""
+    """Return the quantizer of an index, copied."""
     import faiss
 
     rotation, inner = parts_of(index, where)
@@ -253,37 +233,28 @@ def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
 
 
 def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
-    """Return quantizer and codes of an index; codes of 8 bits are a view, valid as long as the index.
-
-    Returns
-    -------
-    quantizer : ProductQuantizer
-        A copy of rotation, centroids and biases.
-    codes : numpy.ndarray
-        [N, M] uint8; of 8 bits, not copied.
-    """
+    """Return the quantizer, copied, and the codes, [N, M] uint8; of 8 bits a view, valid as long as the index."""
     quantizer = quantizer_of(index, where)
     return quantizer, unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
 
 
 def file_frame(quantizer: ProductQuantizer, documents: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the codes in the file of an index.
+    """Return the bytes before and after the codes in an index file.
 
-    Written around codes that are streamed to disk, it makes an index file of any size without holding one in
-    memory. Where the codes and their counts stand is learnt from faiss itself, by comparing the files of an empty
-    index and of an index of one document.
+    With them an index file of any size is written around codes that are streamed to disk. The positions of codes and
+    counts are found by comparing faiss's files of an empty index and of one document.
 
     Parameters
     ----------
     quantizer
         Rotation and centroids.
     documents
-        Number of documents N whose codes will stand between the two parts.
+        Number of documents N.
 
     Raises
     ------
     IndexFolderError
-        If this version of faiss lays its files out in another way.
+        If this version of faiss has another file layout.
     """
     import faiss
 

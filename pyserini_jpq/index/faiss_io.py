@@ -1,4 +1,4 @@
-"""Reading and writing files of faiss: checked before they are read, whole when they are written."""
+"""Read faiss files after a check, and write them completely or raise."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pyserini_jpq.trust.faiss_file import faiss_layout
 
 
 def write_faiss(index: Any, path: Path) -> None:
-    """Write a faiss index, to the last byte or not at all: to a full disk faiss itself only prints that it failed.
+    """Write a faiss index, and raise if the disk is full, where faiss itself only prints a message.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def write_faiss(index: Any, path: Path) -> None:
     def write(block: bytes) -> None:
         try:
             file.write(block)
-        except OSError as problem:  # faiss makes an exception of its own of it, without the reason
+        except OSError as problem:  # faiss raises its own exception, without the reason
             problems.append(problem)
             raise
 
@@ -48,15 +48,14 @@ def write_faiss(index: Any, path: Path) -> None:
 
 
 def read_faiss(path: Path, mapped: bool = False) -> Any:
-    """Read an index file, after what it claims to hold was compared with its length.
+    """Read an index file, after a check of its sizes against its length.
 
     Parameters
     ----------
     path
         The file.
     mapped
-        Leave the codes on disk, mapped into memory: opening is instant, and processes share them. Such an index is
-        for reading only.
+        Memory-map the codes, read-only: opening is instant, and processes share them.
 
     Raises
     ------
@@ -72,6 +71,6 @@ def read_faiss(path: Path, mapped: bool = False) -> Any:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as problem:
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
-        # Which of its functions, and where in its source, is nothing to a user.
+        # Drop the function and source line of faiss.
         reason = re.sub(r"^Error in .* at \S+:\d+: ", "", reason)
         raise IndexFolderError(f"{path} is no faiss index, or damaged: {reason}") from None

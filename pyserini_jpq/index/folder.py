@@ -1,4 +1,4 @@
-"""The index folder: what Pyserini needs (`index`, `docid`), and what we add."""
+"""The index folder: the files that Pyserini needs (`index`, `docid`), and ours."""
 
 import os
 from collections.abc import Iterator
@@ -42,16 +42,13 @@ from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 
 def without_blocks(index: Path) -> str:
-    """Return what to do about a file of blocks that is damaged."""
+    """Return the remedy for a damaged file of blocks."""
     again = f"`python -m pyserini_jpq.index --index {index} --blocks yes`"
     return f"delete it (search works without, slower); {again} makes another"
 
 
 def seen_from(index: Path, folder: Path) -> str:
-    """Return the path of a folder that we work with relative to an index, as `jpq.json` notes it; neither has to exist.
-
-    That index may name it from now on; see `place_beside`.
-    """
+    """Return the path of a folder relative to an index, for `jpq.json`, and permit it; see `place_beside`."""
     remember_folder(folder)
     return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
 
@@ -64,14 +61,14 @@ class IndexFolder:
     path
         The folder.
     verify
-        Also compare the SHA-256 of every file; reads them whole.
+        Also check the SHA-256 of every file, which reads them all.
     whole
-        False to leave aside the file of blocks, which is about to be replaced or removed.
+        False to skip the check of blocks, which are about to be replaced or removed.
 
     Raises
     ------
     IndexFolderError
-        If it is no index folder, of another version, or a file of it is missing, cut short or changed.
+        If it is not an index folder, of another version, or a file is missing, cut short or changed.
     """
 
     def __init__(self, path: str | Path, verify: bool = False, whole: bool = True) -> None:
@@ -82,14 +79,14 @@ class IndexFolder:
         for name in FILES:
             self.check_file(name)
         self.blocks: Path | None = None
-        """The file of codes laid out for the scan, where there is one."""
+        """The file of blocks, if there is one."""
         if BLOCKS in self.manifest.files and (self.path / BLOCKS).is_file():
             self.blocks = self.path / BLOCKS
             if whole:
                 self.check_file(BLOCKS, without_blocks(self.path))
 
     def read(self, mapped: bool = False) -> Any:
-        """Return the faiss index, compared with what the manifest says of it.
+        """Return the faiss index, checked against the manifest.
 
         Parameters
         ----------
@@ -99,7 +96,7 @@ class IndexFolder:
         Raises
         ------
         IndexFolderError
-            If faiss cannot read it, or the manifest is of another index.
+            If faiss cannot read the file, or it does not match the manifest.
         """
         path = self.path / INDEX
         layout = faiss_layout(path)
@@ -115,23 +112,23 @@ class IndexFolder:
                 f"{path} has {'; '.join(wrong)} as {MANIFEST} says; one of the two is of another index: "
                 "make the index again"
             )
-        whole = read_faiss(path, mapped)
-        parts_of(whole, path)
-        return whole
+        index = read_faiss(path, mapped)
+        parts_of(index, path)
+        return index
 
     @contextmanager
     def adding(self, name: str) -> Iterator[Path]:
-        """Write a file that need not be there, in place of one that is: whole, and listed in the manifest.
+        """Write or replace an optional file, atomically, and list it in the manifest.
 
         Parameters
         ----------
         name
-            `blocks` or `ivf`.
+            `blocks`, `ivf` or `texts`.
 
         Yields
         ------
         pathlib.Path
-            What to write; it can be written, or the block is not entered.
+            The file to write; it exists and is writable.
 
         Raises
         ------
@@ -145,28 +142,28 @@ class IndexFolder:
             self.check_unchanged()
             partial.touch()
             yield partial
-            self.check_unchanged()  # else the folder is another by now, without what was written
+            self.check_unchanged()
             entry = described(partial)
-            # While the file is not listed a reader does without it, or takes it as it is: the old one or the new.
+            # While the file is not listed, readers ignore it or take it unchecked, the old one or the new.
             self._note(name, None)
             move_into_place(partial, path)
             self._note(name, entry)
 
     def drop(self, name: str) -> None:
-        """Remove a file that need not be there, and what the manifest says of it; raises as `adding`."""
+        """Remove an optional file and its entry in the manifest; raises as `adding`."""
         with exclusive(self.path):
             self._note(name, None)
             (self.path / name).unlink(missing_ok=True)
 
     def check_unchanged(self) -> Manifest:
-        """Return what the manifest says now; raise if another command has changed the index since it was opened."""
+        """Return the current manifest; raise if another command has changed the index since it was opened."""
         now = self._read_manifest()
         if any(now.files.get(name) != self.manifest.files.get(name) for name in FILES):
             raise IndexFolderError(f"{self.path} was changed meanwhile; run the same command again")
         return now
 
     def _note(self, name: str, entry: dict[str, Any] | None) -> None:
-        """Write into the manifest what a file is, or that it is there no more; what it says of other files stays."""
+        """Set or remove the entry of a file in the manifest."""
         now = self.check_unchanged()
         files = {**now.files, name: entry}
         self.manifest = replace(now, files={name: file for name, file in files.items() if file is not None})
@@ -184,7 +181,7 @@ class IndexFolder:
         return docids
 
     def initial_centroids(self) -> Floats:
-        """Return the centroids that the codes were assigned with, [M, K, D/M] float32."""
+        """Return the centroids by which codes were assigned, [M, K, D/M] float32."""
         path, manifest = self.path / INITIAL_CENTROIDS, self.manifest
         centroids: Floats = open_npy(path, IndexFolderError, "make the index again", mapped=False)
         shape = (manifest.m, 1 << manifest.bits, manifest.dimension // manifest.m)
@@ -193,10 +190,7 @@ class IndexFolder:
         return centroids
 
     def embeddings(self) -> Path | None:
-        """Return the folder of embeddings that codes were assigned from, which may be gone.
-
-        None if it is not known, or lies where an index may not name it.
-        """
+        """Return the folder of the embeddings, which may be gone; None if unknown or not a permitted path."""
         return place_beside(self.path, self.manifest.embeddings) if self.manifest.embeddings else None
 
     def _read_manifest(self) -> Manifest:
@@ -228,14 +222,14 @@ class IndexFolder:
         return manifest
 
     def check_file(self, name: str, remedy: str = "make the index again") -> None:
-        """Compare a file with the manifest: its size, and its hash where the folder was opened to verify it.
+        """Check a file against the manifest: its size, and with `verify` its hash.
 
         Parameters
         ----------
         name
             The file.
         remedy
-            What to do where it is another.
+            What the error tells the user to do.
 
         Raises
         ------
@@ -260,7 +254,7 @@ class IndexFolder:
 
 
 def read_docids(path: Path) -> list[str]:
-    """Return the docids of a file, one a line.
+    """Return the docids of a file, one per line.
 
     Raises
     ------
@@ -273,12 +267,12 @@ def read_docids(path: Path) -> list[str]:
 
 
 def find_index(name: str) -> Path:
-    """Find an index folder by path, or by the name of one built under `indexes/`.
+    """Return an index folder by path, or by the name of one under `indexes/`.
 
     Raises
     ------
     IndexFolderError
-        If it is not built here; where a card of that name exists, with what it is and where it comes from.
+        If there is none; the message describes the card of that name, if there is one.
     """
     for folder in (Path(name), Path("indexes") / name):
         put_back(folder)

@@ -1,7 +1,6 @@
-"""Inverted lists over the codes of an index, so that a search can leave most documents out.
+"""Inverted lists over the codes of an index, so that a search scores few documents.
 
-Codes are neither trained nor made again: faiss's `IndexIVFPQ` gets those of the index, without residuals, and its
-centroids, so a document's score is the one that it has in the index.
+faiss's `IndexIVFPQ` gets the centroids and codes of the index, without residuals, so that scores are the same.
 """
 
 from itertools import pairwise
@@ -24,44 +23,44 @@ from pyserini_jpq.index.faiss_format import (
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 HNSW_FROM = 4096
-"""Lists from which on a graph finds those nearest to a query; below, it is compared with all of them."""
+"""Least number of lists for which a graph finds the nearest ones; below, all are compared."""
 
 _LINKS = 32
 _SAMPLE = 64
 _SEED = 42
 _BLOCK = 1 << 14
-_SHARE = 8  # takes less than half the time of all documents, a million of them: docs/search.md
+_SHARE = 8  # less than half the time of exhaustive search of a million documents: docs/search.md
 
 
 def make_again(index: str | Path) -> str:
-    """Return what to do about lists of an index that are damaged or of another."""
+    """Return the remedy for lists that are damaged or of another index."""
     return f"make them again with `python -m pyserini_jpq.index --index {index} --ivf LISTS`"
 
 
 def default_nprobe(lists: int) -> int:
-    """Return how many lists are searched if nobody says: an eighth."""
+    """Return the default number of lists to probe: an eighth."""
     return max(1, lists // _SHARE)
 
 
 def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     """Sort the documents of an index into lists, each by the direction with the largest inner product.
 
-    The directions are those of spherical k-means on decoded documents: what a query ranks by is an inner product, and
-    the best documents were found in fewer lists so than with Euclidean distance.
+    Directions come from spherical k-means on decoded documents. As queries rank by inner product, the best documents
+    were found in fewer lists than with Euclidean distance.
 
     Parameters
     ----------
     index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits per code.
     where
-        Named in an error.
+        Path or name of the index, for errors.
     lists
         Number of lists.
 
     Returns
     -------
     Any
-        A faiss index: the rotation, then an `IndexIVFPQ` of the same codes; `set_nprobe` says how much it looks at.
+        A faiss index: the rotation, then an `IndexIVFPQ` of the same codes; see `set_nprobe`.
 
     Raises
     ------
@@ -72,26 +71,20 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
 
     quantizer, stored = by_bytes(quantizer_of(index, where)), stored_codes(index, where)
     check_lists(lists, len(stored), where)
-    # Biases have no part in the choice of lists: directions are 0 where a query is 1.
+    # Biases do not affect the choice of lists: directions are 0 in the extra coordinates.
     coarse = _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
     inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
     inner.by_residual = False
     set_centroids(inner, widened(quantizer))
     inner.is_trained = True
     _fill(inner, stored, _nearest(coarse, quantizer, stored))
-    whole = transformed(quantizer, inner)
-    whole.referenced_objects.append(coarse)
-    return whole
+    outer = transformed(quantizer, inner)
+    outer.referenced_objects.append(coarse)
+    return outer
 
 
 def set_nprobe(index: Any, nprobe: int) -> None:
-    """Let an index of `build_ivf` look at so many lists for a query.
-
-    Raises
-    ------
-    JPQError
-        If there are not as many.
-    """
+    """Set the number of lists that an index of `build_ivf` probes; raise JPQError if it has fewer."""
     import faiss
 
     inner: Any = faiss.downcast_index(index.index)
@@ -111,26 +104,24 @@ def lists_in(index: Any) -> int:
 
 
 def check_lists(lists: int, documents: int, where: str | Path) -> None:
-    """Raise IndexFolderError if there are fewer documents than lists to sort them into."""
+    """Raise IndexFolderError if there are fewer documents than lists."""
     if lists > documents:
         raise IndexFolderError(f"{where} holds {documents} documents, too few for {lists} lists; ask for fewer lists")
 
 
 def check_nprobe(nprobe: int, lists: int) -> None:
-    """Raise JPQError if there are not so many lists to look at."""
+    """Raise JPQError if there are fewer than `nprobe` lists."""
     if not 1 <= nprobe <= lists:
         raise JPQError(f"--nprobe {nprobe} of {lists} lists; give a number from 1 to {lists}")
 
 
 def by_bytes(quantizer: ProductQuantizer) -> ProductQuantizer:
-    """Return the quantizer whose codes are bytes: the same, or of 4 bits `paired` where M is even."""
+    """Return a quantizer with codes of 8 bits, if possible: `paired` for 4 bits and even M, else the same."""
     return paired(quantizer) if quantizer.bits == 4 and quantizer.m % 2 == 0 else quantizer
 
 
 def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
-    """Return the quantizer whose codes of 8 bits are the bytes in which faiss keeps two codes of 4 bits.
-
-    faiss looks codes of 8 bits up several times as fast as those of 4.
+    """Return the quantizer whose codes of 8 bits are faiss's bytes of two codes of 4 bits, for a faster lookup.
 
     Parameters
     ----------
@@ -156,7 +147,7 @@ def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray
     blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
     vectors = (spread(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
     nearest = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in vectors])
-    # Where a graph finds nothing faiss answers -1; any list will do.
+    # A graph that finds nothing returns -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists
 
@@ -184,7 +175,7 @@ def _directions(quantizer: ProductQuantizer, stored: Codes, lists: int) -> Float
 
     rng = np.random.default_rng(_SEED)
     rows = np.sort(rng.choice(len(stored), min(len(stored), _SAMPLE * lists), replace=False))
-    # With min_points_per_centroid it does not warn of few documents.
+    # min_points_per_centroid silences a warning.
     kmeans = faiss.Kmeans(
         quantizer.dimension, lists, niter=10, seed=_SEED, spherical=True, min_points_per_centroid=1, verbose=False
     )

@@ -1,4 +1,4 @@
-"""The inverted lists of an index on disk: a file of its own in the index folder, which all else leaves aside."""
+"""The file `ivf` of an index folder: its inverted lists."""
 
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,19 @@ _SAMPLE = 32
 
 
 def write_ivf(index: IndexFolder, lists: int) -> Path:
-    """Build lists and keep them beside the index, in place of those that are there.
+    """Build inverted lists and write or replace their file.
 
     Parameters
     ----------
     index
-        The index; its own files stay as they are.
+        The index.
     lists
         Number of lists.
 
     Returns
     -------
     pathlib.Path
-        The file that was written: the codes once more, by lists, and 8 bytes a document.
+        The file: the codes by lists, and 8 bytes per document.
 
     Raises
     ------
@@ -41,25 +41,25 @@ def write_ivf(index: IndexFolder, lists: int) -> Path:
     return index.path / IVF
 
 
-def read_ivf(index: IndexFolder, whole: Any) -> Any:
-    """Open the lists beside an index, their codes mapped into memory.
+def read_ivf(index: IndexFolder, faiss_index: Any) -> Any:
+    """Open the inverted lists of an index, memory-mapped.
 
     Parameters
     ----------
     index
         The index.
-    whole
+    faiss_index
         Its faiss index.
 
     Returns
     -------
     Any
-        What `build_ivf` made, or None where there is nothing.
+        The faiss index of `build_ivf`, or None if there is no file.
 
     Raises
     ------
     IndexFolderError
-        If they are damaged, or were made of another index.
+        If the file is damaged, or of another index.
     """
     import faiss
 
@@ -76,21 +76,21 @@ def read_ivf(index: IndexFolder, whole: Any) -> Any:
         rotation = faiss.vector_to_array(rotation_before(found).A)
     except (IndexFolderError, AttributeError):
         raise IndexFolderError(f"the lists in {path} are damaged; {again}") from None
-    quantizer = quantizer_of(whole, index.path)
+    quantizer = quantizer_of(faiss_index, index.path)
     if not isinstance(inner, faiss.IndexIVFPQ):
         raise IndexFolderError(f"{path} holds no inverted lists, but {type(inner).__name__}; {again}")
-    alike = found.ntotal == whole.ntotal and np.array_equal(rotation, quantizer.rotation.ravel())
+    alike = found.ntotal == faiss_index.ntotal and np.array_equal(rotation, quantizer.rotation.ravel())
     if quantizer.bits == 4 and inner.pq.nbits == 8:
         quantizer = paired(quantizer)
     if not alike or not np.array_equal(centroids, widened(quantizer).ravel()):
         raise IndexFolderError(f"the lists in {path} were made of another index; {again}")
-    if not _hold(inner, stored_codes(whole, index.path)):
+    if not _hold(inner, stored_codes(faiss_index, index.path)):
         raise IndexFolderError(f"the lists in {path} hold other codes than the index; {again}")
     return found
 
 
 def _hold(inner: Any, codes: Codes) -> bool:
-    """Tell whether the first documents of some lists have their codes in the index."""
+    """Return whether the first documents of some lists have the same codes in the index."""
     import faiss
 
     kept = inner.invlists

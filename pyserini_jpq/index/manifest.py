@@ -1,4 +1,4 @@
-"""What `jpq.json` says of an index, and the names of the files that it lists."""
+"""The manifest of an index, `jpq.json`, and the names of the files that it lists."""
 
 import re
 from collections.abc import Iterable
@@ -16,37 +16,37 @@ MANIFEST = "jpq.json"
 INITIAL_CENTROIDS = "initial_centroids.npy"
 FILES = (INDEX, DOCID, INITIAL_CENTROIDS)
 BLOCKS = "blocks"
-"""Need not be there: older folders and those of others have none, and a user may delete it to save its space."""
+"""Optional: a copy of the codes in the layout of the scan; older folders lack it, and a user may delete it."""
 IVF = "ivf"
-"""Nor need this: inverted lists, beside the index for a search that asks for them."""
+"""Optional: inverted lists."""
 TEXTS = "texts"
-"""Nor these: the documents' texts; files after the first are called `texts.1`, `texts.2` and so on."""
+"""Optional: the documents' texts; later files are `texts.1`, `texts.2` and so on."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `jpq.json` says of an index.
+    """The content of `jpq.json`.
 
     Attributes
     ----------
     documents, dimension, m, bits
-        N, D, M, and bits of a code.
+        N, D, M, and bits per code.
     bytes_per_document
-        Bytes of the codes of a document.
+        Bytes of a document's codes.
     document_encoder, query_encoder
-        `name`, `card`, `sha256` of the weights, and `folder` (relative to the index folder) for one that was built
-        here. The two are the same until training.
+        `name`, `card`, `sha256` of the weights, and `folder` (relative to the index folder) of an encoder that we
+        wrote. The two are the same until training.
     training
-        The recipe and what it reached; None for an index that was not trained.
+        The recipe and its results; None for an index that was not trained.
     metric
         Always inner product.
     schema
-        Version of this layout.
+        Version of the index folder.
     embeddings
-        The folder of embeddings that codes were assigned from, relative to the index folder; None if not known.
+        The folder of the embeddings, relative to the index folder; None if unknown.
     initial_centroids_known
-        Whether `initial_centroids.npy` holds the centroids that codes were assigned with. False for an index that was
-        imported after training, without them: then it holds the trained ones, and no document can be appended.
+        Whether `initial_centroids.npy` holds the centroids by which codes were assigned. False for a trained index that
+        was imported without them: then it holds the trained ones, and no document can be appended.
     files
         Size and SHA-256 of every other file.
     """
@@ -67,7 +67,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `jpq.json` with the sizes and hashes of the files that the folder holds now."""
+    """Write `jpq.json` with the sizes and hashes of the folder's files."""
     there = [path.name for path in folder.iterdir()]
     names = [*FILES, *(name for name in (BLOCKS, *text_files(there)) if name in there)]
     write_fields(folder, replace(manifest, files={name: described(folder / name) for name in names}))
@@ -77,12 +77,12 @@ _TEXT_NUMBER = re.compile("[1-9][0-9]{0,5}")
 
 
 def text_files(names: Iterable[str]) -> list[str]:
-    """Return those names of files that are texts', in the order in which they were written."""
+    """Return the names of files of texts, in the order in which they were written."""
     return sorted((name for name in names if is_text_file(name)), key=number_of)
 
 
 def is_text_file(name: str) -> bool:
-    """Tell whether a file of an index folder holds texts, by its name."""
+    """Return whether a name is that of a file of texts."""
     head, dot, number = name.partition(".")
     return head == TEXTS and (not dot or bool(_TEXT_NUMBER.fullmatch(number)))
 
@@ -93,12 +93,12 @@ def number_of(name: str) -> int:
 
 
 def described(path: Path) -> dict[str, Any]:
-    """Return the size and the SHA-256 of a file, as the manifest lists them."""
+    """Return the entry of a file for the manifest: its size and SHA-256."""
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def write_fields(folder: Path, manifest: Manifest) -> None:
-    """Write `jpq.json` as it is given."""
+    """Write `jpq.json`."""
     write_json_atomically(folder / MANIFEST, asdict(manifest))
 
 

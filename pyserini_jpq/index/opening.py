@@ -1,4 +1,4 @@
-"""Opening all that is wanted of an index from one state of it, while another command may change it."""
+"""Open several files of an index in one version, while another command may change it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,23 +14,23 @@ _ATTEMPTS = 20
 
 
 def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = False) -> T:
-    """Return what is read of an index; read again where another command changed the index meanwhile.
+    """Return the result of `read`, which is repeated if another command changes the index meanwhile.
 
-    What was opened stays as it was, since files of an index are replaced and never written to.
+    Open files do not change, since files of an index are replaced and never modified.
 
     Parameters
     ----------
     path
         The folder.
     read
-        Opens the files that are wanted; it may be called several times.
+        Opens files of the index; it may be called several times.
     verify
         As in `IndexFolder`.
 
     Raises
     ------
     IndexFolderError
-        If the index cannot be opened, or changes all the time.
+        If the index cannot be opened, or keeps changing.
     """
     for _ in range(_ATTEMPTS):
         before = _manifest_of(path)

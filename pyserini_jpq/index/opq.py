@@ -1,4 +1,4 @@
-"""Training a rotation and centroids on a sample: OPQ, by alternating k-means and a Procrustes rotation."""
+"""Train rotation and centroids on a sample: OPQ, by alternating k-means and a Procrustes rotation."""
 
 import os
 import time
@@ -14,9 +14,9 @@ from pyserini_jpq.files import beside
 from pyserini_jpq.quantizer import Floats, ProductQuantizer
 
 ROUNDS = 50
-"""Alternations of centroids and rotation; as many as faiss takes."""
+"""Alternations of centroids and rotation, as in faiss."""
 _SAVED_EVERY = 10.0
-"""Seconds of training that an interruption may cost, and a round."""
+"""Seconds between saved states; an interruption costs one round more at most."""
 
 
 def check_shape(dimension: int, m: int, bits: int, documents: int) -> None:
@@ -48,13 +48,13 @@ def train_opq(
     m
         Number of subspaces, a divisor of D.
     bits
-        Bits of a code in one subspace.
+        Bits per code.
     seed
-        Of the first rotation and of the k-means.
+        Seed of the first rotation and of k-means.
     rounds
         Alternations of centroids and rotation.
     state
-        A file for what was reached; an interrupted training goes on from it, to the same result.
+        File from which an interrupted training resumes, to the same result.
 
     Returns
     -------
@@ -64,13 +64,13 @@ def train_opq(
     Raises
     ------
     QuantizerError
-        If the shapes cannot be.
+        If M does not divide D, or S is too small.
     """
     import faiss
 
     check_shape(sample.shape[1], m, bits, len(sample))
     pq: Any = faiss.ProductQuantizer(sample.shape[1], m, bits)
-    # faiss warns for each subspace and round where points are few; here that is the rule, not an accident.
+    # Silences a warning for each subspace and round.
     pq.cp.min_points_per_centroid = 1
     pq.cp.max_points_per_centroid = max(256, len(sample))
     pq.cp.seed = seed
@@ -94,7 +94,7 @@ def train_opq(
 
 
 def _keep(state: Path, step: int, rotation: Floats, pq: Any) -> None:
-    """Write the round to go on with, and what it starts from."""
+    """Save the next round and its start."""
     import faiss
 
     with beside(state) as partial:
@@ -104,7 +104,7 @@ def _keep(state: Path, step: int, rotation: Floats, pq: Any) -> None:
 
 
 def _kept(state: Path | None, pq: Any) -> tuple[int, Floats] | None:
-    """Return round and rotation to go on with, and give the quantizer its centroids; None where nothing was kept."""
+    """Return the saved round and rotation, and set the centroids of the quantizer; None if nothing was saved."""
     import faiss
 
     if state is None or not state.is_file():
@@ -119,12 +119,12 @@ def _kept(state: Path | None, pq: Any) -> tuple[int, Floats] | None:
 
 
 def _procrustes(vectors: Floats, targets: Floats) -> Floats:
-    """Return the rotation R that brings R x nearest to its target, over all rows."""
+    """Return the rotation R for which the sum of ‖R x - target‖² over all rows is least, [D, D] float32."""
     u, _, vt = np.linalg.svd(vectors.T.astype(np.float64) @ targets.astype(np.float64))
     return np.ascontiguousarray((u @ vt).T, dtype=np.float32)
 
 
 def _random_rotation(dimension: int, seed: int) -> Floats:
     q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, dimension)))
-    # With the signs of r's diagonal, all rotations are equally likely.
+    # The signs of r's diagonal make the distribution uniform.
     return np.ascontiguousarray(q * np.sign(np.diag(r)), dtype=np.float32)

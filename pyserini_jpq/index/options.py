@@ -8,7 +8,7 @@ from pyserini_jpq.options import Options, option, yes_or_no
 
 @dataclass(frozen=True)
 class IndexOptions(Options):
-    """How an index is built; every field is a flag of `python -m pyserini_jpq.index`."""
+    """Options of a new index; every field is a flag of `python -m pyserini_jpq.index`."""
 
     m: int = option(96, "subspaces: a divisor of the dimensions", positive_int)
     bits: int = option(8, "bits of a code in one subspace", int, choices=(4, 8))

@@ -1,4 +1,4 @@
-"""Index: embeddings become an index folder."""
+"""Building an index as a function."""
 
 from pathlib import Path
 
@@ -20,29 +20,29 @@ def build_index(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> IndexFolder:
-    """Build an index folder from embeddings; called again after an interruption, it goes on where it stopped.
+    """Build an index folder from embeddings; the same call resumes an interrupted one.
 
-    Memory holds the sample and one block of rows, whatever the number of documents.
+    Memory holds the sample and one block of rows.
 
     Parameters
     ----------
     embeddings
-        A folder of [N, D] float32 rows, as `encode` writes it.
+        A folder of [N, D] float32 rows from `encode`.
     output
         The folder to write.
     options
-        M, bits, sample, seed.
+        M, bits, sample, seed, blocks.
     quantizer_of
-        Folder or name of an index whose rotation, centroids and query encoder are taken, as they were trained on other
-        documents; codes are assigned with its initial centroids and scored with the trained ones.
+        Folder or name of an index whose rotation, centroids and query encoder to use; codes are assigned with its
+        initial centroids and scored with the trained ones.
     texts
-        The collection that was encoded, by path or name: its texts are kept in the index.
+        The encoded collection, by path or name, to keep its texts in the index.
     any_encoder
-        Take embeddings of another encoder than that index's.
+        Accept embeddings of another encoder than that index's.
     threads
         Most threads to use; all by default.
     overwrite
-        Replace what `output` holds.
+        Replace an existing index.
 
     Returns
     -------
@@ -52,11 +52,11 @@ def build_index(
     Raises
     ------
     QuantizerError
-        If M does not divide D, or documents are fewer than centroids.
+        If M does not divide D, or there are fewer documents than centroids.
     EmbeddingsError
         If the embeddings are incomplete, or a value is not finite.
     EncoderError
-        If the embeddings are not those of the document encoder of `quantizer_of`.
+        If the embeddings are not of the document encoder of `quantizer_of`.
     OutputError
         If `output` exists and `overwrite` is false.
 
@@ -83,7 +83,7 @@ def open_folder(name: str | Path) -> IndexFolder:
 
 
 def use_threads(threads: int | None) -> None:
-    """Let faiss use so many threads at most in this thread of Python; all where it is None."""
+    """Set the number of faiss's threads in this thread; None keeps all."""
     import faiss
 
     if threads:

@@ -1,10 +1,11 @@
-"""The documents' texts beside an index: SQLite files that are written once, each holding what one command added.
+"""The documents' texts beside an index, in SQLite files that are written once.
 
-A file never changes, so that a reader needs no lock and sees no half of a change. A command that adds documents writes
-one file more, into which it takes those files before it that are no larger: their number grows with the logarithm of
-the documents. No docid is in two of them.
+As a file never changes, readers need no lock. A command that adds documents writes a new file and merges into it the
+files before that are no larger, so that their number grows with the logarithm of the documents. No docid is in two
+files.
 """
 
+import contextlib
 import hashlib
 import sqlite3
 import threading
@@ -25,18 +26,18 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import TEXTS, number_of, text_files
 
 _APPLICATION = 0x4A505154  # "JPQT"
-_SCHEMA = ("CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)",)
+_SCHEMA = "CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)"
 _INDEX = "CREATE UNIQUE INDEX by_docid ON texts (docid)"
 _AT_ONCE = 4096
 
 
 class Texts(Mapping[str, Document]):
-    """Documents by docid, read from disk as they are asked for; safe to share between threads.
+    """Documents by docid, read from disk on access; threads can share it.
 
     Parameters
     ----------
     files
-        What `write_texts` wrote, no docid in two of them. They stay open: what replaces them is not seen.
+        Files of `write_texts`, no docid in two of them. They stay open, even when replaced.
 
     Raises
     ------
@@ -59,7 +60,7 @@ class Texts(Mapping[str, Document]):
         raise KeyError(docid)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the docids, file by file in the order of their bytes."""
+        """Yield the docids, sorted by their bytes within each file."""
         for file, connection in zip(self.files, self._open, strict=True):
             last: str | None = None
             while rows := self._page(file, connection, last):
@@ -73,7 +74,7 @@ class Texts(Mapping[str, Document]):
             return sum(int(connection.execute(count).fetchone()[0]) for connection in self._open)
 
     def __reduce__(self) -> Any:
-        """Let another process open the same files."""
+        """Pickle the paths."""
         return Texts, (self.files,)
 
     def _page(self, file: Path, connection: sqlite3.Connection, after: str | None) -> list[Any]:
@@ -84,28 +85,28 @@ class Texts(Mapping[str, Document]):
 
 
 def texts_of(index: IndexFolder) -> Texts | None:
-    """Open the texts of an index; None where it has none.
+    """Open the texts of an index, if it has any.
 
     Raises
     ------
     IndexFolderError
-        If a file is missing, damaged, or not the one that the manifest lists.
+        If a file is missing, damaged, or does not match the manifest.
     """
     names = text_files(index.manifest.files)
     for name in names:
-        index.check_file(name, _remedy(index))
+        index.check_file(name, _again(index.path))
     return Texts([index.path / name for name in names]) if names else None
 
 
 def write_texts(path: Path, documents: Iterable[Document]) -> int:
-    """Write a file of texts; memory holds some thousand documents at a time.
+    """Write a file of texts; memory holds few documents at a time.
 
     Parameters
     ----------
     path
-        The file, which must not be there.
+        The file, which must not exist.
     documents
-        Each with its own docid.
+        Documents with unique docids.
 
     Returns
     -------
@@ -114,12 +115,11 @@ def write_texts(path: Path, documents: Iterable[Document]) -> int:
     """
     count = 0
     with writing(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        # What is half written is thrown away whole, so that nothing has to be kept for a roll-back.
+        # An incomplete file is deleted, so no journal is needed.
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"application_id = {_APPLICATION}"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("BEGIN")
-        for statement in _SCHEMA:
-            connection.execute(statement)
+        connection.execute(_SCHEMA)
         for document in Progress(documents, desc="keeping texts", unit=" documents", delay=2, leave=False):
             row = (document.docid, document.title, document.text, document.url)
             connection.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", row)
@@ -130,7 +130,7 @@ def write_texts(path: Path, documents: Iterable[Document]) -> int:
 
 
 def new_texts(folder: Path, docids: Iterable[str], corpus: str | Path | Collection | None) -> None:
-    """Write the texts of a new index into the folder where it is prepared, if a collection is given."""
+    """Write the texts of a new index into its folder, if a collection is given."""
     remove(folder / TEXTS)  # of an interrupted run
     if corpus is not None:
         with beside(folder / TEXTS) as partial:
@@ -139,14 +139,14 @@ def new_texts(folder: Path, docids: Iterable[str], corpus: str | Path | Collecti
 
 
 def keep_texts(index: IndexFolder, corpus: str | Path | Collection) -> None:
-    """Keep the texts of an index's documents beside it, in place of those that are there.
+    """Write or replace the texts of an index.
 
     Parameters
     ----------
     index
-        The index; its other files stay as they are.
+        The index.
     corpus
-        The collection: a file, a folder, a name, or opened already.
+        The collection: a file, a folder, a name, or opened.
 
     Raises
     ------
@@ -164,15 +164,15 @@ def keep_texts(index: IndexFolder, corpus: str | Path | Collection) -> None:
 
 
 def documents_for(docids: Sized[str], corpus: str | Path | Collection) -> Iterator[Document]:
-    """Yield the documents of a collection that have one of the docids, in the order of the collection.
+    """Yield the documents of a collection with one of the docids, in the order of the collection.
 
     Raises
     ------
     CollectionError
-        In the end, if the collection lacks one of them.
+        At the end, if the collection lacks a docid.
     """
     collection = corpus if isinstance(corpus, Collection) else _found(corpus)
-    # Eight bytes of a hash for each docid: strings would take ten times as much.
+    # Hashes of 8 bytes take a tenth of the memory of strings.
     wanted = np.sort(np.fromiter(map(_hash64, docids), np.uint64, len(docids)))
     seen = np.zeros(len(wanted), dtype=bool)
     for document in collection:
@@ -190,10 +190,10 @@ def documents_for(docids: Sized[str], corpus: str | Path | Collection) -> Iterat
 
 
 def check_texts(index: IndexFolder, added: bool, corpus: str | Path | Collection | None) -> None:
-    """Raise IndexFolderError where texts and documents that are added do not go together."""
+    """Raise IndexFolderError if texts are given without being kept, or missing for added documents."""
     keeps = bool(text_files(index.manifest.files))
     if corpus is not None and not keeps:
-        raise IndexFolderError(f"{index.path} keeps no texts; {_remedy(index)} for all of its documents")
+        raise IndexFolderError(f"{index.path} keeps no texts; {_again(index.path)} for all of its documents")
     if added and keeps and corpus is None:
         raise IndexFolderError(f"{index.path} keeps texts; give the collection of the new documents, too (--texts)")
 
@@ -201,20 +201,20 @@ def check_texts(index: IndexFolder, added: bool, corpus: str | Path | Collection
 def carry_texts(
     index: IndexFolder, folder: Path, gone: Set[str], added: Sized[str], corpus: str | Path | Collection | None
 ) -> None:
-    """Write the texts of an index as it will be: those before without some documents, and those of new ones.
+    """Write the texts of a changed index: the old ones without some documents, and the new ones.
 
     Parameters
     ----------
     index
-        As it is.
+        The index before the change.
     folder
-        Where the index is written anew.
+        The new folder.
     gone
-        Docids whose documents are deleted or replaced.
+        Docids of deleted or replaced documents.
     added
-        Docids of the new documents.
+        Docids of new documents.
     corpus
-        The collection of these.
+        The collection of the new documents.
     """
     for name in text_files(path.name for path in folder.iterdir()):
         (folder / name).unlink()  # of an interrupted run
@@ -229,21 +229,21 @@ def carry_texts(
 
 
 def _add(folder: Path, docids: Sized[str], corpus: str | Path | Collection) -> None:
-    """Write the texts of new documents, together with those files before that are no larger."""
+    """Write the texts of new documents, merged with the files before that are no larger."""
     names = text_files(path.name for path in folder.iterdir())
     taken: list[Path] = []
     count = len(docids)
     while names and (size := len(Texts([folder / names[-1]]))) <= count:
         taken.append(folder / names.pop())
         count += size
-    number = number_of(names[-1]) + 1 if names else 0
+    new = folder / (f"{TEXTS}.{number_of(names[-1]) + 1}" if names else TEXTS)
     old = Texts(taken)
     documents = chain((old[docid] for docid in old), documents_for(docids, corpus))
-    with beside(folder / (f"{TEXTS}.{number}" if number else TEXTS)) as partial:
+    with beside(new) as partial:
         write_texts(partial, documents)
         for path in taken:
             path.unlink()
-        partial.rename(folder / (f"{TEXTS}.{number}" if number else TEXTS))
+        partial.rename(new)
 
 
 def _found(corpus: str | Path) -> Collection:
@@ -253,41 +253,31 @@ def _found(corpus: str | Path) -> Collection:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open a file for reading only, and make sure that it is one of ours and holds nothing that runs."""
+    """Open a file read-only, and check that it has our schema and nothing that runs, such as a trigger."""
     with _explained(path):
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
         connection.execute("PRAGMA trusted_schema = OFF")
-        # No text is longer than the file that holds it.
+        # No text is longer than its file.
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(1024, path.stat().st_size))
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master LIMIT 3")}
-    if application != _APPLICATION or found != {*_SCHEMA, _INDEX}:
-        raise IndexFolderError(f"{path} holds no texts of documents; {_AGAIN.format(path.parent)}")
+    if application != _APPLICATION or found != {_SCHEMA, _INDEX}:
+        raise IndexFolderError(f"{path} holds no texts of documents; {_again(path.parent)}")
     return connection
 
 
-class _explained:
-    """Turn what SQLite raises on a damaged file into one line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: Any, problem: BaseException | None, trace: Any) -> None:
-        """Raise IndexFolderError in place of SQLite's own."""
-        if isinstance(problem, sqlite3.Error):
-            again = _AGAIN.format(self._path.parent)
-            raise IndexFolderError(f"{self._path} cannot be read ({problem}); {again}") from None
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise IndexFolderError for an error of SQLite."""
+    try:
+        yield
+    except sqlite3.Error as problem:
+        raise IndexFolderError(f"{path} cannot be read ({problem}); {_again(path.parent)}") from None
 
 
-def _remedy(index: IndexFolder) -> str:
-    return _AGAIN.format(index.path)
-
-
-_AGAIN = "`python -m pyserini_jpq.index --index {} --texts CORPUS` makes them again"
+def _again(index: Path) -> str:
+    return f"`python -m pyserini_jpq.index --index {index} --texts CORPUS` makes them again"
 
 
 def _hash64(docid: str) -> int:

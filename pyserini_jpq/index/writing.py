@@ -1,4 +1,4 @@
-"""Writing an index folder beside its place: codes block by block, and on from where an interrupted run stopped."""
+"""Write an index folder beside its final path, codes block by block, and resume an interrupted run."""
 
 import contextlib
 import json
@@ -35,14 +35,14 @@ from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Man
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 BLOCK = 16384
-"""Rows whose codes are assigned at once: 100 MB at 768 dimensions."""
+"""Rows per block, whose codes are assigned at once: 100 MB at 768 dimensions."""
 
 _SETTINGS = ".settings.json"
 _OURS = re.compile(r"\..*\.partial|\.lock")
-"""What writers leave in a folder while they work, or when they are killed."""
+"""Names of the temporary files of writers."""
 
 Block = tuple[int, Callable[[], Codes]]
-"""A number of rows, and what makes their codes; not called for rows that are written already."""
+"""A number of rows, and a function that returns their codes; not called for rows that are already written."""
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def new_index(output: Path, work: dict[str, Any], overwrite: bool) -> Iterator[P
     Raises
     ------
     OutputError
-        If `output` is there and must not be replaced, or another process writes it.
+        If `output` exists and may not be replaced, or another process writes it.
     """
     refuse_existing(output, overwrite, MANIFEST)
     with preparing(output, work) as folder:
@@ -64,14 +64,14 @@ def new_index(output: Path, work: dict[str, Any], overwrite: bool) -> Iterator[P
 def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
     """Yield the folder that an interrupted run of the same work left beside the output, or an empty one.
 
-    It stays when the block is interrupted, and goes where its input turns out to be wrong.
+    The folder stays if the block is interrupted, and is removed if it raises JPQError.
 
     Parameters
     ----------
     output
-        Where the index will be.
+        Path of the index.
     work
-        All that decides how it comes out, as JSON can hold it.
+        JSON values that determine the result.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _begun(folder: Path, work: dict[str, Any]) -> Path:
 
 
 def identity(embeddings: Embeddings) -> dict[str, Any]:
-    """Return what tells a folder of embeddings from another, or from itself after a change."""
+    """Return values that differ between folders of embeddings, and change with them."""
     files = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(embeddings.folder.glob("rows-*"))]
     return {"manifest": embeddings.manifest, "files": files}
 
@@ -123,7 +123,7 @@ def kept(stored: Codes, rows: np.ndarray, packed: ProductQuantizer | None = None
     rows
         [n] int64.
     packed
-        The quantizer of codes as faiss stores them; only those of a block are unpacked at a time.
+        The quantizer, if codes are packed as faiss stores them.
     """
 
     def codes(part: np.ndarray) -> Codes:
@@ -146,15 +146,15 @@ def write_codes(
     Parameters
     ----------
     folder
-        What `preparing` yields.
+        Folder of `preparing`.
     quantizer
-        Rotation and the centroids that documents are scored with.
+        Rotation and scoring centroids.
     documents
         Number of documents N.
     blocks
-        The codes of N rows in all, [n, M] uint8 a block, one code a byte; they are packed here.
+        Codes of N rows in blocks, [n, M] uint8 each, not packed.
     what
-        What the progress bar says.
+        Text of the progress bar.
     """
     head, tail = file_frame(quantizer, documents)
     path = folder / INDEX
@@ -174,27 +174,27 @@ def write_codes(
 
 
 def write_docids(folder: Path, docids: Iterable[str]) -> None:
-    """Write the docids, one a line, in row order."""
+    """Write the docids, one per line, in row order."""
     with open(folder / DOCID, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{docid}\n" for docid in docids)
 
 
 def keep_others(index: IndexFolder, folder: Path) -> tuple[str, ...]:
-    """Take what is not ours along from an index that is being changed: the log of its training, a user's files.
+    """Carry over the files of an index that do not depend on its documents: the log of its training, a user's files.
 
-    Files that `jpq.json` lists are ours: of the documents as they were, so `folder` has them anew or not at all.
+    Files that `jpq.json` lists depend on the documents: `folder` has new ones, or none.
 
     Parameters
     ----------
     index
         The index.
     folder
-        Where it is written anew.
+        The new folder.
 
     Returns
     -------
     tuple of str
-        The files of ours that are left out and not made anew, such as inverted lists.
+        The files that depend on the documents and are not rebuilt, such as inverted lists.
     """
     ours = {*index.manifest.files, MANIFEST, BLOCKS, IVF}
     for entry in index.path.iterdir():
@@ -216,27 +216,27 @@ def _take(entry: Path, target: Path) -> None:
 def finish(
     folder: Path, manifest: Manifest, output: Path, blocks: bool, check: Callable[[], object] = lambda: None
 ) -> None:
-    """Write the manifest, open the index for a check, and bring the folder to its place.
+    """Write the manifest, open the index for a check, and move the folder to its final path.
 
     Parameters
     ----------
     folder
-        What `preparing` yields.
+        Folder of `preparing`.
     manifest
-        Of the index; the files are filled in.
+        Manifest of the index, without files.
     output
-        The place.
+        Path of the index.
     blocks
-        Write the codes once more, for the scan.
+        Write blocks, for a faster search.
     check
-        Called at the last moment; what it raises keeps what is there.
+        Called last; if it raises, `output` is not replaced.
 
     Raises
     ------
     IndexFolderError
-        If what was written cannot be opened; what is at the place stays.
+        If the new index cannot be opened; `output` is not replaced.
     """
-    remove(folder / BLOCKS)  # of a run that was interrupted, and wanted them
+    remove(folder / BLOCKS)  # of an interrupted run
     if blocks:
         index = read_faiss(folder / INDEX, mapped=True)
         write_blocks(folder / BLOCKS, stored_codes(index, folder))
@@ -250,14 +250,14 @@ def finish(
 
 
 def _rows_done(file: BinaryIO, head: bytes, code_size: int, documents: int) -> int:
-    """Find how many rows of codes stand in the file, and set it to go on after them."""
+    """Return the number of complete rows in the file, and set it to continue after them."""
     if file.read(len(head)) != head:
         file.seek(0)
         file.truncate()
         file.write(head)
         return 0
     codes = file.seek(0, os.SEEK_END) - len(head)
-    # The last row may be cut off, and the tail may follow the last row.
+    # The last row may be incomplete, or followed by the tail.
     done = min(codes // code_size, documents)
     file.seek(len(head) + done * code_size)
     file.truncate()

@@ -1,1 +1,1 @@
-"""Experiments as YAML files: commands, expected scores, and a verdict on what they give here."""
+"""Experiments as YAML files: commands, expected scores, and a verdict on the scores that they reach here."""

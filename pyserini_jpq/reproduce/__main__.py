@@ -1,4 +1,4 @@
-"""`python -m pyserini_jpq.reproduce`: an experiment's commands, its scores, and whether they are what was expected."""
+"""`python -m pyserini_jpq.reproduce`: run an experiment's commands and compare its scores with the expected ones."""
 
 import sys
 from collections.abc import Mapping, Sequence

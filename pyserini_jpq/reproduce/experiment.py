@@ -1,4 +1,4 @@
-"""An experiment as its YAML file describes it, checked."""
+"""The content of an experiment's YAML file, checked."""
 
 import re
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ _FOLDER = Path(__file__).parent / "experiments"
 
 @dataclass(frozen=True)
 class Topics:
-    """Queries with their judgements, and what is measured on them.
+    """Topics with their qrels and metrics.
 
     Attributes
     ----------
     topics, qrels
         Files, or names that Pyserini knows.
     metrics
-        Options of trec_eval by the name of the metric in ir_measures.
+        Options of trec_eval, by the name of the metric in ir_measures.
     official
-        Cutoff of MS MARCO's own reciprocal rank, where it is the official metric of these topics.
+        Cutoff of MS MARCO's reciprocal rank, if that is the official metric of these topics.
     """
 
     topics: str
@@ -38,9 +38,9 @@ class Topics:
 
 @dataclass(frozen=True)
 class Step:
-    """A command that makes something, run where its output is not there yet.
+    """A command that is run unless its output exists.
 
-    A command that does not write its output whole or not at all writes to `$partial`, which is then renamed.
+    A command that could leave a part of its output writes to `$partial`, which is renamed in the end.
     """
 
     output: str
@@ -54,17 +54,17 @@ class Condition:
     Attributes
     ----------
     display
-        What the row is called.
+        Name of the row.
     command
         Searches `$topics` and writes the run `$output`.
     steps
-        What has to be made before.
+        Commands that run before.
     bytes
-        Of a document in the index, as it is written in the table.
+        Bytes of a document in the index, as the table shows them.
     scores
-        Expected, by topics and metric.
+        Expected scores by topics and metric.
     within
-        By how much a score may differ and be OKish.
+        Largest difference of a score that is OKish.
     """
 
     display: str
@@ -82,13 +82,13 @@ class Experiment:
     Attributes
     ----------
     name
-        Of its file.
+        Name of its file.
     title, description
-        For its page.
+        Heading and text on its page.
     page
         Markdown file that its section goes into.
     needs
-        Files and folders that must be there before anything starts.
+        Files and folders that must exist before anything starts.
     topics, conditions
         By name, in the order of the table.
     """
@@ -120,7 +120,7 @@ def read_experiment(name: str, settings: Mapping[str, str] | None = None) -> Exp
     Raises
     ------
     ExperimentError
-        If there is none, or it cannot be used; all that is wrong with it in one line.
+        If there is none, or it cannot be used.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -130,7 +130,7 @@ def read_experiment(name: str, settings: Mapping[str, str] | None = None) -> Exp
 
 
 def check_commands(experiment: Experiment) -> None:
-    """Refuse an experiment that runs anything but commands of ours and of Pyserini, or makes things elsewhere.
+    """Refuse an experiment that runs other commands than ours and Pyserini's, or writes outside of the working folder.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def check_commands(experiment: Experiment) -> None:
 
 
 class _Reader:
-    """Makes an experiment of plain values; `$name` in any text is replaced by that setting."""
+    """Makes an experiment of the values of a YAML file; `$name` in a text is replaced by that setting."""
 
     def __init__(self, where: str) -> None:
         self._where = where

@@ -17,16 +17,16 @@ _PACKAGES = ("python", "pyserini", "torch", "transformers", "faiss-cpu", "faiss-
 
 
 def write_page(page: Path, experiment: Experiment, results: Mapping[str, Result], log: bool) -> None:
-    """Put the section of an experiment into a page, in place of the one that is there.
+    """Write the section of an experiment into a page, in place of the old one.
 
     Parameters
     ----------
     page
-        A Markdown file; what stands in it outside the section is kept.
+        A Markdown file; everything outside the section is kept.
     experiment
         The experiment.
     results
-        Of the conditions that were run; the others are marked as not run.
+        Results of the conditions that were run; the others are marked as not run.
     log
         Add a line to the reproduction log.
     """
@@ -55,7 +55,7 @@ def render(experiment: Experiment, results: Mapping[str, Result]) -> str:
         "beside it. Figures in parentheses were published elsewhere, some to three decimals only, and not run here."
     )
     for name, condition in experiment.conditions.items():
-        lines += ["", *_commands(name, condition, results.get(name), experiment)]
+        lines += ["", *_commands(name, condition, results.get(name))]
     return "\n".join(lines)
 
 
@@ -70,7 +70,7 @@ def log_line(experiment: Experiment, results: Mapping[str, Result]) -> str:
 
 
 def where() -> str:
-    """Return what figures depend on: machine and versions."""
+    """Return the machine and the versions that figures depend on."""
     here, installed = machine(), versions()
     named = [f"{name} {installed[name]}" for name in _PACKAGES if name in installed]
     return ", ".join([f"{here['system']}, {here['processor']}, {here['cores']} cores", *named])
@@ -114,11 +114,9 @@ def _time(result: Result | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def _commands(name: str, condition: Condition, result: Result | None, experiment: Experiment) -> list[str]:
+def _commands(name: str, condition: Condition, result: Result | None) -> list[str]:
     lines = [f"<details><summary>{escaped(name)}</summary>", "", "```bash"]
-    lines += [step.command for step in condition.steps]
-    lines.append(condition.command)
-    lines.append("```")
+    lines += [*(step.command for step in condition.steps), condition.command, "```"]
     if result and result.problem:
         lines += ["", f"Not finished: {escaped(result.problem)}"]
     return [*lines, "", "</details>"]

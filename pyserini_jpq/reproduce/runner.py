@@ -1,4 +1,4 @@
-"""Running the commands of an experiment: each once, its output there whole or not at all."""
+"""Runs the commands of an experiment, each once; outputs are written whole or not at all."""
 
 import os
 import shlex
@@ -24,7 +24,7 @@ _RESULTS = "results.json"
 
 @dataclass
 class Result:
-    """What a condition gave: scores by topics and metric, and the seconds of its commands; or why it gave none."""
+    """Scores of a condition by topics and metric, and the seconds of its commands; or the problem that ended it."""
 
     scores: dict[str, dict[str, Score]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Runner:
     experiment
         What to run.
     overwrite
-        Search again where a run is there already.
+        Search again even if the run exists.
     """
 
     def __init__(self, experiment: Experiment, overwrite: bool = False) -> None:
@@ -57,22 +57,22 @@ class Runner:
             )
 
     def run(self, names: Sequence[str]) -> dict[str, Result]:
-        """Run conditions one after the other; one that fails does not keep the others from running.
+        """Run conditions one after the other; when one fails, the others still run.
 
         Parameters
         ----------
         names
-            Of conditions.
+            Names of conditions.
 
         Returns
         -------
         dict of str to Result
-            By condition.
+            Results by condition.
 
         Raises
         ------
         JPQError
-            If another run of the same experiment is not done yet.
+            If the same experiment is already running.
         """
         results: dict[str, Result] = {}
         with steps.holding(self.folder):
@@ -88,7 +88,7 @@ class Runner:
         return results
 
     def earlier(self) -> dict[str, Result]:
-        """Return the results that were noted before, of the conditions that there still are."""
+        """Return the results of earlier runs, of conditions that still exist."""
         try:
             noted = _read(self.folder / _RESULTS)
             return {name: _result(values) for name, values in noted.items() if name in self.experiment.conditions}
@@ -96,7 +96,7 @@ class Runner:
             return {}
 
     def run_condition(self, name: str) -> Result:
-        """Make what a condition needs, search all topics, and evaluate the runs.
+        """Run the steps of a condition, search all topics, and evaluate the runs.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class Runner:
         return self.folder / f"run.{condition}.{topics}.txt"
 
     def _search(self, condition: Condition, topics: str, run: Path) -> None:
-        # Not every command writes its run whole or not at all.
+        # Some commands could leave a part of a run.
         beside = run.with_name(f".{run.name}.partial")
         sidecar = beside.with_name(f"{beside.name}.json")
         remove(beside)
@@ -149,7 +149,7 @@ def _result(values: dict[str, Any]) -> Result:
 
 
 def _is_made(output: Path) -> bool:
-    """Tell whether an output is there; embeddings are there before they are complete."""
+    """Tell whether an output exists, and whether embeddings are complete."""
     from pyserini_jpq.encode.embeddings import MANIFEST, is_complete
 
     return is_complete(output) if (output / MANIFEST).is_file() else output.exists()

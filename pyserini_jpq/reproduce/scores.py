@@ -1,4 +1,4 @@
-"""Scores of a run, by three evaluators that have to agree, and the verdict on them."""
+"""Scores of a run by three evaluators, which must agree, and the verdict on them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ _ROUNDING = 0.5 * 10**-_DIGITS + 1e-9
 
 @dataclass(frozen=True)
 class Score:
-    """A score, what was expected, and the verdict."""
+    """A score, the expected one, and the verdict."""
 
     value: float
     expected: float | None
@@ -26,7 +26,7 @@ class Score:
 
 
 def score_run(run: Path, key: str, topics: Topics, condition: Condition) -> dict[str, Score]:
-    """Evaluate a run and compare it with what is expected.
+    """Evaluate a run and compare its scores with the expected ones.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def score_run(run: Path, key: str, topics: Topics, condition: Condition) -> dict
     Returns
     -------
     dict of str to Score
-        By metric.
+        Scores by metric.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def score_run(run: Path, key: str, topics: Topics, condition: Condition) -> dict
 
 
 def evaluate(run: Path, topics: Topics) -> dict[str, float]:
-    """Return the scores of a run by metric, to four decimals, found alike by all evaluators."""
+    """Return the scores of a run by metric, to four decimals, on which all evaluators agree."""
     qrels = read_qrels(topics.qrels)
     hits = read_run(str(run))
     scores = {}

@@ -1,4 +1,4 @@
-"""Search: the query encoder and the searcher that Pyserini knows how to use, and the command that writes runs."""
+"""Search: engines, the query encoder and searcher for Pyserini, and the command that writes runs."""
 
 from pyserini_jpq.callable_module import make_callable
 

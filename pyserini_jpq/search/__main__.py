@@ -1,4 +1,4 @@
-"""`python -m pyserini_jpq.search`: topics become a run file, with the flags of Pyserini's own search."""
+"""`python -m pyserini_jpq.search`: search topics and write a run file, with the flags of Pyserini's search."""
 
 import sys
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def define_flags() -> cli.OneLineParser:
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
     args = define_flags().parse_args(argv)
-    # Who names the index, or topics that are its own, wants it fetched.
+    # Naming the index, or the topics of the default index, is consent to download it.
     asked = args.index is not None or args.topics.startswith(_ITS_TOPICS)
     options = from_flags(SearchOptions, vars(args), yes=asked)
 

@@ -1,16 +1,16 @@
-"""An engine as Pyserini's `FaissSearcher` wants its index: what it touches of a faiss index, and no more."""
+"""An adapter from an engine to the faiss index that Pyserini's `FaissSearcher` expects."""
 
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.search.engines.base import SearchEngine
 
 
 class FaissLike:
-    """What `FaissSearcher` of Pyserini 1.6 and 2.4, feedback and hybrid search touch of a faiss index.
+    """The part of a faiss index that `FaissSearcher` of Pyserini 1.6 and 2.4, feedback and hybrid search use.
 
     Parameters
     ----------
     engine
-        Searches; with as many threads as faiss is set to, which Pyserini does before it searches.
+        Engine to search with. It uses faiss's number of threads, which Pyserini sets before each search.
     """
 
     metric_type = 0  # inner product: Pyserini maps only such scores to the unit interval
@@ -35,6 +35,6 @@ class FaissLike:
         return self.engine.search(queries, k, faiss.omp_get_max_threads())
 
     def search_and_reconstruct(self, queries: Floats, k: int) -> tuple[Floats, Rows, Floats]:
-        """Search, and return the vectors of the hits too: [B, k, D] float32; NaN beyond the last."""
+        """Search, and return the vectors of the hits as well: [B, k, D] float32; NaN where the row is -1."""
         scores, rows = self.search(queries, k)
         return scores, rows, self.engine.reconstruct(rows)

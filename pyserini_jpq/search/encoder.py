@@ -1,4 +1,4 @@
-"""The query encoder as Pyserini's other query encoders: text in, vector out."""
+"""The query encoder as one of Pyserini's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,22 +22,22 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
     Parameters
     ----------
     encoder_dir
-        The folder that training wrote, a card's name, or a Hugging Face name.
+        A folder that training wrote, the name of a card, or a Hugging Face name.
     device
         `cpu`, `cuda`, `cuda:1` or `auto`.
     max_length
         Most tokens of a query; the card's by default.
     prefix
-        Put in front of every query; the card's by default.
+        Text in front of every query; the card's by default.
     backend
-        What computes the vectors: `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
+        `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
 
     Raises
     ------
     EncoderError
         If the encoder cannot be found or loaded.
     JPQError, InstallationError
-        If there is no such backend here.
+        If the backend is unknown or not installed.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
 
     @property
     def name(self) -> str:
-        """What the encoder is called."""
+        """The encoder's name."""
         return self.vectors.name
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder itself, in float32."""
+        """The encoder in float32."""
         return self.vectors.encoder
 
     def encode(self, query: str, **_: Any) -> Floats:
@@ -74,19 +74,19 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
 
 
 def encode_queries(encoder: Any, queries: Sequence[Any]) -> Floats:
-    """Encode queries by an encoder of ours or any other of Pyserini's, to [B, D] float32.
+    """Encode queries by any of Pyserini's query encoders, to [B, D] float32.
 
     Parameters
     ----------
     encoder
         A `QueryEncoder`.
     queries
-        B texts, or what else it encodes: keyword arguments of its `encode`.
+        B texts, or dictionaries of keyword arguments for the `encode` of other encoders.
 
     Raises
     ------
     JPQError
-        If a query is empty, or has no vector among those that were encoded before.
+        If a query is empty, or pre-encoded queries do not include it.
     """
     check_queries([query for query in queries if not isinstance(query, dict)])
     if isinstance(encoder, JPQQueryEncoder) and not any(isinstance(query, dict) for query in queries):

@@ -1,4 +1,4 @@
-"""From query vectors to hits: the rows and scores of an engine, with docids."""
+"""Hits: the rows and scores of an engine, with docids and texts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from pyserini_jpq.search.engines.base import SearchEngine
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A document that a search found.
+    """A retrieved document.
 
     Attributes
     ----------
     docid
-        Its external id.
+        The document's external id.
     score
-        What it ranks by: an inner product, plus the biases of its codes.
+        Inner product with the query, plus the biases of the document's codes.
     """
 
     docid: str
@@ -28,17 +28,17 @@ class Hit:
 
     @property
     def document(self) -> Document | None:
-        """Its title and text, read when they are asked for; None where the index keeps none."""
+        """The document's title and text, read on access; None if the index keeps no texts."""
         return self._texts.get(self.docid) if self._texts is not None else None
 
     @property
     def title(self) -> str | None:
-        """Its title, which may be empty; None where the index keeps no texts."""
+        """The document's title, which may be empty; None if the index keeps no texts."""
         return None if (document := self.document) is None else document.title
 
     @property
     def text(self) -> str | None:
-        """Its text; None where the index keeps no texts."""
+        """The document's text; None if the index keeps no texts."""
         return None if (document := self.document) is None else document.text
 
     def __repr__(self) -> str:
@@ -54,22 +54,22 @@ def hits_of(
     threads: int,
     make: Callable[[str, Any], Any],
 ) -> Iterator[list[Any]]:
-    """Yield the hits of each query, best first; fewer than k where there are no more.
+    """Yield the hits of each query, best first: k, or all documents if these are fewer.
 
     Parameters
     ----------
     engine
-        Searches.
+        Engine to search with.
     docids
         Returns the docids of rows, [n] int64, such as `Docids.at`.
     vectors
         [B, D] float32.
     k
-        Hits wanted of each query.
+        Hits per query.
     threads
         Most threads to use.
     make
-        Makes a hit of a docid and a score.
+        Makes a hit from a docid and a score.
     """
     scores, rows = engine.search(vectors, k, threads)
     for of_query, best in zip(scores, rows, strict=True):

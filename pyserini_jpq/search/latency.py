@@ -1,16 +1,16 @@
-"""How times of single queries are summed up."""
+"""Statistics of the latency of queries."""
 
 import statistics
 from collections.abc import Sequence
 
 
 def summary(milliseconds: Sequence[float]) -> dict[str, float]:
-    """Return median and 99th percentile (the nearest value above) of times, and how many there are.
+    """Return median, 99th percentile (nearest rank) and number of times.
 
     Parameters
     ----------
     milliseconds
-        One time a query, one at least.
+        The time of each query; at least one.
 
     Returns
     -------

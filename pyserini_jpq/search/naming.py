@@ -1,4 +1,4 @@
-"""The names of run files, as Pyserini's pages write them."""
+"""Names of run files, as in Pyserini's reproduction pages."""
 
 import re
 from pathlib import Path
@@ -9,14 +9,14 @@ _TASKS = ("-passage", "-doc")
 
 
 def default_run(index: str, topics: str) -> Path:
-    """Return where a run goes if nobody says: `runs/run.msmarco-passage.jpq-m96.dev.txt`.
+    """Return the default path of a run, such as `runs/run.msmarco-passage.jpq-m96.dev.txt`.
 
     Parameters
     ----------
     index
-        The name of the index folder, `COLLECTION.CONDITION`.
+        Name of the index folder, `COLLECTION.CONDITION`.
     topics
-        A file or a name; what it shares with the collection is not said twice.
+        A file or a name; its part that repeats the collection's name is left out.
     """
     collection, dot, condition = index.rpartition(".")
     if not dot:

@@ -1,4 +1,4 @@
-"""Open a folder for search: which engine is the right one for its size, the device and what is beside the index."""
+"""Open an index folder with the right engine for its size, its files and the device."""
 
 from functools import cache
 from pathlib import Path
@@ -21,15 +21,15 @@ from pyserini_jpq.search.engines.ivf import ListsEngine
 from pyserini_jpq.search.engines.scan import ScanEngine
 
 SCAN_FROM = 10_000
-"""Documents from which on the compiled scan searches. Below, it would save a tenth of a millisecond, and equal scores
-(documents that share all their codes) stand in the order of the stock searcher; the scan orders them by row."""
+"""Least number of documents for the compiled scan. With fewer it would save a tenth of a millisecond, and faiss keeps
+the stock searcher's order of equal scores (documents with the same codes); the scan orders them by row."""
 
 SCAN_4_FROM = 1_000
-"""The same for codes of 4 bits, for which faiss takes a microsecond a document."""
+"""The same for codes of 4 bits, where faiss takes a microsecond per document."""
 
 
 def is_flat(folder: Path) -> bool:
-    """Tell whether a folder holds embeddings, and no index."""
+    """Return whether a folder holds embeddings, not an index."""
     return (folder / EMBEDDINGS_MANIFEST).is_file()
 
 
@@ -47,27 +47,26 @@ def open_index(
     folder
         An index folder, the name of one under `indexes/`, or a folder of embeddings.
     device
-        `cpu`, or `cuda:0` and so on, where torch searches.
+        `cpu`; or `cuda:0` and so on, to search by torch.
     ivf
-        Number of inverted lists: those beside the index, else they are made in memory now. By default all documents are
-        searched.
+        Number of inverted lists: those beside the index, else made in memory now. None searches all documents.
     nprobe
-        How many of the lists a query looks at; an eighth by default. Without `ivf`, of the lists beside the index.
+        Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
     verify
-        Compare the hashes of all files of the index first.
+        Check the hashes of all files of the index first.
 
     Returns
     -------
     SearchEngine
-        The compiled scan, faiss for small indexes and where the scan was not built, torch on a GPU. Memory-mapped, so
-        that opening takes no time.
+        The compiled scan; faiss for small indexes and where the scan was not built; torch on a GPU. Codes are
+        memory-mapped.
 
     Raises
     ------
     IndexFolderError, EmbeddingsError
         If the folder is missing, incomplete or damaged.
     JPQError
-        If it has no such lists, or the device cannot be used or does not go with the rest.
+        If the index has no inverted lists, the device cannot be used, or options exclude each other.
     """
     by_lists = ivf is not None or nprobe is not None
     if not isinstance(folder, IndexFolder) and is_flat(Path(folder)):
@@ -84,7 +83,7 @@ def open_index(
 
 
 def _engine(folder: IndexFolder, device: str) -> SearchEngine:
-    """Return an engine that looks at all documents."""
+    """Return an engine for exhaustive search."""
     index, where = folder.read(mapped=True), str(folder.path)
     if device != "cpu":
         from pyserini_jpq.encode.precision import resolve_device
@@ -95,17 +94,7 @@ def _engine(folder: IndexFolder, device: str) -> SearchEngine:
 
 
 def exhaustive(index: Any, where: str, blocks: Path | None = None) -> SearchEngine:
-    """Return the engine that looks at all documents of a faiss index on the CPU.
-
-    Parameters
-    ----------
-    index
-        A rotation, then an `IndexPQ` of 8 or 4 bits a code.
-    where
-        Named in an error.
-    blocks
-        The file of its codes laid out for the scan, if there is one.
-    """
+    """Return the engine for exhaustive search of a faiss index on the CPU; parameters as for `ScanEngine`."""
     _, inner = parts_of(index, where)
     enough = index.ntotal >= (SCAN_4_FROM if inner.pq.nbits == 4 else SCAN_FROM)
     if enough and can_scan():
@@ -114,7 +103,7 @@ def exhaustive(index: Any, where: str, blocks: Path | None = None) -> SearchEngi
 
 
 def can_scan() -> bool:
-    """Tell whether the compiled scan is there; where it is missing, say so once."""
+    """Return whether the compiled scan is available; warn once if not."""
     if not available():
         _say_once()
     return available()
@@ -135,7 +124,7 @@ def _lists_engine(folder: IndexFolder, ivf: int | None, nprobe: int | None) -> S
     lists = ivf or lists_in(kept)
     nprobe = default_nprobe(lists) if nprobe is None else nprobe
     check_nprobe(nprobe, lists)
-    if nprobe == lists:  # faster than all lists; nor would a graph be sure to find them all
+    if nprobe == lists:  # faster than probing all lists, which a graph might not even find
         return exhaustive(index, where, folder.blocks)
     if kept is None or lists_in(kept) != lists:
         check_lists(lists, index.ntotal, where)
@@ -161,7 +150,7 @@ def open_flat(folder: Path) -> FlatEngine:
 def _reopened(
     path: Path, fingerprint: dict[str, str], device: str, ivf: int | None, nprobe: int | None
 ) -> SearchEngine:
-    """Open an index once more, for an engine that was pickled; refuse another index."""
+    """Reopen the index of a pickled engine; raise IndexFolderError if it has changed."""
     folder = IndexFolder(path)
     if _fingerprint(folder, ivf is not None or nprobe is not None) != fingerprint:
         raise _changed(path)

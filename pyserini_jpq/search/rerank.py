@@ -1,4 +1,4 @@
-"""The second stage: a cross-encoder scores the best hits of each query again."""
+"""The second stage: a cross-encoder reranks the best hits of each query."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.collection import Collection
-from pyserini_jpq.errors import CollectionError, EncoderError
+from pyserini_jpq.errors import CollectionError, EncoderError, first_line
 from pyserini_jpq.search.latency import summary
 
 _TEMPLATE = "{title} {text}"
@@ -20,22 +20,22 @@ class Reranker:
     Parameters
     ----------
     model
-        Its name, or a folder. With one label its logit is the score; with two, the log-odds of the second.
+        Name or folder. With one label the score is its logit; with two, the log-odds of the second.
     texts
-        Documents by docid; or a collection, which is read when the model is found to be usable.
+        Texts by docid; or a collection, which is read after the model is loaded.
     hits
-        How many of each query are scored.
+        Hits per query to score.
     device
         `cpu`, `cuda`, `cuda:1` or `auto`.
     batch_size
-        Pairs that are scored at once.
+        Pairs per batch.
     max_length
-        Most tokens of a pair, where the model does not end earlier. The longer of query and document is cut.
+        Most tokens of a pair, if the model allows as many; the longer of query and document is truncated.
 
     Raises
     ------
     EncoderError
-        If there is no such model, it has more than two labels, or lacks weights (a base model, a causal reranker).
+        If the model cannot be loaded, has more than two labels, or lacks weights (a base model, a causal reranker).
     CollectionError
         If the collection cannot be read.
     """
@@ -57,7 +57,7 @@ class Reranker:
         self._max_length = min(max_length, int(self._tokenizer.model_max_length), _positions(self._model))
         if self._max_length <= self._tokenizer.num_special_tokens_to_add(pair=True):
             raise EncoderError(f"--rerank {model} takes {self._max_length} tokens, which leaves none for the texts")
-        # Without a padding token, or with one that the model does not know as such, pairs are scored one by one.
+        # Pairs are scored one by one if the tokenizer has no padding token, or not the model's.
         padding = self._tokenizer.pad_token_id
         is_padded = padding is not None and padding == getattr(self._model.config, "pad_token_id", None)
         self._batch_size = batch_size if is_padded else 1
@@ -66,7 +66,7 @@ class Reranker:
         self.milliseconds: list[float] = []
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
-        """Score texts for one query, higher is better."""
+        """Return the scores of texts for a query."""
         import torch
 
         found: list[float] = []
@@ -87,28 +87,28 @@ class Reranker:
         return found
 
     def latency(self) -> dict[str, dict[str, float]]:
-        """Return median and 99th percentile of the milliseconds that a query took, and how many there were."""
+        """Return median and 99th percentile of the milliseconds per query, and the number of queries."""
         return {"wall": summary(self.milliseconds)}
 
     def rerank(self, query: str, hits: Sequence[Any]) -> list[Any]:
-        """Order the best hits of a query by the classifier; those below stay below, in their order.
+        """Rerank the best hits of a query by the classifier; the other hits keep their order below.
 
         Parameters
         ----------
         query
-            The text.
+            The query's text.
         hits
-            Best first, with `docid` and `score`.
+            Hits with `docid` and `score`, best first.
 
         Returns
         -------
         list
-            As many hits. The scores of those below are moved under the lowest of the classifier's.
+            All hits. The scores of those that were not reranked are shifted below the classifier's lowest.
 
         Raises
         ------
         CollectionError
-            If the text of a hit is not known.
+            If there is no text for a hit.
         """
         best, rest = hits[: self._hits], hits[self._hits :]
         if missing := [hit.docid for hit in best if hit.docid not in self._texts]:
@@ -124,18 +124,18 @@ class Reranker:
 
 
 def _load(name: str) -> tuple[Any, Any]:
-    """Return a sequence classifier, all of whose weights were there, and its tokenizer."""
+    """Return a sequence classifier and its tokenizer; raise EncoderError if it is incomplete."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
-        # Code of others is never run, nor asked about.
         model, found = AutoModelForSequenceClassification.from_pretrained(
             name, output_loading_info=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as problem:  # transformers, tokenizers and safetensors have many
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise EncoderError(f"--rerank {name} is no sequence classifier that can be loaded: {reason}") from None
+    except Exception as problem:  # transformers, tokenizers and safetensors raise many types
+        raise EncoderError(
+            f"--rerank {name} is no sequence classifier that can be loaded: {first_line(problem)}"
+        ) from None
     if missing := sorted(found["missing_keys"]):
         raise EncoderError(
             f"--rerank {name} has no weights for {', '.join(missing[:3])}, so its scores would be random; "
@@ -151,7 +151,7 @@ def _load(name: str) -> tuple[Any, Any]:
 
 
 def _positions(model: Any) -> int:
-    """Return the most tokens that a model has positions for; RoBERTa and its kin count from the padding id on."""
+    """Return the number of positions of a model; RoBERTa's start after the padding id."""
     found = [getattr(model.config, "max_position_embeddings", None) or sys.maxsize]
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
@@ -160,11 +160,5 @@ def _positions(model: Any) -> int:
 
 
 def read_texts(corpus: Path) -> dict[str, str]:
-    """Return all documents of a collection by docid, title and text joined by a space.
-
-    Raises
-    ------
-    CollectionError
-        If it cannot be read.
-    """
+    """Return the texts of a collection by docid, with titles; raise CollectionError if it cannot be read."""
     return {document.docid: document.render(_TEMPLATE) for document in Collection(corpus, skip_empty=True)}

@@ -1,4 +1,4 @@
-"""Search topics and write a run file: what `python -m pyserini_jpq.search` does, as a function."""
+"""Search topics and write a run file: `python -m pyserini_jpq.search` as a function."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,22 +28,22 @@ def search(
     options: SearchOptions = _DEFAULTS,
     overwrite: bool = False,
 ) -> Path:
-    """Search topics in an index and write a run file, whole or not at all.
+    """Search topics in an index and write a run file atomically.
 
-    Beside it, `NAME.json` notes the index, the encoder and the bytes of a document.
+    `NAME.json` beside it records the index, the encoder and the bytes per document.
 
     Parameters
     ----------
     index
-        An index folder, its name or a card whose index is published; or a folder of embeddings.
+        An index folder, its name, or the card of a published index; or a folder of embeddings.
     topics
-        Texts by query id, or a TSV or JSONL file, or a name of Pyserini's.
+        Texts by query id, a TSV or JSONL file, or a name that Pyserini knows.
     output
-        The run file; by default named as on Pyserini's pages, `runs/run.COLLECTION.CONDITION.TOPICS.txt`.
+        The run file; by default `runs/run.COLLECTION.CONDITION.TOPICS.txt`, as on Pyserini's pages.
     options
-        Everything else.
+        All other options.
     overwrite
-        Replace the run file that is there.
+        Replace an existing run file.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def search(
     Raises
     ------
     JPQError
-        In its kinds: of what is missing, wrong or does not fit together.
+        If an input is missing or wrong, or options exclude each other; its subclass says which.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def search(
     called = "topics" if isinstance(topics, Mapping) else str(topics)
     output = Path(output) if output else default_run(Path(index).resolve().name, called)
     refuse_existing_file(output, overwrite)
-    texts = _texts(topics, options.topics_format)  # what is wrong with them is told before an index is fetched
+    texts = _texts(topics, options.topics_format)  # checked before an index is downloaded
     folder = obtain_index(str(index), consent=cli.consent(options.yes))
     name = folder.resolve().name
     reranker = _reranker(options)
@@ -83,7 +83,7 @@ def search(
 
 
 def _texts(topics: Mapping[str, str] | str | Path, topics_format: str) -> dict[str, str]:
-    """Return the texts of queries by id."""
+    """Return checked query texts by query id."""
     if isinstance(topics, str | Path):
         return read_topics(str(topics), topics_format)
     if not topics:
@@ -97,15 +97,15 @@ def _texts(topics: Mapping[str, str] | str | Path, topics_format: str) -> dict[s
 
 
 def _jpq_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, Any]]:
-    """Return the searcher of an index, and what is noted beside the run: bytes of a document, and the encoder."""
+    """Return the searcher of an index, and the facts to record beside the run."""
     from pyserini_jpq.index.encoders import query_encoder_source
     from pyserini_jpq.index.folder import IndexFolder
 
-    index = IndexFolder(folder)  # what is wrong with it is told before Pyserini is imported, which takes seconds
+    index = IndexFolder(folder)  # checked before Pyserini is imported, which takes seconds
 
     from pyserini_jpq.search.searcher import JPQFaissSearcher
 
-    # Options that change how the index's own encoder is used are the user's explicit wish.
+    # An explicit option that changes the encoder overrides the check of its hash.
     lenient = options.any_encoder or options.max_length is not None or options.query_prefix is not None
     searcher = JPQFaissSearcher(
         folder,
@@ -122,7 +122,7 @@ def _jpq_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, 
 
 
 def _flat_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, Any]]:
-    """Return the searcher of embeddings, and what is noted beside the run."""
+    """Return the searcher of embeddings, and the facts to record beside the run."""
     from pyserini_jpq.encode.embeddings import Embeddings
     from pyserini_jpq.encode.source import noted_encoder
     from pyserini_jpq.search.searcher import FlatSearcher
@@ -139,7 +139,7 @@ def _flat_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str,
 
 
 def _encoder(options: SearchOptions, own: Callable[[], EncoderSource]) -> Any:
-    """Return the query encoder that the options name, else the index's own."""
+    """Return the query encoder of the options, else the index's own."""
     from pyserini_jpq.search.encoder import JPQQueryEncoder
 
     if options.encoded_queries:
@@ -149,7 +149,7 @@ def _encoder(options: SearchOptions, own: Callable[[], EncoderSource]) -> Any:
 
 
 def _reranker(options: SearchOptions) -> Any:
-    """Return the second stage that the options name, or None."""
+    """Return the reranker of the options, if any."""
     if options.rerank is None:
         return None
     if options.corpus is None:
@@ -163,7 +163,7 @@ def _reranker(options: SearchOptions) -> Any:
 
 
 def _write(path: Path, searcher: Any, reranker: Any, topics: dict[str, str], options: SearchOptions, tag: str) -> None:
-    """Search all topics and write their hits in trec_eval's order."""
+    """Search all topics and write their hits."""
     writer = RunWriter(
         path,
         options.output_format,
@@ -197,16 +197,16 @@ def _batches(topics: dict[str, str], size: int) -> Iterator[dict[str, str]]:
 def _search_batch(searcher: Any, batch: dict[str, str], feedback: Any, options: SearchOptions) -> dict[str, Any]:
     qids, queries = list(batch), list(batch.values())
     if feedback is None:
-        hits: dict[str, Any] = searcher.batch_search(queries, qids, options.hits, options.threads)
-        return hits
-    vectors, candidates = searcher.batch_search(queries, qids, options.prf_depth, options.threads, return_vector=True)
-    vectors = feedback.get_batch_prf_q_emb(qids, vectors, candidates)
-    hits = searcher.batch_search(vectors, qids, options.hits, options.threads)
+        vectors = queries
+    else:
+        vectors, found = searcher.batch_search(queries, qids, options.prf_depth, options.threads, return_vector=True)
+        vectors = feedback.get_batch_prf_q_emb(qids, vectors, found)
+    hits: dict[str, Any] = searcher.batch_search(vectors, qids, options.hits, options.threads)
     return hits
 
 
 def _feedback(options: SearchOptions) -> Any:
-    """Return pyserini's rule of pseudo-relevance feedback, or None."""
+    """Return Pyserini's pseudo-relevance feedback of the options, if any."""
     if options.prf_depth < 0:
         raise JPQError(f"--prf-depth {options.prf_depth} is below 0")
     if options.prf_depth == 0:

@@ -1,4 +1,4 @@
-"""The searcher: Pyserini's own, with a checked index folder and the encoder that the index names."""
+"""Pyserini's `FaissSearcher` over the engines, with a checked index folder and the index's own encoder."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ _FaissSearcher: Any = pyserini.faiss_searcher_base()
 class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
     """Searches a JPQ index; hits, `batch_search`, hybrid search and the rest are those of Pyserini's `FaissSearcher`.
 
-    Threads can share a searcher. One that was pickled opens the same folder again, and refuses another index there.
+    Threads can share a searcher. A pickled searcher reopens its folder, and refuses another index there.
 
     Parameters
     ----------
@@ -40,20 +40,15 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
     prebuilt_index_name
         As in Pyserini: a prebuilt Lucene index that holds the documents' texts.
     normalize_distances
-        As in Pyserini: scores mapped to the unit interval.
+        As in Pyserini: map scores to the unit interval.
     faiss_device
-        `cpu`, or `cuda:0` and so on, where torch searches, not faiss: any M, 8 and 4 bits.
+        `cpu`; or `cuda:0` and so on, to search by torch, not faiss: any M, 8 and 4 bits.
     device
-        Of the query encoder, where it is loaded here.
+        Device of the query encoder, if it is loaded here.
     any_encoder
-        Use an encoder that the index was not trained with.
-    verify
-        Compare the hashes of all files of the index first.
-    ivf
-        Number of inverted lists: those that `python -m pyserini_jpq.index --ivf` left beside the index, else they are
-        made in memory now. By default all documents are searched.
-    nprobe
-        How many of the lists a query looks at; an eighth by default. Without `ivf`, of the lists beside the index.
+        Allow an encoder that the index was not trained with.
+    verify, ivf, nprobe
+        As in `Index`.
 
     Raises
     ------
@@ -90,24 +85,24 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             check_encoder(self.folder, query_encoder.encoder, query_encoder.name)
         self.ssearcher = None
         self._hit = pyserini.dense_search_result()
-        # Pyserini's own way to a GPU is a copy of the index by faiss, which has it for few M only.
+        # Pyserini's device stays the CPU: faiss copies an index to a GPU for few values of M only.
         super().__init__(str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances)
 
     def load_index(self, index_dir: str) -> tuple[FaissLike, Docids]:
-        """Return what Pyserini takes for the faiss index, and the docids; it calls this on opening."""
+        """Return the index and docids for Pyserini, whose constructor calls this."""
         return FaissLike(self.engine), self._docids
 
     def search(self, query: Any, k: int = 10, threads: int = 1, **options: Any) -> Any:
-        """Search for a query text or vector; Pyserini's parameters and result.
+        """Search for a query text or vector; parameters and result are Pyserini's.
 
         Parameters
         ----------
         query
             A text, or a vector [D] or [1, D] float32.
         k
-            Hits wanted.
+            Number of hits.
         threads
-            Most threads to use, up to one a core.
+            Most threads to use, at most one per core.
         **options
             `remove_dups`, `return_vector`, as in Pyserini.
 
@@ -127,7 +122,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             return super().search(vectors, k, usable(threads), **options)
 
     def batch_search(self, queries: Any, q_ids: Sequence[str], k: int = 10, threads: int = 1, **options: Any) -> Any:
-        """Search for several query texts or vectors; Pyserini's parameters and result.
+        """Search for several query texts or vectors; parameters and result are Pyserini's.
 
         Parameters
         ----------
@@ -136,16 +131,16 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         q_ids
             B query ids.
         k
-            Hits wanted for each.
+            Number of hits per query.
         threads
-            Most threads to use, up to one a core.
+            Most threads to use, at most one per core.
         **options
             `return_vector`, as in Pyserini.
 
         Raises
         ------
         JPQError
-            As in `search`, or if there are not as many ids as queries.
+            As in `search`, or if the numbers of ids and queries differ.
         """
         if queries is None:
             raise JPQError("the queries are None; give texts or vectors")
@@ -165,11 +160,11 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             return super().batch_search(vectors, list(q_ids), k, usable(threads), **options)
 
     def _plain(self, options: dict[str, Any]) -> bool:
-        """Tell whether scores and docids are all that is asked for."""
+        """Return whether only scores and docids are requested."""
         return not (any(options.values()) or self.normalize_distances)
 
     def _found(self, vectors: Floats, k: int, threads: int) -> Iterator[list[Any]]:
-        """Yield the hits of each query as Pyserini does, with docids looked up at once."""
+        """Yield the hits of each query; docids are looked up at once."""
         return hits_of(self.engine, self.docids.at, vectors, k, threads, self._hit)
 
     def _hits(self, k: int) -> int:
@@ -180,12 +175,12 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
 
 
 class FlatSearcher:
-    """Ranks all documents by the inner products of their uncompressed embeddings with the query's.
+    """Exhaustive search of uncompressed embeddings.
 
     Parameters
     ----------
     folder
-        What `python -m pyserini_jpq.encode` wrote; it is read in blocks, once for each batch of queries.
+        A folder of `python -m pyserini_jpq.encode`; it is read in blocks, once for each batch of queries.
     encoder
         A `QueryEncoder`.
     """
@@ -199,19 +194,7 @@ class FlatSearcher:
     def batch_search(
         self, queries: Any, q_ids: Sequence[str], k: int = 10, threads: int = 1, **_: Any
     ) -> dict[str, list[Any]]:
-        """Search for several query texts or vectors, as `JPQFaissSearcher.batch_search` does.
-
-        Parameters
-        ----------
-        queries
-            Texts, or vectors [B, D] float32.
-        q_ids
-            B query ids.
-        k
-            Hits wanted for each.
-        threads
-            Most threads to use, up to one a core.
-        """
+        """Search for several query texts or vectors; parameters as for `JPQFaissSearcher.batch_search`."""
         if not isinstance(queries, np.ndarray):
             with faiss_threads(threads):
                 queries = encode_queries(self.query_encoder, list(queries))

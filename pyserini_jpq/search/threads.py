@@ -1,4 +1,4 @@
-"""The threads of faiss: as many as a search may use, while it runs."""
+"""The number of threads of faiss during a search."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from pyserini_jpq.scan.threads import in_forked_process, usable
 
 @contextmanager
 def faiss_threads(threads: int) -> Iterator[None]:
-    """Let faiss use so many threads in this thread, at most one a core; afterwards as many as before.
+    """Set the number of faiss's threads for a block, at most one per core.
 
-    In a forked process it uses one: with more, faiss waits for ever for threads that were not forked.
+    In a forked process it is one: with more, faiss would wait forever for threads that were not forked.
     """
     import faiss
 

@@ -1,6 +1,6 @@
-"""Training: query encoder and centroids together, against the index that is being trained.
+"""Train query encoder and centroids together, with negatives from the index in training.
 
-Called as a function, the room is `pyserini_jpq.api.train`: `train.run.train`, whose index is returned opened.
+The module is callable: `pyserini_jpq.train(...)` is `api.train`, which returns the new index opened.
 """
 
 from pyserini_jpq.callable_module import make_callable

@@ -1,4 +1,4 @@
-"""`python -m pyserini_jpq.train`: an OPQ index, topics and qrels become a JPQ index and its query encoder."""
+"""`python -m pyserini_jpq.train`: train a JPQ index and its query encoder from an OPQ index, topics and qrels."""
 
 import sys
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         embeddings=args.embeddings,
         scores=args.scores,
         output_encoder=args.output_encoder,
-        recipe={},  # the options have it
+        recipe={},  # already in the options
         overwrite=args.overwrite,
     )
 

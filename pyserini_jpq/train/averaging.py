@@ -1,7 +1,7 @@
-"""Averaging, in weights, what training starts from and what it ends with: WiSE-FT (Wortsman et al., CVPR 2022).
+"""Average the weights before and after training: WiSE-FT (Wortsman et al., CVPR 2022).
 
-Where a query has one labelled document of many that are relevant, training learns what labels have in common besides
-relevance, too. Halfway between start and end most of the gain is kept, and most of that harm is not done.
+Where only one of a query's many relevant documents is labelled, training also learns what labelled documents share
+besides relevance. Halfway between start and end most of the gain is kept, and little of that harm.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +16,15 @@ from pyserini_jpq.train.model import JPQModel
 Values = NDArray[np.float64]
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of what training changed, that are measured; all of it is the last."""
+"""Shares of the change that are measured; the last keeps all of it."""
 USUAL = 0.5
-"""Kept unless the queries held out clearly prefer another share."""
+"""The share that is kept unless the held-out queries clearly prefer another."""
 PART, MOST, FEWEST = 0.1, 2000, 32
-"""Training queries that are held out to choose: a tenth, at most 2,000; none where that makes fewer than 32."""
+"""Training queries held out to choose the share: a tenth, at most 2,000; none where that is fewer than 32."""
 
 
 def hold_out(queries: Sequence[TrainingQuery], seed: int) -> tuple[list[TrainingQuery], list[TrainingQuery]]:
-    """Return the queries to train on and those that are held out, each in the order that it had."""
+    """Return the queries to train on and the held-out ones, both in their original order."""
     count = min(MOST, int(PART * len(queries)))
     if count < FEWEST:
         return list(queries), []
@@ -42,28 +42,28 @@ def average(
     measure: Callable[[], Values] | None,
     choose: Callable[[Mapping[float, Values]], float],
 ) -> tuple[float, dict[float, float]]:
-    """Mix the weights that a model has now with those that it started from.
+    """Mix a model's weights with those that it started from.
 
     Parameters
     ----------
     model
-        After training.
+        The model after training; changed in place.
     start
-        What `trained_weights` returned before it.
+        What `trained_weights` returned before training.
     share
-        Of what training changed that is kept; None to choose it.
+        Share of the change to keep; None to choose it.
     measure
-        Returns the metric of each query that it is chosen by, [Q] float64, for the model as it is; None where there are
-        no such queries, and the usual share is kept.
+        Returns the metric of each query, [Q] float64, for the model as it is now. None: there is nothing to measure
+        on, and the usual share is kept.
     choose
-        By what rule: `preferred`, or `best` where those who gave the queries want the best of them.
+        How the share is chosen: `preferred` by held-out queries, `best` by dev queries.
 
     Returns
     -------
     share : float
-        What was kept of what training changed.
+        Share of the change that was kept.
     means : dict
-        The metric by share; empty where nothing was measured.
+        Mean of the metric by share; empty if nothing was measured.
     """
     end = trained_weights(model)
     values: dict[float, Values] = {}
@@ -77,12 +77,12 @@ def average(
 
 
 def best(values: Mapping[float, Values]) -> float:
-    """Return the share with the best mean, the larger one of two that are equal."""
+    """Return the share with the highest mean; of equal ones the largest."""
     return max(values, key=lambda share: (values[share].mean(), share))
 
 
 def preferred(values: Mapping[float, Values]) -> float:
-    """Return the best share if it is more than a standard error above the usual one, else the usual one.
+    """Return the best share if it beats the usual one by more than a standard error, else the usual one.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def trained_weights(model: JPQModel) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def _mix(model: JPQModel, start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor], share: float) -> None:
-    """Let each weight be `share` of the way from `start` to `end`, and exactly `end` for a share of 1."""
+    """Set each weight to `share` of the way from `start` to `end`; to exactly `end` for a share of 1."""
     for name, parameter in model.named_parameters():
         if name in end:
             parameter.copy_(end[name] if share == 1 else start[name].lerp(end[name], share))

@@ -1,4 +1,4 @@
-"""Where biases start: from how much of a document's score its codes have lost."""
+"""Initial biases of the centroids: they offset what the codes lose of a document's score."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from pyserini_jpq.train.teacher import document_vectors, encode_all
 QUERIES = 512
 """Training queries that the weight is fitted to."""
 HITS = 10
-"""Documents of each, the best: further down the list the weight falls, and there it matters less."""
+"""Best documents of each query: further down the ranking the fitted weight falls, and it matters less there."""
 
 
 def start_biases(model: JPQModel, weight: float) -> None:
-    """Let the bias of each centroid be minus `weight` times its squared norm.
+    """Set the bias of each centroid to minus `weight` times its squared norm.
 
-    The short reconstruction of a document is one whose codes lost much of it, and with it of its inner product with the
-    queries near it. With a weight of 1/2 the order is that of the Euclidean distances to the reconstructions.
+    A document whose reconstruction is short has lost much of its norm, and so of its inner product with queries near
+    it. A weight of 1/2 ranks by Euclidean distance to the reconstructions.
     """
     with torch.no_grad():
         model.biases.copy_(-weight * model.centroids.pow(2).sum(dim=2))
@@ -31,25 +31,25 @@ def start_biases(model: JPQModel, weight: float) -> None:
 def fitted_weight(
     model: JPQModel, search: IndexSearch, queries: Sequence[TrainingQuery], embeddings: Embeddings, seed: int
 ) -> float:
-    """Return the weight with which biases best make up for what codes lose of scores, by least squares.
+    """Return the weight with which biases best offset the error of the scores, by least squares.
 
     Parameters
     ----------
     model
         Encoder and index before training, without biases.
     search
-        Of the index.
+        Search of that index.
     queries
-        Training queries, of which a sample is taken.
+        Training queries; a sample is used.
     embeddings
-        Of the documents, in the order of the index.
+        Uncompressed embeddings, in the order of the index.
     seed
-        Of the sample.
+        Seed of the sample.
 
     Returns
     -------
     float
-        0 or above: minus the slope of the score's error over the squared norm of the reconstruction.
+        At least 0: minus the slope of the score's error over the squared norm of the reconstruction.
     """
     sample = np.random.default_rng(seed).permutation(len(queries))[:QUERIES]
     vectors = encode_all(model.encoder, [queries[i].text for i in sample]).to(model.codes.device)

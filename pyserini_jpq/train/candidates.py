@@ -1,4 +1,4 @@
-"""What a step ranks for each query: its labelled positives, and the documents that were chosen as negatives."""
+"""The documents that a step ranks for each query: its labelled positives, and the chosen negatives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Candidates:
     ranks : torch.Tensor
         [B, P + C] float32, from 1, as the index ranks them now; infinite for a document that was not retrieved.
     mask : torch.Tensor
-        [B, P + C] bool, false where there is no document, and for one that stands in another column already.
+        [B, P + C] bool, false for padding and for a document that another column holds already.
     positives : int
         P.
     """
@@ -33,7 +33,7 @@ class Candidates:
     positives: int
 
     def positive_mask(self) -> torch.Tensor:
-        """Return which of the first P columns hold a positive, [B, P] bool."""
+        """Return which of the first P columns hold a document, [B, P] bool."""
         return self.mask[:, : self.positives]
 
     def negative_mask(self) -> torch.Tensor:
@@ -43,33 +43,32 @@ class Candidates:
         return negative
 
     def ranked_by(self, scores: torch.Tensor) -> "Candidates":
-        """Return the same candidates with ranks among themselves, by [B, P + C] scores."""
+        """Return the same candidates, ranked among themselves by [B, P + C] scores."""
         order = scores.detach().masked_fill(~self.mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
         places = torch.arange(1, scores.shape[1] + 1, device=scores.device, dtype=torch.float32)
         ranks = torch.empty_like(self.ranks).scatter(1, order, places.expand_as(scores))
         return replace(self, ranks=ranks)
 
     def without(self, dropped: torch.Tensor) -> "Candidates":
-        """Return the same candidates less those that are true in [B, P + C] bool."""
+        """Return the same candidates without those that `dropped` marks, [B, P + C] bool."""
         return replace(self, mask=self.mask & ~dropped)
 
 
 def make_candidates(
     queries: Sequence[TrainingQuery], chosen: torch.Tensor, retrieved: int, in_batch: bool = False
 ) -> Candidates:
-    """Put labelled positives and chosen documents side by side.
+    """Return labelled positives and chosen documents side by side.
 
     Parameters
     ----------
     queries
         The batch.
     chosen
-        [B, C] int64, rows; those in the first `retrieved` columns stand in the order of the index, best first. -1 means
-        no document.
+        [B, C] int64, rows of the index; -1 is padding. The first `retrieved` columns are in rank order.
     retrieved
-        Columns of `chosen` that come from a search, and so have a rank.
+        Number of columns of `chosen` that come from a search of the index, and so have a rank.
     in_batch
-        Take the first positive of every other query of the batch, too, as a document without a label.
+        Add the first positive of every other query of the batch as a document without a label.
     """
     device = chosen.device
     positives = torch.nn.utils.rnn.pad_sequence([q.positives for q in queries], batch_first=True, padding_value=-1)
@@ -99,7 +98,7 @@ def make_candidates(
 
 
 def _seen_before(rows: torch.Tensor) -> torch.Tensor:
-    """Tell which entries of [B, C] repeat one further left."""
+    """Return which entries of [B, C] repeat one further left, [B, C] bool."""
     values, order = rows.sort(dim=1, stable=True)
     repeated = torch.zeros_like(rows, dtype=torch.bool)
     repeated[:, 1:] = values[:, 1:] == values[:, :-1]

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training run needs to go on as if it had never stopped."""
+"""Checkpoints: the whole state of a training run, so that it resumes as if never interrupted."""
 
 import os
 import re
@@ -8,23 +8,23 @@ from typing import Any
 import torch
 
 from pyserini_jpq import cli
-from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.errors import TrainingError, first_line
 from pyserini_jpq.files import writing
 
 _PATTERN = "checkpoint-*.pt"
 
 
 class Checkpoints:
-    """The checkpoints of a run, in one folder; the newest few are kept.
+    """The checkpoints of a run, in one folder.
 
     Parameters
     ----------
     folder
-        Where they lie.
+        Folder of the checkpoints.
     keep
-        How many.
+        Number of checkpoints to keep, the newest.
     writes
-        Whether this process writes them; of several that train together, the first does.
+        Whether this process writes them; of several processes only the first does.
     """
 
     def __init__(self, folder: Path, keep: int = 2, writes: bool = True) -> None:
@@ -33,7 +33,7 @@ class Checkpoints:
         self._writes = writes
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint, whole or not at all; those before it go only when it is on disk."""
+        """Write a checkpoint atomically, then delete old ones."""
         if not self._writes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,20 +52,19 @@ class Checkpoints:
             old.unlink()
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest checkpoint that can be read, or None if there is none at all.
+        """Return the newest readable checkpoint, or None if there are no checkpoints.
 
         Raises
         ------
         TrainingError
-            If there are some, and none can be read.
+            If there are checkpoints but none is readable.
         """
         problem = ""
         for path in reversed(self._paths()):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises whatever the broken file provokes
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                problem = f"{path} cannot be read ({reason})"
+                problem = f"{path} cannot be read ({first_line(error)})"
                 cli.warn(problem)
                 continue
             return _with_todays_names(state)
@@ -74,7 +73,7 @@ class Checkpoints:
         return None
 
     def newest_path(self) -> Path | None:
-        """Return where the newest checkpoint lies."""
+        """Return the path of the newest checkpoint, if there is one."""
         return next(reversed(self._paths()), None)
 
     def _paths(self) -> list[Path]:
@@ -82,7 +81,7 @@ class Checkpoints:
 
 
 def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state with `encoder.` for `tower.`, which older versions called it."""
+    """Rename the weights of `tower`, as older versions called the encoder, to `encoder`."""
     for part in ("model", "best"):
         if state.get(part):
             state[part] = {re.sub(r"^tower\.", "encoder.", name): value for name, value in state[part].items()}
@@ -90,7 +89,7 @@ def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the state of torch's random numbers, on the CPU and on the device."""
+    """Return the state of torch's random number generators, of the CPU and of the device."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -98,7 +97,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Put the state of torch's random numbers back."""
+    """Restore what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,4 +1,4 @@
-"""Training queries with the rows of their relevant documents, and batches of them in a repeatable order."""
+"""Training queries with the rows of their relevant documents, and their batches in a reproducible order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from pyserini_jpq.errors import TrainingError
 
 @dataclass(frozen=True)
 class TrainingQuery:
-    """A query, the rows of its relevant documents and their grades; none where training needs no labels.
+    """A query with the rows and grades of its relevant documents; none where training needs no labels.
 
     Attributes
     ----------
     qid, text
-        Of the query.
+        Id and text of the query.
     positives
         [P] int64, rows of the index, the highest grade first.
     grades
@@ -31,7 +31,7 @@ class TrainingQuery:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How topics, qrels and index fit: what is trained on, and what had to be left out."""
+    """Counts of the queries and judgements that are trained on, and of what was left out."""
 
     queries: int
     judgements: int
@@ -42,7 +42,7 @@ class Coverage:
 def training_queries(
     topics: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], docids: Sequence[str], what: str
 ) -> tuple[list[TrainingQuery], Coverage]:
-    """Match topics and qrels with the documents of the index.
+    """Match topics and qrels to the rows of the index.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def training_queries(
     Returns
     -------
     queries : list of TrainingQuery
-        Those with a text and at least one relevant document that is known, in the order of the topics.
+        Queries with a text and at least one relevant document in the index, in the order of the topics.
     coverage : Coverage
-        Counts.
+        Counts of what matches and what does not.
 
     Raises
     ------
@@ -90,22 +90,22 @@ def training_queries(
 
 
 def unlabelled_queries(topics: Mapping[str, str]) -> list[TrainingQuery]:
-    """Return all topics as queries without labels, for losses that need none."""
+    """Return all topics as queries without labels."""
     nothing = torch.empty(0, dtype=torch.int64), torch.empty(0)
     return [TrainingQuery(qid, text, *nothing) for qid, text in topics.items()]
 
 
 class Batches:
-    """Batches of queries by the number of the step: every query once an epoch, in an order that the seed decides.
+    """Batches of queries by step number: every query once an epoch, shuffled by the seed.
 
     Parameters
     ----------
     queries
         All training queries.
     size
-        Queries a batch; the last one of an epoch may be smaller.
+        Queries per batch; the last batch of an epoch may be smaller.
     seed
-        Of the order.
+        Seed of the order.
     """
 
     def __init__(self, queries: Sequence[TrainingQuery], size: int, seed: int) -> None:
@@ -118,7 +118,7 @@ class Batches:
         self._order = np.empty(0, dtype=np.int64)
 
     def __getitem__(self, step: int) -> list[TrainingQuery]:
-        """Return the batch of a step, counted from 0; always the same, however often asked."""
+        """Return the batch of a step, counted from 0."""
         epoch, batch = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._queries))

@@ -1,4 +1,4 @@
-"""What a recipe leaves to the data: how long to train, whether to distill beside labels, how much to keep."""
+"""Defaults that depend on the data: epochs, weight of distillation, share of the change that is kept."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,40 +10,41 @@ from pyserini_jpq.train.options import Recipe
 R = TypeVar("R", bound=Recipe)
 
 STEPS = 750
-"""Steps that training aims at; more bring little on collections of some thousand documents (docs/training.md)."""
+"""Target number of steps; more bring little on collections of some thousand documents (docs/training.md)."""
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 6
 SPARSE = 3.0
-"""Labelled positives of a query, on average, below which labels are sparse: most relevant documents have none."""
+"""Labels are sparse below this mean number of positives per query: most relevant documents then have none."""
 WEIGHT = 0.05
-"""Of the distillation beside labels that are sparse."""
+"""Weight of distillation beside sparse labels."""
 ENCODER_ALONE = 1.0
-"""Of the distillation where centroids stay: an encoder that moves far leaves an index that cannot follow it."""
+"""Weight of distillation with frozen centroids: the encoder must stay near an index that cannot follow it."""
 
 
 def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, has_dev: bool) -> R:
-    """Return the recipe with what it leaves open decided by the data.
+    """Return the recipe with its open values filled in from the data.
 
-    Where labels are sparse, many of the best retrieved documents are relevant without a label, and a loss that only
-    pushes them down does harm; a little distillation holds against it, and so does keeping a part of what training
-    changed. Where the query encoder is trained alone, more distillation does (figures in docs/training.md).
+    Where labels are sparse, many top-ranked documents are relevant without a label, and a loss that only pushes them
+    down does harm. A little distillation prevents it, and so does keeping only a part of the change. Training the
+    query encoder alone needs more distillation (figures in docs/training.md).
 
     Parameters
     ----------
     recipe
-        As flags and card say.
+        Values from flags and card.
     queries
         Training queries.
     has_embeddings
-        Whether the uncompressed embeddings are at hand, without which there is no teacher.
+        Whether the uncompressed embeddings, the teacher, are available.
     has_dev
         Whether there are dev topics.
 
     Returns
     -------
     Recipe
-        Complete, of the class that was given, but for `trained_share` where it is to be chosen at the end.
+        Of the same class; complete, except that `trained_share` stays None where it is chosen after training.
     """
-    epochs = recipe.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / recipe.steps_per_epoch(len(queries)))))
+    steps_per_epoch = -(-len(queries) // recipe.batch_size)
+    epochs = recipe.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / steps_per_epoch)))
     weight = recipe.distill_weight
     if weight is None:
         weight = _distill_weight(recipe, queries) if has_embeddings and recipe.learns_from_labels else 0.0

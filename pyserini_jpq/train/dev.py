@@ -1,4 +1,4 @@
-"""Evaluation while training: dev queries through the very index that would be shipped now."""
+"""Evaluation during training: dev queries, searched in the index as it is now."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,22 +15,22 @@ _BATCH, _HITS = 64, 1000
 
 
 class DevSet:
-    """Dev queries, ready to be searched and measured again and again.
+    """Dev queries, evaluated repeatedly.
 
     Parameters
     ----------
     topics
-        Query texts by query id; those without judgements are left aside.
+        Query texts by query id; queries without judgements are ignored.
     qrels
         Grades by query id and docid.
     docids
         The documents of the index, in row order.
     metric
-        A name of ir_measures, such as `nDCG@10`.
+        A metric of ir_measures, such as `nDCG@10`.
     search
-        Of the index in training.
+        Search of the index in training.
     held_out
-        Whether they were taken from the training queries: such are asked at the end only.
+        Whether the queries come from the training queries; these are evaluated after training only.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class DevSet:
 
     @torch.no_grad()
     def per_query(self, model: JPQModel) -> NDArray[np.float64]:
-        """Return the metric of each dev query, [Q] float64, of the model as it is."""
+        """Return the metric of each dev query, [Q] float64, for the model as it is now."""
         model.eval()
         qids = list(self._topics)
         run: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun or accelerate: each takes its share of every batch, all make the same step."""
+"""Data-parallel training, started by torchrun or accelerate: each process takes its share of every batch."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def alone(output: Path) -> AbstractContextManager[None]:
-    """Let no other training write an output meanwhile; of the processes of one, the first holds the lock."""
+    """Lock the output against other training runs; the first process of a run holds the lock."""
     return exclusive(output) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 class Ranks:
-    """The processes that train together, seen from one of them; it is alone where no launcher has started several."""
+    """The processes that train together, seen from one of them; without a launcher there is one."""
 
     def __init__(self, rank: int = 0, world: int = 1) -> None:
         self.rank = rank
@@ -28,7 +28,7 @@ class Ranks:
 
     @classmethod
     def join(cls, device: torch.device) -> "Ranks":
-        """Join the processes that the launcher named in the environment (RANK, WORLD_SIZE)."""
+        """Join the processes that the launcher declares in the environment (RANK, WORLD_SIZE)."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
@@ -38,7 +38,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that evaluates, speaks and writes."""
+        """Whether this is the process that evaluates, prints and writes."""
         return self.rank == 0
 
     def share(self, batch: Sequence[T]) -> Sequence[T]:
@@ -46,7 +46,7 @@ class Ranks:
         return batch[self.rank :: self.world]
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Add up the gradients of all processes, in place."""
+        """Sum the gradients over all processes, in place."""
         if self.world == 1:
             return
         for parameter in parameters:
@@ -61,7 +61,7 @@ class Ranks:
         return value
 
     def from_first(self, value: Any) -> Any:
-        """Return what the first process holds."""
+        """Return the value of the first process."""
         if self.world == 1:
             return value
         box = [value]
@@ -69,7 +69,7 @@ class Ranks:
         return box[0]
 
     def gathered(self, value: Any) -> list[Any]:
-        """Return what every process holds, by rank."""
+        """Return the values of all processes, by rank."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -77,10 +77,10 @@ class Ranks:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Tell whether a flag is set in any process."""
+        """Return whether a flag is set in any process."""
         return any(self.gathered(flag)) if self.world > 1 else flag
 
     def leave(self) -> None:
-        """End the common work."""
+        """Leave the process group."""
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()

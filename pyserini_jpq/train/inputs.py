@@ -1,4 +1,4 @@
-"""What a training run is made from: the index, queries with labels, embeddings, a teacher's scores, dev queries."""
+"""The inputs of training: index, labelled queries, embeddings, a teacher's scores, dev queries."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ Dev = tuple[Topics, Qrels]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a training run is made from.
+    """The inputs of training.
 
     Attributes
     ----------
@@ -38,15 +38,15 @@ class Inputs:
     queries
         Training queries.
     coverage
-        How topics, qrels and index fit.
+        Counts of what matches between topics, qrels and index.
     embeddings
-        Uncompressed, of the same documents in the same order; None where they are not at hand.
+        Uncompressed embeddings of the same documents in the same order, if available.
     scores
-        The scores of a teacher by query id and docid, for margin-MSE.
+        A teacher's scores by query id and docid, for margin-MSE.
     dev
         Dev topics and qrels, if there are any.
     names
-        Of scores, dev topics and dev qrels, in this order: by these a checkpoint is known.
+        Names of scores, dev topics and dev qrels, part of a checkpoint's fingerprint.
     """
 
     source: SourceIndex
@@ -58,7 +58,7 @@ class Inputs:
     names: Sequence[str | None] = (None, None, None)
 
     def fingerprint(self, options: TrainOptions) -> dict[str, Any]:
-        """Return what must be the same for a checkpoint to be taken up, as JSON can hold it."""
+        """Return what must be equal for a checkpoint to be resumed, as JSON values."""
         digest = hashlib.sha256()
         for query in self.queries:
             labels = list(zip(query.positives.tolist(), query.grades.tolist(), strict=True))
@@ -87,7 +87,7 @@ def read_inputs(
     scores: Scores | None = None,
     dev: Dev | None = None,
 ) -> Inputs:
-    """Read and match all that is given, by mapping, file or name, as `train` takes it."""
+    """Read and match the inputs of `train`, each given as mapping, file or name."""
     queries, coverage = _queries(source, topics, qrels)
     taught = None if scores is None else scores_of(scores)
     watched = (topics_of(dev[0]), qrels_of(dev[1])) if dev else None
@@ -97,12 +97,12 @@ def read_inputs(
 
 
 def topics_of(given: Topics) -> Mapping[str, str]:
-    """Return query texts by query id, of a mapping, a file or a name.
+    """Return query texts by query id, from a mapping, a file or a name.
 
     Raises
     ------
     TopicsError
-        If there is none, or one is no text.
+        If there are none, or one is not a text.
     """
     if not isinstance(given, Mapping):
         return read_topics(str(given))
@@ -115,12 +115,12 @@ def topics_of(given: Topics) -> Mapping[str, str]:
 
 
 def qrels_of(given: Qrels) -> Mapping[str, Mapping[str, int]]:
-    """Return grades by query id and docid, of a mapping, a file or a name; docids without a grade get 1.
+    """Return grades by query id and docid, from a mapping, a file or a name; docids without a grade get 1.
 
     Raises
     ------
     TopicsError
-        If there is none, or a grade is no whole number.
+        If there are none, or a grade is not a whole number.
     """
     if not isinstance(given, Mapping):
         return read_qrels(str(given))
@@ -130,12 +130,12 @@ def qrels_of(given: Qrels) -> Mapping[str, Mapping[str, int]]:
 
 
 def scores_of(given: Scores) -> Mapping[str, Mapping[str, float]]:
-    """Return scores by query id and docid, of a mapping or a file.
+    """Return scores by query id and docid, from a mapping or a file.
 
     Raises
     ------
     TopicsError
-        If there is none, or one is no finite number.
+        If there are none, or one is not a finite number.
     """
     if not isinstance(given, Mapping):
         return read_scores(str(given))
@@ -169,7 +169,7 @@ def _scores(qid: object, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _by_text(values: Mapping[Any, V], what: str) -> dict[str, V]:
-    """Return values by ids that are text, as files have them; refuse two ids that are written alike."""
+    """Return the values with ids as text, as in files; raise TopicsError if two ids become equal."""
     found: dict[str, V] = {}
     for key, value in values.items():
         if str(key) in found:
@@ -179,14 +179,14 @@ def _by_text(values: Mapping[Any, V], what: str) -> dict[str, V]:
 
 
 def find_embeddings(source: SourceIndex, given: Path | None) -> Embeddings | None:
-    """Open the uncompressed embeddings of an index: those that are given, or those that it names, where they still are.
+    """Open the uncompressed embeddings of an index: the given folder, else the one the index names, if it still fits.
 
     Raises
     ------
     TrainingError
-        If those that are given are of other documents.
+        If the given folder holds other documents.
     EmbeddingsError
-        If they cannot be read.
+        If the given folder cannot be read.
     """
     folder = given or source.folder.embeddings()
     if folder is None or (given is None and not folder.is_dir()):
@@ -222,7 +222,7 @@ def _queries(source: SourceIndex, topics: Topics, qrels: Qrels | None) -> tuple[
 
 
 def _name(given: object, read: object) -> str | None:
-    """Return the name of a file, or a hash of what was read of a mapping."""
+    """Return the name of a file, or a hash of a mapping's content."""
     if not isinstance(given, Mapping):
         return None if given is None else str(given)
     return "sha256:" + hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What training reports besides the progress bar: a JSONL file, and TensorBoard where it is asked for."""
+"""The log of training: a JSONL file and, on request, TensorBoard."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ class Log:
             self._board.flush()
 
     def rewind(self, step: int) -> None:
-        """Forget what was written after a step, when training goes on from there."""
+        """Drop the lines after a step, from which training resumes."""
         if self.path and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if _step_of(line) <= step]

@@ -1,18 +1,18 @@
-"""Low-rank updates (Hu et al., ICLR 2022) for encoders that are too large to train whole; `peft` does the work."""
+"""Low-rank updates (LoRA; Hu et al., ICLR 2022) for encoders too large to train in full, by `peft`."""
 
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.errors import InstallationError, how_to_install
 
 
 def add_lora(encoder: Encoder, rank: int) -> None:
-    """Freeze the backbone and train low-rank updates of all its linear layers.
+    """Freeze the backbone and add low-rank updates to all its linear layers.
 
     Parameters
     ----------
     encoder
-        Its backbone is wrapped in place.
+        Encoder whose backbone is wrapped in place.
     rank
-        Of the updates; they are scaled by 2.
+        Rank of the updates; they are scaled by 2.
 
     Raises
     ------
@@ -30,6 +30,6 @@ def add_lora(encoder: Encoder, rank: int) -> None:
 
 
 def merge_lora(encoder: Encoder) -> None:
-    """Add low-rank updates to the weights, so that the encoder is an ordinary one again; nothing without them."""
+    """Merge low-rank updates, if there are any, into the weights, so that the encoder is an ordinary one again."""
     if hasattr(encoder.backbone, "merge_and_unload"):
         encoder.backbone = encoder.backbone.merge_and_unload()

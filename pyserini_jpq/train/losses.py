@@ -1,8 +1,8 @@
-"""The losses, on one page: each takes the index's own scores of the candidates of a batch and returns a scalar.
+"""The losses, on one page: each takes the index's scores of the candidates of a batch and returns a scalar.
 
-Notation: s is the score of the index for a candidate, s⁺ that of a labelled positive, s⁻ that of a candidate with a
-lower grade or none; r is a rank, g a grade, t a teacher's score; ⟨·⟩ is the mean over the pairs or candidates of a
-query. Every loss is the mean over the B queries. Scores are [B, P + C] float32: P columns of positives, then C others.
+Notation: s is the index's score of a candidate, s⁺ that of a labelled positive, s⁻ that of a candidate with a lower
+grade or none; r is a rank, g a grade, t a teacher's score; ⟨·⟩ is the mean over the pairs or candidates of a query.
+Every loss is the mean over the B queries. Scores are [B, P + C] float32: P columns of positives, then C others.
 
     lambda-rr     (1)  ⟨ |1/r⁻ - 1/r⁺| · log(1 + exp(s⁻ - s⁺)) ⟩                      JPQ (section 4), ranking-oriented:
                                                                                       equation 16 as we count
@@ -15,8 +15,7 @@ query. Every loss is the mean over the B queries. Scores are [B, P + C] float32:
 
 Equation 19 of JPQ is the gradient of the pair loss in the centroids: minus a·q for the positive's own centroid, plus
 a·q for the negative's, where a is 1 / (1 + exp(s⁺ - s⁻)), times the weight of the pair in (1); 0 for a centroid that
-both share. Nothing here computes it: it follows from `JPQModel.score` by autograd, and a test compares
-(`test_centroids_move_as_the_paper_says`).
+both share. Autograd derives it from `JPQModel.score`; `test_centroids_move_as_the_paper_says` compares both.
 """
 
 from collections.abc import Callable
@@ -34,9 +33,9 @@ MARGIN = 1.0
 
 
 def lambda_rr_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return (1), the ranking-oriented loss of JPQ: pairs weighted by what swapping them does to the reciprocal rank.
+    """Return (1), the ranking-oriented loss of JPQ: a pair's weight is the change of 1/r when its ranks are swapped.
 
-    A document that was not retrieved has an infinite rank, and so no weight of its own.
+    A document that was not retrieved has an infinite rank: its 1/r is 0.
     """
     pairs = Pairs.of(candidates)
     weights = pairs.difference(1 / candidates.ranks).abs()
@@ -44,10 +43,10 @@ def lambda_rr_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor
 
 
 def lambda_ndcg_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return (2), LambdaRank for graded labels: pairs weighted by what swapping them does to nDCG.
+    """Return (2), LambdaRank for graded labels: a pair's weight is the change of nDCG when its ranks are swapped.
 
-    The gain is 2^g - 1, the discount 1 / log2(1 + r), the ideal is over all labelled positives of the query. The
-    weights of a query sum to at most some units, so pairs are summed, not averaged.
+    The gain is 2^g - 1, the discount 1 / log2(1 + r); the ideal ranking holds all labelled positives of the query.
+    Pairs are summed, not averaged: the weights of a query add up to a few units at most.
     """
     pairs = Pairs.of(candidates)
     gains = 2**candidates.grades - 1
@@ -60,21 +59,21 @@ def lambda_ndcg_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tens
 
 
 def ranknet_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return (3): every pair counts alike."""
+    """Return (3): all pairs have the same weight."""
     pairs = Pairs.of(candidates)
     return pairs.mean(_logistic(pairs.difference(scores)))
 
 
 def hinge_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return (4): a positive should stand at least a margin of 1 above every negative."""
+    """Return (4): a positive should score at least a margin of 1 above every negative."""
     pairs = Pairs.of(candidates)
     return pairs.mean(functional.relu(MARGIN + pairs.difference(scores)))
 
 
 def listwise_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return (5): each positive against all negatives, the other positives left out of the denominator.
+    """Return (5): each positive against all candidates without a label; other positives are not in the denominator.
 
-    Negatives are the candidates without a label; queries without a positive count 0.
+    A query without a positive counts 0.
     """
     positive = scores[:, : candidates.positives]
     lowest = torch.finfo(scores.dtype).min
@@ -92,13 +91,13 @@ def distillation_loss(
     Parameters
     ----------
     scores
-        [B, P + C] float32, the index's own scores.
+        [B, P + C] float32, the index's scores.
     teacher
-        [B, P + C] float32, the teacher's; NaN where it has none.
+        [B, P + C] float32, the teacher's scores; NaN where it has none.
     candidates
-        The documents that they belong to.
+        The scored documents.
     temperature
-        T; the factor T² keeps gradients of one size (Hinton et al., 2015, section 2).
+        T; the factor T² keeps the size of gradients independent of T (Hinton et al., 2015, section 2).
     """
     known = candidates.mask & ~teacher.isnan()
     lowest = torch.finfo(scores.dtype).min
@@ -109,10 +108,10 @@ def distillation_loss(
 
 
 def margin_mse_loss(scores: torch.Tensor, teacher: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    """Return (7): differences between scores should be the teacher's, [B, P + C] float32, NaN where it has none.
+    """Return (7): score differences should equal the teacher's, [B, P + C] float32, NaN where it has no score.
 
-    * is the document that the teacher scores highest, of the labelled positives where it has scored some. Queries with
-    fewer than two known documents count 0.
+    * is the teacher's best document: among the labelled positives if it scores any, else among all. Queries with fewer
+    than two scored documents count 0.
     """
     known = candidates.mask & ~teacher.isnan()
     labelled = known & (candidates.grades > 0)
@@ -140,18 +139,18 @@ def _logistic(differences: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The T labelled positives of a batch, each with all P + C candidates of its query.
+    """The T labelled positives of a batch, each paired with all P + C candidates of its query.
 
-    One row for each positive, not for each place where one might stand: queries differ widely in how many they have.
+    There is no row for padding, as the number of positives differs widely between queries.
 
     Attributes
     ----------
     query : torch.Tensor
-        [T] int64, which of the B queries a positive belongs to.
+        [T] int64, index of the positive's query in the batch.
     column : torch.Tensor
-        [T] int64, which of the P columns it stands in.
+        [T] int64, its column among the P columns of positives.
     mask : torch.Tensor
-        [T, P + C] bool, which pairs count: both are documents, and the positive has the higher grade.
+        [T, P + C] bool, the pairs that count: both are documents, and the positive has the higher grade.
     queries : int
         B.
     """
@@ -169,18 +168,15 @@ class Pairs:
         return cls(query, column, higher & candidates.mask[query], len(candidates.mask))
 
     def difference(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the other's value less the positive's, [B, P + C] to [T, P + C]."""
+        """Return the candidate's value minus the positive's, [B, P + C] to [T, P + C]."""
         return values[self.query] - values[self.query, self.column][:, None]
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the sum over the pairs of each query, [T, P + C], 0 where masked, to [B]."""
+        """Return the sum over the pairs of each query, [T, P + C] (0 where masked) to [B]."""
         return values.new_zeros(self.queries).index_add(0, self.query, values.sum(dim=1))
 
     def mean(self, losses: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the mean of weighted losses over the pairs of each query, then over the queries.
-
-        A query without pairs counts 0.
-        """
+        """Return the weighted mean over the pairs of each query, averaged over queries; no pairs count 0."""
         counted = self.mask.to(losses.dtype)
         sums = self.total(losses * (counted if weights is None else weights * counted))
         return (sums / self.total(counted).clamp(min=1)).mean()

@@ -1,4 +1,4 @@
-"""What training is computed on: the device, the type of numbers, the processes that take part."""
+"""What training runs on: device, number type, processes."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
-from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.errors import TrainingError, first_line
 from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.lora import add_lora
 from pyserini_jpq.train.options import TrainOptions
@@ -14,7 +14,7 @@ from pyserini_jpq.train.options import TrainOptions
 
 @dataclass(frozen=True)
 class Machine:
-    """The device that this process computes on, what its encoder computes in, and the processes that train together."""
+    """The device of this process, the number type of its encoder, and the processes that train together."""
 
     device: torch.device
     dtype: torch.dtype
@@ -22,7 +22,7 @@ class Machine:
 
     @classmethod
     def join(cls, options: TrainOptions) -> "Machine":
-        """Limit threads, find the device, and join the other processes if a launcher started several."""
+        """Limit threads, find the device, and join the other processes of a launcher."""
         import faiss
 
         if options.threads:
@@ -33,9 +33,9 @@ class Machine:
 
 
 def training_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Turn `auto` and the other names into what the encoder computes in while it is trained.
+    """Return the number type of the encoder in training, by name or `auto`.
 
-    As `resolve_dtype`, but bfloat16 on a GPU that has it: gradients need its range more than float16's digits.
+    As `resolve_dtype`, but `auto` is bfloat16 on a GPU that has it: gradients need its range more than precision.
     """
     if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
@@ -43,7 +43,7 @@ def training_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def fit_encoder(encoder: Encoder, options: TrainOptions, device: torch.device) -> None:
-    """Change how the encoder is computed, as the options say: less memory, or less time."""
+    """Apply the options that save memory or time: gradient checkpointing, LoRA, compilation."""
     if options.gradient_checkpointing:
         encoder.backbone.gradient_checkpointing_enable()
     if options.lora_rank:
@@ -54,9 +54,10 @@ def fit_encoder(encoder: Encoder, options: TrainOptions, device: torch.device) -
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise TrainingError where torch cannot compile; else the first step would, after all that comes before it."""
+    """Raise TrainingError where torch cannot compile, before the work that precedes the first step."""
     try:
         torch.compile(lambda values: values.sin() + 1)(torch.ones(8, device=device))
-    except Exception as problem:  # whatever the compiler that is there, or is not, ends in
-        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-        raise TrainingError(f"--compile: torch.compile does not work here ({reason}); leave the flag out") from None
+    except Exception as problem:  # each compiler has its own
+        raise TrainingError(
+            f"--compile: torch.compile does not work here ({first_line(problem)}); leave the flag out"
+        ) from None

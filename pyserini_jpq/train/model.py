@@ -1,4 +1,4 @@
-"""What is trained: the query encoder, the centroids and their biases; what is not: the rotation and the codes."""
+"""The model: query encoder, centroids and biases are trained; rotation and codes are fixed."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ class JPQModel(nn.Module):
     encoder
         The query encoder.
     quantizer
-        Rotation and centroids, as OPQ made them. Biases start from nothing where it has none.
+        Rotation and centroids of OPQ. Without biases these start at 0.
     codes
-        [N, M] uint8, never widened but for the candidates of a step; copied if they are a view of something else.
+        [N, M] uint8; only those of a step's candidates are widened. Copied if they are a view.
     """
 
     rotation: torch.Tensor
@@ -33,7 +33,7 @@ class JPQModel(nn.Module):
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
         biases = np.zeros(quantizer.centroids.shape[:2], np.float32) if quantizer.biases is None else quantizer.biases
         self.biases = nn.Parameter(torch.from_numpy(biases.copy()))
-        # Codes that are a view into a faiss index are gone with it.
+        # A view into a faiss index would dangle when that index is freed.
         own = codes if codes.flags.owndata else codes.copy()
         self.register_buffer("codes", torch.from_numpy(own), persistent=False)
 
@@ -42,14 +42,14 @@ class JPQModel(nn.Module):
         return self.encoder.encode_queries(texts) @ self.rotation.T
 
     def score(self, rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        """Return the scores of the index by lookup table, with gradients to queries, centroids and biases.
+        """Return the index's scores by lookup table, with gradients to queries, centroids and biases.
 
         Parameters
         ----------
         rotated_queries
             [B, D] float32.
         offsets
-            [B, C] int64, documents of each query.
+            [B, C] int64, rows of the documents of each query.
 
         Returns
         -------
@@ -60,12 +60,12 @@ class JPQModel(nn.Module):
         return self.tables(rotated_queries).gather(2, codes).sum(dim=1)
 
     def tables(self, rotated_queries: torch.Tensor) -> torch.Tensor:
-        """Return what each centroid adds to a score for each query, [B, D] to [B, M, K] float32."""
+        """Return the lookup tables of rotated queries, [B, D] to [B, M, K] float32."""
         parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
         return torch.einsum("bmd,mkd->bmk", parts, self.centroids) + self.biases
 
     def quantizer(self) -> ProductQuantizer:
-        """Return rotation, centroids and biases as they are now, in NumPy; no biases where all are 0."""
+        """Return rotation, centroids and biases as NumPy arrays; no biases where all are 0."""
         centroids = self.centroids.detach().cpu().numpy().copy()
         biases = self.biases.detach().cpu().numpy().copy()
         rotation = np.ascontiguousarray(self.rotation.cpu().numpy())

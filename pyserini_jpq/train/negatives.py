@@ -1,4 +1,4 @@
-"""Where the documents come from that stand against the labelled positives of a query (figure 3 of the paper)."""
+"""Sources of negatives: the documents that compete with the labelled positives of a query (figure 3 of the paper)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ class Negatives(ABC):
     """Chooses documents for the queries of a batch."""
 
     ranked = False
-    """Whether documents come in the order of the index in training, so that their ranks are those of its users."""
+    """Whether documents are in the order of the index in training, so that their position is their rank."""
 
     @abstractmethod
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
@@ -30,33 +30,33 @@ class Negatives(ABC):
         batch
             B queries.
         rotated_queries
-            [B, D] float32, encoded by the model as it is now.
+            [B, D] float32, encoded by the model in training.
         """
 
     def state(self) -> Any:
-        """Return what a checkpoint has to keep; nothing by default, as it keeps torch's random numbers anyway."""
+        """Return what a checkpoint has to keep besides the state of torch's random number generators."""
         return None
 
     def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         return
 
 
 class LiveNegatives(Negatives):
-    """What the index in training retrieves now, for the queries as they are encoded now: the negatives of JPQ.
+    """The top documents of the index in training for the current query vectors: the negatives of JPQ.
 
     Parameters
     ----------
     search
-        Of the index in training.
+        Search of the index in training.
     count
-        Documents of each query.
+        Documents per query.
     every
-        Search only once in so many steps, then for the batches of all of them.
+        Steps from one search to the next; each search covers the batches of all of them.
     upcoming
         Returns the batch of a step.
     encode
-        Returns queries rotated, [B, D] float32, without gradients; needed where `every` is above 1.
+        Returns rotated queries, [B, D] float32, without gradients; called if `every` is above 1.
     """
 
     ranked = True
@@ -78,7 +78,7 @@ class LiveNegatives(Negatives):
         self._found: dict[str, torch.Tensor] = {}
 
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
-        """Search, or look up what the last search found for these queries."""
+        """Search, or take what the last search found for these queries."""
         if self._every == 1:
             return self._search.search(rotated_queries.detach(), self._count)
         if self._window != step // self._every:
@@ -89,16 +89,16 @@ class LiveNegatives(Negatives):
         return torch.stack([self._found[q.qid] for q in batch])
 
     def state(self) -> Any:
-        """Return what was found for steps to come."""
+        """Return the results of the last search."""
         return {"window": self._window, "found": {qid: rows.cpu() for qid, rows in self._found.items()}}
 
     def load_state(self, state: Any) -> None:
-        """Take up what was found for steps to come."""
+        """Restore the results of the last search."""
         self._window, self._found = state["window"], state["found"]
 
 
 class StaticNegatives(Negatives):
-    """What the index retrieved before training, for queries as they were encoded then."""
+    """The top documents of the index before training, for the query vectors before training."""
 
     def __init__(self, found: torch.Tensor, queries: Sequence[TrainingQuery]) -> None:
         self._found = found
@@ -108,7 +108,7 @@ class StaticNegatives(Negatives):
     def of_search(
         cls, search: IndexSearch, queries: Sequence[TrainingQuery], rotated: torch.Tensor, count: int
     ) -> "StaticNegatives":
-        """Search once for all queries, [N, D] float32 rotated."""
+        """Search once for all queries; `rotated` is [N, D] float32."""
         parts = [search.search(part, count).int().cpu() for part in rotated.split(_BATCH)]
         return cls(torch.cat(parts), queries)
 
@@ -118,7 +118,7 @@ class StaticNegatives(Negatives):
 
 
 class BruteForceNegatives(Negatives):
-    """What the uncompressed embeddings retrieve for the queries as they are encoded now, as in ADORE (SIGIR 2021)."""
+    """The top documents by uncompressed embeddings for the current query vectors, as in ADORE (SIGIR 2021)."""
 
     def __init__(self, search: FlatSearch, rotation: torch.Tensor, count: int) -> None:
         self._search = search
@@ -126,32 +126,32 @@ class BruteForceNegatives(Negatives):
         self._count = count
 
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
-        """Search the embeddings; the rotation is taken back, being orthogonal."""
+        """Search the embeddings with the queries rotated back."""
         return self._search.search(rotated_queries.detach() @ self._rotation, self._count)
 
 
 class RandomNegatives(Negatives):
-    """Documents by chance."""
+    """Random documents."""
 
     def __init__(self, documents: int, count: int) -> None:
         self._documents = documents
         self._count = min(count, documents)
 
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
-        """Draw documents, with torch's random numbers of the CPU."""
+        """Draw documents by torch's random number generator of the CPU."""
         drawn = torch.randint(self._documents, (len(batch), self._count))
         return drawn.to(rotated_queries.device)
 
 
 class ScoredDocuments(Negatives):
-    """What a file of a teacher's scores holds for a query: without a score, a document teaches nothing.
+    """The documents that a teacher's score file scores for a query: margin-MSE learns from these only.
 
     Parameters
     ----------
     scores
         The file.
     count
-        Documents of each query, at most; drawn anew at every step where there are more.
+        Most documents per query; of more, a new sample is drawn at every step.
     """
 
     def __init__(self, scores: ScoreFile, count: int) -> None:
@@ -159,7 +159,7 @@ class ScoredDocuments(Negatives):
         self._count = count
 
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:
-        """Take the documents that the file scores; -1 fills up where there are fewer."""
+        """Take documents that the file scores; rows with fewer are padded with -1."""
         rows = [found[torch.randperm(len(found))[: self._count]] for found in self._scores.scored(batch)]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
         return padded.to(rotated_queries.device)

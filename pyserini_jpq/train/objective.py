@@ -18,14 +18,14 @@ class Objective:
     Attributes
     ----------
     label_loss
-        Learns from grades; None where there are no labels.
+        Learns from grades; None without labels.
     teacher_loss, teacher
-        Learns from the scores that the teacher gives the same documents; None without a teacher.
+        Learns from the teacher's scores of the same documents; None without a teacher.
     teacher_weight
-        Of the second, where there are both.
+        Weight of the teacher loss.
     false_negatives
-        Documents that the teacher scores above the best labelled positive less this margin are no negatives to the
-        label loss; None keeps all.
+        The label loss ignores negatives that the teacher scores above the best labelled positive minus this margin;
+        None keeps all.
     """
 
     label_loss: LabelLoss | None
@@ -49,9 +49,9 @@ class Objective:
 
 
 def probable_positives(candidates: Candidates, taught: torch.Tensor, margin: float) -> torch.Tensor:
-    """Tell which unlabelled documents the teacher holds for nearly as relevant as the labelled ones, [B, P + C] bool.
+    """Return the unlabelled documents that the teacher scores within `margin` of the best positive, [B, P + C] bool.
 
-    Where few documents are judged, many of the best retrieved are relevant without a label (Qu et al., NAACL 2021).
+    Where few documents are judged, many top-ranked ones are relevant without a label (Qu et al., NAACL 2021).
     """
     positives = taught[:, : candidates.positives].masked_fill(~candidates.positive_mask(), -torch.inf)
     best = positives.amax(dim=1, keepdim=True)

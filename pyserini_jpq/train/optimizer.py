@@ -1,4 +1,4 @@
-"""The optimizer and its learning rates: AdamW, three groups, a linear rise and a linear fall."""
+"""AdamW with three parameter groups, and a learning rate with linear warm-up and decay."""
 
 import torch
 
@@ -7,10 +7,7 @@ from pyserini_jpq.train.options import Recipe
 
 
 def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over three groups: the encoder's weights, the centroids, the biases.
-
-    A group holds what has gradients, and may be empty.
-    """
+    """Return AdamW over three groups: encoder, centroids, biases; frozen parameters are left out."""
     groups = [
         (model.encoder.parameters(), recipe.lr, recipe.weight_decay),
         ([model.centroids], recipe.centroid_lr, 0.0),
@@ -27,7 +24,7 @@ def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, total: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Return learning rates that rise over the warm-up, then fall to nothing, both linearly."""
+    """Return learning rates that rise linearly over the warm-up, then fall linearly to 0."""
     warmup = recipe.warmup_steps(total)
 
     def rate(step: int) -> float:

@@ -1,4 +1,4 @@
-"""Options of training: the recipe, which decides what comes out, and how it is run and watched."""
+"""Options of training: the recipe, which determines the result, and how it is run and logged."""
 
 import argparse
 import dataclasses
@@ -34,10 +34,10 @@ def _share(text: str) -> float:
 
 @dataclass(frozen=True)
 class Recipe(Options):
-    """What decides the result of training; an index card may name values, and `jpq.json` keeps all of them.
+    """The options that determine the result of training; index cards may set them, and `jpq.json` records them.
 
-    The defaults are for collections of some thousand documents, where the centroid learning rate decides: it is ten
-    times the largest of the paper, which has a hundred times as many steps. Recipes of the paper come by index card.
+    The defaults suit collections of some thousand documents. There the centroid learning rate matters most: it is ten
+    times the largest of the paper, which takes a hundred times as many steps. Index cards hold the paper's recipes.
     """
 
     epochs: int | None = option(
@@ -88,7 +88,7 @@ class Recipe(Options):
     seed: int = option(42, "of the order of queries and of dropout", cli.seed)
 
     def recipe(self) -> dict[str, Any]:
-        """Return the fields of the recipe alone, as `jpq.json` keeps them."""
+        """Return the fields of `Recipe`, as `jpq.json` records them."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
 
     @property
@@ -104,7 +104,7 @@ class Recipe(Options):
 
     @property
     def learns_biases(self) -> bool:
-        """Whether biases are trained: with the centroids only, as an index that stays has none."""
+        """Whether biases are trained: only if centroids are, too."""
         return self.train_centroids and self.train_biases
 
     @property
@@ -112,18 +112,14 @@ class Recipe(Options):
         """Whether the loss needs qrels."""
         return self.loss not in ("distill", "margin-mse")
 
-    def steps_per_epoch(self, queries: int) -> int:
-        """Return the number of steps in which every query is seen once."""
-        return -(-queries // self.batch_size)
-
     def warmup_steps(self, total: int) -> int:
-        """Return the steps over which learning rates rise."""
+        """Return the number of steps over which learning rates rise."""
         return int(self.warmup * total if self.warmup < 1 else self.warmup)
 
 
 @dataclass(frozen=True)
 class TrainOptions(Recipe):
-    """All options of training: the recipe, and how it is evaluated, kept, logged and computed.
+    """All options of training: the recipe, and evaluation, checkpoints, logs and hardware.
 
     Examples
     --------
@@ -156,19 +152,19 @@ class TrainOptions(Recipe):
 
 
 def with_recipe(given: Mapping[str, Any], recipe: str | Mapping[str, Any] | None) -> TrainOptions:
-    """Return the options that were given before those of a recipe, the recipe's before our defaults.
+    """Return options from given values, then from a recipe, then from the defaults.
 
     Parameters
     ----------
     given
-        Values by field; names that are no fields are left aside.
+        Values by field; other names are ignored.
     recipe
-        Fields of `Recipe`, or the name of an index card that has some.
+        Values by field of `Recipe`, or the name of an index card with a recipe.
 
     Raises
     ------
     TrainingError
-        If the recipe has a field that we do not know.
+        If the recipe has an unknown field.
     """
     is_card = isinstance(recipe, str)
     values = index_card(recipe).recipe if isinstance(recipe, str) else recipe or {}
@@ -179,6 +175,6 @@ def with_recipe(given: Mapping[str, Any], recipe: str | Mapping[str, Any] | None
 
 
 def changed(options: TrainOptions) -> dict[str, Any]:
-    """Return the options that differ from our defaults."""
+    """Return the options that differ from their defaults."""
     values = {field.name: (getattr(options, field.name), field.default) for field in dataclasses.fields(options)}
     return {name: value for name, (value, default) in values.items() if value != default}

@@ -1,4 +1,4 @@
-"""What training leaves: an encoder folder, and an index folder with the codes as before and the centroids trained."""
+"""The outputs of training: an encoder folder, and an index folder with the old codes and the trained centroids."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,7 @@ _WRITING = "writing"
 
 @dataclass(frozen=True)
 class Outputs:
-    """The folders that training writes: the index, its query encoder, and until both are there the checkpoints."""
+    """The folders that training writes: the index, its query encoder, and meanwhile the checkpoints."""
 
     index: Path
     encoder: Path
@@ -36,16 +36,16 @@ class Outputs:
 
     @classmethod
     def of(cls, index: Path, encoder: Path | None, overwrite: bool) -> "Outputs":
-        """Return the folders; the encoder's is by default `encoders/NAME`."""
+        """Return the output folders; the encoder's default is `encoders/NAME`."""
         return cls(index, encoder or ENCODERS / index.name, overwrite)
 
     @property
     def training(self) -> Path:
-        """Where checkpoints lie until the index is written."""
-        return training_folder(self.index)
+        """The folder of checkpoints, beside the index until it is written."""
+        return self.index.with_name(f".{self.index.name}.training")
 
     def check(self, source: Path, resume: bool) -> None:
-        """Raise OutputError where one of the folders would replace the source, another one, or what must stay."""
+        """Raise OutputError if an output is the source or the other output, or exists and may not be replaced."""
         if self.index.resolve() == source.resolve():
             raise OutputError(
                 f"--output is --index ({self.index}); training starts from an index and leaves it as it is"
@@ -54,22 +54,17 @@ class Outputs:
             if self.encoder.resolve() == path.resolve():
                 raise OutputError(f"--output-encoder is {flag} ({path}); give the encoder a folder of its own")
         refuse_existing(self.index, self.overwrite, MANIFEST)
-        # An encoder that this very run was writing when it was stopped is in nobody's way.
+        # An encoder that an interrupted call of this run left may be replaced.
         was_writing = resume and (self.training / _WRITING).exists()
         refuse_existing(self.encoder, self.overwrite or was_writing, ENCODER_FOLDER_CARD)
 
     def begin(self) -> None:
-        """Note that writing begins: what is there of the encoder from now on is ours."""
+        """Mark that writing has begun: from now on an encoder at the output is this run's."""
         (self.training / _WRITING).touch()
 
 
-def training_folder(output: Path) -> Path:
-    """Return where checkpoints lie until the index is written: beside it."""
-    return output.with_name(f".{output.name}.training")
-
-
 def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
-    """Write the query encoder as a folder that transformers, and `JPQQueryEncoder`, open."""
+    """Write the query encoder as a folder for `transformers` and `JPQQueryEncoder`."""
     merge_lora(model.encoder)
     card = dataclasses.replace(
         model.encoder.card,
@@ -92,7 +87,7 @@ def write_index(
     log: Path | None,
     outputs: Outputs,
 ) -> None:
-    """Write the index folder: codes, docids and initial centroids of the source, the centroids as trained, the log."""
+    """Write the index folder: the source's codes, docids and initial centroids, the trained centroids, the log."""
     embeddings = source.folder.embeddings()
     manifest = dataclasses.replace(
         source.manifest,

@@ -1,4 +1,4 @@
-"""Training as a function: read, train, write; nothing is written before all that is named has been checked."""
+"""Training as a function: check all inputs, train, write."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,34 +41,34 @@ def train(
 ) -> Path:
     """Train the query encoder and the centroids of an index together, and write both.
 
-    An interrupted call goes on where it stopped when it is made again.
+    The same call resumes an interrupted one.
 
     Parameters
     ----------
     index
-        Folder or name of the index to start from; it stays as it is, and may be changed meanwhile.
+        Folder or name of the index to start from; it is not changed.
     topics
-        Training queries: their texts by query id, a file, or a name that a collection's card or Pyserini knows.
+        Training queries: texts by query id, a file, or the name of a collection's card or of Pyserini.
     qrels
-        What is relevant: by query id grades by docid, docids, or a docid; a file; or a name. None where the loss needs
-        no labels.
+        Relevant documents by query id (grades by docid, docids, or one docid), a file, or a name. None for a loss
+        without labels.
     output
         Index folder to write; by default beside the index, with `.jpq` in its name.
     options
-        All else that can be chosen.
+        All other options.
     dev_topics, dev_qrels
-        With these the best model is written, not the last.
+        Dev queries, by which the best model is written, not the last.
     embeddings
-        Folder of the uncompressed embeddings of the index; by default the one that the index names, if it is there.
+        Folder of the uncompressed embeddings of the index; by default the one that the index names, if it exists.
     scores
         Scores of a stronger model by query id and docid, or a file of them, for the loss `margin-mse`.
     output_encoder
         Encoder folder to write; `encoders/NAME` by default.
     recipe
-        What options take that are left at their defaults: values by name, or an index card that has some. By default
-        the card of the output's name, if there is one.
+        Values for options that are left at their defaults: by name, or an index card that has some. By default the
+        card of the output's name, if there is one.
     overwrite
-        Replace what the outputs hold.
+        Replace existing outputs.
 
     Returns
     -------
@@ -78,9 +78,9 @@ def train(
     Raises
     ------
     JPQError
-        If anything that is named cannot be used.
+        If an input cannot be used.
     KeyboardInterrupt
-        When a signal asked to stop; a checkpoint was written.
+        After a signal to stop; a checkpoint has been written.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def train(
     """
     options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
     _check(options, qrels, scores, (dev_topics, dev_qrels))
-    # What is wrong with files is told before an index is fetched or built.
+    # Check files before an index is downloaded or built.
     for given, what in ((topics, "topics"), (qrels, "qrels"), (dev_topics, "topics"), (dev_qrels, "qrels")):
         if isinstance(given, str | Path):
             is_file(str(given), what)
@@ -108,7 +108,7 @@ def train(
 
 
 def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) -> None:
-    """Train, from the newest checkpoint if there is one, and write index and encoder."""
+    """Train, resuming from the newest checkpoint if there is one, and write index and encoder."""
     if not options.resume:
         remove(outputs.training)
     trainer = make_trainer(inputs, options, outputs.training)
@@ -124,7 +124,7 @@ def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) ->
 
 
 def card_of(index: str | Path, output: str | Path | None) -> str | None:
-    """Return the card of the index that is trained here, if there is one: its recipe is what is meant."""
+    """Return the name of the output's index card, which may have a recipe, if there is one."""
     name = Path(output).name if output else jpq_name(Path(index).name)
     return name if has_card("indexes", name) else None
 
@@ -132,7 +132,7 @@ def card_of(index: str | Path, output: str | Path | None) -> str | None:
 def _check(
     options: TrainOptions, qrels: Qrels | None, scores: Scores | None, dev: tuple[Topics | None, Qrels | None]
 ) -> None:
-    """Raise TrainingError where what is given does not go together, before anything is read."""
+    """Raise TrainingError if the arguments do not fit together, before anything is read."""
     if (dev[0] is None) != (dev[1] is None):
         raise TrainingError("--dev-topics and --dev-qrels go together")
     if dev[0] is not None:
@@ -175,7 +175,7 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -
         if trainer.resume() and trainer.ranks.is_first:
             cli.say(f"going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
     elif trainer.ranks.is_first:
-        # What a run wrote that was killed before its first checkpoint.
+        # A run that was killed before its first checkpoint may have left a log.
         trainer.log.rewind(-1)
     if trainer.ranks.is_first:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Search of the index in training, against its centroids as they are now."""
+"""Search of the index in training, with its current centroids."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ class IndexSearch(Protocol):
 
 
 class ScanSearch:
-    """Search on the CPU by the compiled scan: it reads the codes where they are, and tables are made at every step."""
+    """Search on the CPU by the compiled scan, which reads the codes in place; lookup tables are new at every step."""
 
     def __init__(self, model: JPQModel) -> None:
         self._model = model
@@ -50,18 +50,18 @@ class FaissSearch:
 
         quantizer = self._quantizer()
         set_centroids(self._index, widened(quantizer))
-        # Beyond the last document faiss answers -1, which as a row would mean the last document.
+        # faiss returns -1 past the last document, which as a row would be the last document.
         k = min(k, self._index.ntotal)
         _, offsets = self._index.search(spread(quantizer, rotated_queries.detach().numpy(), 1.0), k)
         return torch.from_numpy(offsets)
 
     def _quantizer(self) -> ProductQuantizer:
-        """Return the quantizer as it is now, with biases even where all are 0 yet."""
+        """Return the current quantizer, with biases even while all are 0."""
         return dataclasses.replace(self._model.quantizer(), biases=self._model.biases.detach().numpy())
 
 
 class TorchSearch:
-    """Search on a GPU: all codes are scored by table, block by block, against the centroids as they are."""
+    """Search on a GPU: all codes are scored by lookup table, block by block."""
 
     def __init__(self, model: JPQModel) -> None:
         self._model = model
@@ -73,14 +73,14 @@ class TorchSearch:
 
 
 def index_search(model: JPQModel) -> IndexSearch:
-    """Return the fastest search for the device that the model is on."""
+    """Return the fastest search for the model's device."""
     if model.codes.device.type != "cpu":
         return TorchSearch(model)
     return ScanSearch(model) if available() else FaissSearch(model)
 
 
 class FlatSearch:
-    """Exact search of uncompressed embeddings, block by block, so that they need not fit into memory.
+    """Exact search of uncompressed embeddings, block by block, as they may not fit into memory.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From inputs and options to a trainer, from top to bottom."""
+"""Make a trainer from inputs and options."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ from pyserini_jpq.train.trainer import Trainer
 
 
 def make_trainer(inputs: Inputs, options: TrainOptions, folder: Path) -> Trainer:
-    """Load encoder and index, and return the trainer that will change copies of both.
+    """Load encoder and index, and return a trainer of copies of both.
 
     Parameters
     ----------
     inputs
         Index and data.
     options
-        What they leave to the data is decided here.
+        Options; those that are open are chosen here by the data.
     folder
-        Where checkpoints and the log go.
+        Folder for checkpoints and the log.
     """
     machine = Machine.join(options)
     torch.manual_seed(options.seed + machine.ranks.rank)
@@ -45,7 +45,7 @@ def make_trainer(inputs: Inputs, options: TrainOptions, folder: Path) -> Trainer
 
 
 def set_aside(inputs: Inputs, options: TrainOptions) -> tuple[Inputs, Sequence[TrainingQuery]]:
-    """Return the inputs less the queries that are held out, and these: where they choose the share that is kept."""
+    """Return the inputs without held-out queries, and these: none unless they choose the share that is kept."""
     if options.trained_share is not None or inputs.dev is not None:
         return inputs, ()
     queries, held_out = hold_out(inputs.queries, options.seed)
@@ -53,10 +53,10 @@ def set_aside(inputs: Inputs, options: TrainOptions) -> tuple[Inputs, Sequence[T
 
 
 def start_model(inputs: Inputs, options: TrainOptions, machine: Machine) -> tuple[JPQModel, IndexSearch, TrainOptions]:
-    """Return the model as it is before the first step, the search of its index, and options that say how biases start.
+    """Return the model before the first step, the search of its index, and the options with `norm_bias` filled in.
 
-    Biases that are trained, and that the index has not yet, start from the norms of centroids: by the weight of the
-    options, else by a fitted one if the embeddings are at hand, else from nothing.
+    New biases start at the negative squared norms of the centroids times a weight: that of the options, else a fitted
+    one if there are embeddings, else 0.
     """
     model = load_model(inputs.source, options, machine)
     search = index_search(model)
@@ -70,7 +70,7 @@ def start_model(inputs: Inputs, options: TrainOptions, machine: Machine) -> tupl
 
 
 def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> JPQModel:
-    """Return encoder and index on their device, with gradients where something is trained, and nowhere else."""
+    """Return the model of encoder and index on its device, with gradients only for what is trained."""
     named = query_encoder_source(source.folder)
     encoder = named.load()
     check_encoder(source.folder, encoder, named.name)
@@ -84,7 +84,7 @@ def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> 
 
 
 def dev_set(inputs: Inputs, held_out: Sequence[TrainingQuery], search: IndexSearch, metric: str) -> DevSet | None:
-    """Return the queries that tell how good the model is: dev topics, else held-out training queries, else none."""
+    """Return the queries to evaluate on: dev topics, else held-out training queries, else None."""
     docids = inputs.source.docids
     if inputs.dev:
         return DevSet(*inputs.dev, docids, metric, search)

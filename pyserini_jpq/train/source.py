@@ -1,4 +1,4 @@
-"""The index that training starts from, in memory: another command may change or replace its folder meanwhile."""
+"""The index that training starts from, in memory, as another command may change its folder meanwhile."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 @dataclass(frozen=True)
 class SourceIndex:
-    """All that training and its output take from an index folder.
+    """The content of an index folder that training and its output need.
 
     Attributes
     ----------
     folder
-        Where it lay, and what its manifest said when it was read.
+        The folder, with its manifest as read.
     docids
         [N] external ids, in row order.
     quantizer
@@ -27,7 +27,7 @@ class SourceIndex:
     codes
         [N, M] uint8.
     initial_centroids
-        [M, K, D/M] float32, with which the codes were assigned.
+        [M, K, D/M] float32, those by which the codes were assigned.
     texts
         The documents' texts, where the index keeps them.
     """
@@ -46,12 +46,12 @@ class SourceIndex:
 
 
 def read_source(path: Path) -> SourceIndex:
-    """Read an index; once more where another command changed it meanwhile, so that all is of one version.
+    """Read one version of an index: if another command changes it meanwhile, read it again.
 
     Raises
     ------
     IndexFolderError
-        If it is no index folder, or a file of it is missing, damaged or of another index.
+        If it is not an index folder, or one of its files is missing, damaged or of another index.
     """
     return opened(path, _read)
 
@@ -59,5 +59,5 @@ def read_source(path: Path) -> SourceIndex:
 def _read(folder: IndexFolder) -> SourceIndex:
     whole = folder.read()
     quantizer, codes = from_faiss(whole, folder.path)
-    # A copy: codes that are a view into a faiss index are gone with it.
+    # A view into the faiss index would dangle when that index is freed.
     return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), texts_of(folder))

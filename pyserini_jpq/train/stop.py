@@ -9,21 +9,20 @@ from pyserini_jpq import cli
 
 
 class StopRequest:
-    """Within this block a first Ctrl-C or SIGTERM asks to stop after the step; a second one stops at once."""
+    """A block in which the first Ctrl-C or SIGTERM asks to stop after the step, and the second stops at once."""
 
     def __init__(self) -> None:
         self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        """Take the signals over."""
-        # Only the main thread may set handlers; elsewhere (a notebook's worker) signals are somebody else's.
+        """Install the handlers; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
             self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -1,4 +1,4 @@
-"""What a step learns from: queries, the documents that stand against their labels, scores, and a loss over them."""
+"""What a training step learns from: queries, negatives, scores and a loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,19 +33,19 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Supervision:
-    """What a step learns from.
+    """What a training step learns from.
 
     Attributes
     ----------
     batches
-        Of training queries.
+        Batches of training queries.
     negatives
-        Where the documents of a step come from.
+        Source of the documents of a step.
     score
-        The scores that the loss sees, [B, D] rotated queries and [B, C] rows to [B, C]: `model.score`, or that of the
+        Scores for the loss, from rotated queries [B, D] and rows [B, C] to [B, C]: those of the index, or of the
         original embeddings.
     scale
-        What scores are multiplied by in the loss.
+        Factor of the scores in the loss.
     objective
         The loss.
     """
@@ -58,9 +58,9 @@ class Supervision:
 
 
 def supervise(inputs: Inputs, recipe: Recipe, model: JPQModel, search: IndexSearch, ranks: Ranks) -> Supervision:
-    """Return what the recipe says that is learnt from.
+    """Return the supervision of a recipe.
 
-    Teachers and static negatives encode the queries here, once, by the model that is given: that before training.
+    Teachers and static negatives encode the queries here, once, with the given model: the one before training.
     """
     batches = Batches(inputs.queries, recipe.batch_size, recipe.seed)
     scale = recipe.score_scale or model.encoder.card.training_scale
@@ -77,7 +77,7 @@ def supervise(inputs: Inputs, recipe: Recipe, model: JPQModel, search: IndexSear
 
 
 def _scorer(inputs: Inputs, recipe: Recipe, model: JPQModel) -> Scorer:
-    """Return what scores candidates: the index, or the original embeddings, the ablation in which it has no part."""
+    """Return the scorer of candidates: the index, or for an ablation the original embeddings."""
     if recipe.loss_scores == "index":
         return model.score
     embeddings = _needed(inputs, "--loss-scores original")

@@ -1,4 +1,4 @@
-"""Teachers: scores of query and document by something stronger than the index."""
+"""Teachers: models stronger than the index that score queries and documents."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -20,22 +20,22 @@ class Teacher(Protocol):
     """Scores candidates."""
 
     def scores(self, queries: Sequence[TrainingQuery], offsets: torch.Tensor) -> torch.Tensor:
-        """Return the scores of rows [B, C] int64 as [B, C] float32; NaN where there is none."""
+        """Return the scores of rows, [B, C] int64 to [B, C] float32; NaN where there is none."""
 
 
 class DenseTeacher:
-    """The uncompressed encoder itself: inner products of its embeddings, as they were before training.
+    """Inner products of uncompressed embeddings, with the query encoder before training.
 
     Parameters
     ----------
     encoder
-        The query encoder before training; used once, here.
+        The query encoder before training; used by the constructor only.
     queries
         All training queries.
     embeddings
-        Of the documents, in the order of the index; rows are read from disk as they are needed.
+        Uncompressed embeddings in the order of the index; rows are read when needed.
     scale
-        What scores are multiplied by, as those of the index are.
+        Factor of the scores, the same as for the index.
     """
 
     def __init__(
@@ -47,13 +47,8 @@ class DenseTeacher:
 
     def scores(self, queries: Sequence[TrainingQuery], offsets: torch.Tensor) -> torch.Tensor:
         """Return the inner products of the embeddings, [B, C] int64 to [B, C] float32."""
-        vectors = self.vectors(queries).to(offsets.device)
-        documents = document_vectors(self._embeddings, offsets)
-        return torch.einsum("bd,bcd->bc", vectors, documents)
-
-    def vectors(self, queries: Sequence[TrainingQuery]) -> torch.Tensor:
-        """Return the scaled query vectors, [B, D] float32."""
-        return self._vectors[[self._rows[q.qid] for q in queries]]
+        vectors = self._vectors[[self._rows[q.qid] for q in queries]].to(offsets.device)
+        return torch.einsum("bd,bcd->bc", vectors, document_vectors(self._embeddings, offsets))
 
 
 class ScoreFile:
@@ -62,7 +57,7 @@ class ScoreFile:
     Parameters
     ----------
     scores
-        By query id and docid.
+        Scores by query id and docid.
     docids
         The documents of the index, in row order.
     what
@@ -71,7 +66,7 @@ class ScoreFile:
     Raises
     ------
     TrainingError
-        If it scores no document that the index holds.
+        If it scores no document of the index.
     """
 
     def __init__(self, scores: Mapping[str, Mapping[str, float]], docids: Sequence[str], what: str) -> None:
@@ -81,7 +76,7 @@ class ScoreFile:
             raise TrainingError(f"{what} scores no document that the index holds; check that docids are written alike")
 
     def scores(self, queries: Sequence[TrainingQuery], offsets: torch.Tensor) -> torch.Tensor:
-        """Return the scores in the file, [B, C] int64 to [B, C] float32; NaN for documents that it does not score."""
+        """Return the scores of rows, [B, C] int64 to [B, C] float32; NaN for those without a score."""
         found = [
             [self._scores.get(q.qid, {}).get(row, float("nan")) for row in rows]
             for q, rows in zip(queries, offsets.tolist(), strict=True)
@@ -89,12 +84,12 @@ class ScoreFile:
         return torch.tensor(found, device=offsets.device)
 
     def scored(self, queries: Sequence[TrainingQuery]) -> list[torch.Tensor]:
-        """Return the rows of all documents that the file scores for each query, [L] int64 each."""
+        """Return for each query the rows of all documents that the file scores, [L] int64 each."""
         return [torch.tensor(list(self._scores.get(q.qid, ())), dtype=torch.int64) for q in queries]
 
 
 def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Tensor:
-    """Return the uncompressed embeddings of rows, [B, C] int64 to [B, C, D] float32, each read once."""
+    """Return the uncompressed embeddings of rows, [B, C] int64 to [B, C, D] float32; each row is read once."""
     rows, places = np.unique(offsets.cpu().numpy(), return_inverse=True)
     vectors = torch.from_numpy(embeddings.rows(rows)).to(offsets.device)
     return vectors[torch.from_numpy(places.reshape(offsets.shape)).to(offsets.device)]
@@ -102,9 +97,9 @@ def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Ten
 
 @torch.no_grad()
 def encode_all(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
-    """Encode queries without gradients, to [N, D] float32 on the CPU; texts of one length together.
+    """Encode queries without gradients, to [N, D] float32 on the CPU, in batches of similar length.
 
-    The encoder computes in the fastest type of its device that leaves rankings as they are.
+    The encoder uses its device's fastest number type that does not change rankings.
     """
     dtype = resolve_dtype("auto", encoder.device)
     was_training = encoder.training

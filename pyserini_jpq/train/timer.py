@@ -1,4 +1,4 @@
-"""Where the time of a step goes."""
+"""The time of a step by phase."""
 
 import time
 
@@ -8,12 +8,12 @@ PHASES = ("encode", "search", "loss", "update")
 
 
 class Timer:
-    """Adds up the seconds of each phase of the steps since it was last read.
+    """Measures the mean time of each phase of a step, since it was last read.
 
     Parameters
     ----------
     device
-        What is computed on; a GPU is waited for at the end of each phase.
+        Device of the training; a GPU is synchronized at the end of each phase.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -28,13 +28,13 @@ class Timer:
         self._steps += 1
 
     def done(self, phase: str) -> None:
-        """End a phase, and begin the next one."""
+        """End a phase and begin the next."""
         now = self._now()
         self._seconds[phase] += now - self._last
         self._last = now
 
     def read(self) -> dict[str, float]:
-        """Return the milliseconds that each phase took on average, and begin anew."""
+        """Return the mean milliseconds of each phase, and reset."""
         means = {phase: 1000 * seconds / max(1, self._steps) for phase, seconds in self._seconds.items()}
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._steps = 0

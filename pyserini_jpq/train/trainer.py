@@ -1,5 +1,6 @@
-"""The training loop, from top to bottom: encode, search, score, loss, update."""
+"""The training loop: encode, search, score, loss, update."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,17 @@ class Trainer:
     Parameters
     ----------
     model
-        Query encoder and centroids as they are before training, with gradients where something is trained.
+        Query encoder and index before training, with gradients for what is trained.
     supervision
         What a step learns from: queries, negatives, scores, loss.
     options
-        The numbers, complete.
+        Complete options.
     machine
-        What is computed on, and the processes that train together.
+        Device and processes of the training.
     folder
-        Where checkpoints and the log go.
+        Folder for checkpoints and the log.
     dev
-        Queries that tell how good the model is; None where there are none.
+        Queries to evaluate on, if there are any.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Trainer:
         self.best_metric = float("-inf")
 
     def step(self, batch: Sequence[TrainingQuery]) -> float:
-        """Take one step of the paper's algorithm and return its loss, the mean over the queries of the batch."""
+        """Take one step of the paper's algorithm and return its loss, the mean over the batch."""
         self.model.train()
         total = torch.zeros((), device=self.device)
         self.timer.start()
@@ -106,13 +107,13 @@ class Trainer:
         return value
 
     def _parts(self, share: Sequence[TrainingQuery]) -> Iterator[Sequence[TrainingQuery]]:
-        """Yield what this process has of a batch, in as many parts as gradients are accumulated over."""
+        """Yield this process's share of a batch, in the parts over which gradients are accumulated."""
         size = max(1, -(-len(share) // self.options.accumulate))
         for start in range(0, len(share), size):
             yield share[start : start + size]
 
     def _update(self) -> None:
-        """Change encoder, centroids and biases by the gradients of the whole batch."""
+        """Update encoder, centroids and biases by the gradients of the whole batch."""
         encoder, *of_index = (group["params"] for group in self.optimizer.param_groups)
         self.ranks.sum_gradients([*encoder, *(p for group in of_index for p in group)])
         self.scaler.unscale_(self.optimizer)
@@ -124,12 +125,12 @@ class Trainer:
         self.step_number += 1
 
     def run(self) -> None:
-        """Train to the end, or until interrupted; then leave a checkpoint. The best model so far is in `best`.
+        """Train to the end or until interrupted, and write a checkpoint; `best` holds the best model so far.
 
         Raises
         ------
         KeyboardInterrupt
-            When a signal asked to stop: the step was finished and a checkpoint written.
+            After a signal to stop; the step has been finished and a checkpoint written.
         """
         if self.step_number == 0:
             self._evaluate()
@@ -151,20 +152,20 @@ class Trainer:
                     raise KeyboardInterrupt(
                         f"stopped after step {self.step_number} of {self.total}; the same command goes on from there"
                     )
-        # Should writing the outputs fail, the same command writes them without training again.
+        # If writing the outputs fails, the same command writes them without training again.
         self.checkpoints.save(self.step_number, self.state())
 
     def _progress(self) -> Progress:
-        """Return the progress bar, which the first process alone shows."""
+        """Return the progress bar, shown by the first process only."""
         hidden = not self.ranks.is_first
         return Progress(total=self.total, initial=self.step_number, desc="training", unit=" steps", disable=hidden)
 
     def _is_time(self, every: int) -> bool:
-        """Tell whether something that is done every so many steps, and after the last one, is to be done now."""
+        """Return whether something is due that is done every `every` steps and after the last one."""
         return self.step_number % every == 0 or self.step_number == self.total
 
     def take_best(self) -> tuple[float, dict[float, float]]:
-        """Let the model be the best one that an evaluation has seen, else the last; then average it with the first.
+        """Load the best evaluated model, else keep the last, and average it with the one before training.
 
         Returns
         -------
@@ -180,7 +181,7 @@ class Trainer:
         return average(model, self.start, self.options.trained_share, measure, choose)
 
     def state(self) -> dict[str, Any]:
-        """Return all that decides how training goes on."""
+        """Return the state of the training, for a checkpoint."""
         return {
             **{name: part.state_dict() for name, part in self._stateful().items()},
             "negatives": self.ranks.gathered(self.negatives.state()),
@@ -193,16 +194,16 @@ class Trainer:
         }
 
     def _stateful(self) -> dict[str, Any]:
-        """Return what torch keeps the state of, by the names of a checkpoint."""
+        """Return the objects with a `state_dict`, by their names in a checkpoint."""
         return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
 
     def resume(self) -> bool:
-        """Take up the newest checkpoint; False where there is none.
+        """Load the newest checkpoint; return False if there is none.
 
         Raises
         ------
         TrainingError
-            If there are checkpoints, but none can be read.
+            If there are checkpoints but none is readable.
         """
         state = self.checkpoints.newest()
         if state is None:
@@ -218,7 +219,7 @@ class Trainer:
         return True
 
     def _evaluate(self) -> None:
-        """Measure on the dev queries, and keep the model if it is the best so far."""
+        """Evaluate on the dev queries, and keep a copy of the model if it is the best so far."""
         if self.dev is None or self.dev.held_out:
             return
         measured = float(self.dev.per_query(self.model).mean()) if self.ranks.is_first else None
@@ -230,11 +231,11 @@ class Trainer:
             self.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
 
     def _has_converged(self) -> bool:
-        """Tell whether the last evaluations brought nothing better."""
+        """Return whether the last `patience` evaluations brought no new best."""
         if self.options.patience is None or not self.history:
             return False
-        best = max(range(len(self.history)), key=lambda i: self.history[i]["dev"])
-        return len(self.history) - 1 - best >= self.options.patience
+        values = [entry["dev"] for entry in self.history]
+        return len(values) - 1 - values.index(max(values)) >= self.options.patience
 
     def _figures(self) -> dict[str, float]:
         names = ("lr", "centroid_lr", "bias_lr")
@@ -249,7 +250,7 @@ class Trainer:
         return f"loss {sum(recent) / len(recent):.4f}{dev}"
 
     def _refuse_nonfinite(self, value: float, batch: Sequence[TrainingQuery]) -> None:
-        if value == value and abs(value) != float("inf"):
+        if math.isfinite(value):
             return
         last = self.checkpoints.newest_path()
         raise TrainingError(

@@ -13,27 +13,21 @@ from pyserini_jpq.trust.unpickle import Encode, Refused, SafeUnpickler, Sealed
 _TIMES = 64  # a float of a list takes 9 bytes of a pickle, and 32 of memory
 
 _DTYPES = ("O", "O8", "f2", "f4", "f8", "i4", "i8", "u1", "b1")
-_PANDAS = {
-    ("pandas", "DataFrame"),
-    ("pandas", "Index"),
-    ("pandas", "RangeIndex"),
-    ("pandas", "StringDtype"),
-    ("pandas.arrays", "ArrowStringArray"),
-    ("pandas.arrays", "StringArray"),
-    ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"),
-    ("pandas._libs.internals", "_unpickle_block"),
-    ("pandas.core.arrays.string_", "StringArray"),
-    ("pandas.core.arrays.string_", "StringDtype"),
-    ("pandas.core.arrays.string_arrow", "ArrowStringArray"),
-    ("pandas.core.frame", "DataFrame"),
-    ("pandas.core.indexes.base", "Index"),
-    ("pandas.core.indexes.base", "_new_Index"),
-    ("pandas.core.indexes.range", "RangeIndex"),
-    ("pandas.core.internals.blocks", "new_block"),
-    ("pandas.core.internals.managers", "BlockManager"),
-    ("pyarrow.lib", "py_buffer"),
-    ("pyarrow.lib", "type_for_alias"),
+_TABLE_CLASSES = {
+    "pandas": "DataFrame Index RangeIndex StringDtype",
+    "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
+    "pandas._libs.internals": "_unpickle_block",
+    "pandas.arrays": "ArrowStringArray StringArray",
+    "pandas.core.arrays.string_": "StringArray StringDtype",
+    "pandas.core.arrays.string_arrow": "ArrowStringArray",
+    "pandas.core.frame": "DataFrame",
+    "pandas.core.indexes.base": "Index _new_Index",
+    "pandas.core.indexes.range": "RangeIndex",
+    "pandas.core.internals.blocks": "new_block",
+    "pandas.core.internals.managers": "BlockManager",
+    "pyarrow.lib": "py_buffer type_for_alias",
 }
+_PANDAS = {(module, name) for module, names in _TABLE_CLASSES.items() for name in names.split()}
 """The parts of a table with texts and vectors; none of them opens a file or calls its arguments."""
 
 
@@ -71,7 +65,7 @@ def read_encoded_queries(path: Path) -> dict[str, Any]:
 
 
 class _Dtype:
-    """Stands for `numpy.dtype`: one of plain values."""
+    """Stand-in for `numpy.dtype` of plain values."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if type(code) is not str or code not in _DTYPES:
@@ -101,7 +95,7 @@ def _real(dtype: Any) -> Any:
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
-    """Stand for NumPy's maker of empty arrays, which are filled afterwards."""
+    """Stand-in for NumPy's maker of empty arrays, which are filled afterwards."""
     if kind is not _Array or shape != (0,) or code not in (b"b", "b"):
         raise Refused("makes an array in an unknown way")
     return np.ndarray.__new__(_Array, (0,), np.int8)
@@ -112,7 +106,7 @@ def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> Any:
 
 
 def _arrow(data: Any) -> Any:
-    """Stand for Arrow's maker of arrays, which believes what it is told: here all of it is checked."""
+    """Stand-in for Arrow's maker of arrays, which checks nothing itself: the array is validated here."""
     array = import_module("pyarrow.lib")._restore_array(data)
     array.validate(full=True)
     return array

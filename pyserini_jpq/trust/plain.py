@@ -51,8 +51,8 @@ def read_yaml(path: Path, error: type[JPQError]) -> Mapping[str, Any]:
     path
         The file.
     error
-        What is raised if it is no YAML, holds no fields, is too large, or refers to its own parts: a few lines of
-        references can stand for more values than memory holds.
+        Raised if the file is no YAML, holds no fields, is too large, or refers to its own parts: a few lines of
+        references can expand to more values than memory holds.
     """
     try:
         values = _parsed(_load_yaml, _text(path, _MOST_YAML, "YAML"), "YAML")

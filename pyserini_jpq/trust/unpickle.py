@@ -49,7 +49,7 @@ class Refused(Exception):
 
 
 class _Dtype:
-    """Stands for `numpy.dtype` of an integer: its kind, its width, and its byte order."""
+    """Stand-in for `numpy.dtype` of an integer: sign, width, and byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if type(code) is not str or code[:1] not in ("i", "u") or code[1:] not in ("1", "2", "4", "8"):
@@ -63,14 +63,14 @@ class _Dtype:
 
 
 def _scalar(dtype: Any, content: Any) -> int:
-    """Stand for the function that makes a NumPy scalar."""
+    """Stand-in for the function that makes a NumPy scalar."""
     if type(dtype) is not _Dtype or type(content) is not bytes or len(content) != dtype.bytes:
         raise Refused("holds a NumPy value that is no whole number")
     return int.from_bytes(content, dtype.order, signed=dtype.signed)
 
 
 def _encode_latin1(text: Any, encoding: Any) -> bytes:
-    """Stand for `_codecs.encode`, by which old protocols write bytes."""
+    """Stand-in for `_codecs.encode`, by which old protocols write bytes."""
     if type(text) is not str or encoding != "latin1":
         raise Refused("holds bytes written in an unknown way")
     return text.encode("latin1")

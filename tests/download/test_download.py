@@ -58,16 +58,16 @@ def test_goes_on_within_a_command_and_in_the_next(publisher, tmp_path):
 
 def test_interrupted_by_the_user_keeps_what_has_arrived(publisher, tmp_path, monkeypatch):
     publisher.files["a"] = Published(CONTENT)
-    blocks = download._blocks
+    blocks = download.requests.Response.iter_content
 
-    def interrupted(response):
-        yield next(iter(response.iter_content(1000)))
+    def interrupted(response, _):
+        yield next(iter(blocks(response, 1000)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "_blocks", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fetch(publisher.url("a"), tmp_path, "it")
-    monkeypatch.setattr(download, "_blocks", blocks)
+    with monkeypatch.context() as patch:
+        patch.setattr(download.requests.Response, "iter_content", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(publisher.url("a"), tmp_path, "it")
     assert fetch(publisher.url("a"), tmp_path, "it").read_bytes() == CONTENT
     assert publisher.requests[-1] == ("a", "bytes=1000-")
 

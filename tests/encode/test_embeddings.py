@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from pyserini_jpq.encode.embeddings import MANIFEST, Embeddings, row_file
+from pyserini_jpq.encode.embeddings import MANIFEST, Embeddings
+from pyserini_jpq.encode.row_files import row_file
 from pyserini_jpq.errors import EmbeddingsError
 from tests.processes import forked
 

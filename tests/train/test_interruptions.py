@@ -22,14 +22,14 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from pyserini_jpq import cli
-from pyserini_jpq.train.output import training_folder
+from pyserini_jpq.train.output import Outputs
 import pyserini_jpq.train.run
 from pyserini_jpq.train.__main__ import main
 import pyserini_jpq.evaluate.metrics, faiss, transformers
 
 output, kills, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 faiss.omp_set_num_threads(1)
-folder = training_folder(output)
+folder = Outputs.of(output, None, False).training
 chance, lost = random.Random(5), []
 while len(lost) < kills:
     child = os.fork()

@@ -1,4 +1,4 @@
-"""What all engines have in common: query vectors in, the rows and scores of the best documents out."""
+"""The interface of the search engines: query vectors in, scores and rows of the best documents out."""
 
 import operator
 from abc import ABC, abstractmethod
@@ -15,10 +15,10 @@ NO_SCORE = np.finfo(np.float32).min
 
 
 class SearchEngine(ABC):
-    """Searches documents by the inner products of their vectors with a query's.
+    """Searches documents by inner product.
 
-    An engine only reads: threads can share it, and copies are the engine itself. One that `open_index` returned can be
-    pickled, and is opened again from its folder.
+    An engine is immutable: threads can share it, and copying returns the engine itself. Engines of `open_index` can be
+    pickled; they are reopened from their folder.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class SearchEngine(ABC):
     documents : int
         Number of documents N.
     reopen : tuple or None
-        A function that opens the same engine again, and its arguments; None for an engine of what is in memory.
+        A function that reopens the engine, and its arguments; None for an engine in memory only.
     """
 
     dimension: int
@@ -42,22 +42,22 @@ class SearchEngine(ABC):
         queries
             [B, D] float32.
         k
-            Hits wanted.
+            Number of hits.
         threads
-            Most threads to use, up to one a core.
+            Most threads to use, at most one per core.
 
         Returns
         -------
         scores : numpy.ndarray
-            [B, k] float32, falling; the lowest float32 beyond the last document.
+            [B, k] float32, descending; the lowest float32 beyond the last document.
         rows : numpy.ndarray
             [B, k] int64; -1 beyond the last document.
 
         Raises
         ------
         QuantizerError
-            If the queries have another shape, or hold NaN or infinite values, or values so large that scores overflow
-            float32; or if k or threads is below 1.
+            If the queries have another shape, NaN or infinite values, or overflow the scores; or if k or threads is
+            below 1.
         """
         queries, k, threads = checked_vectors(queries, self.dimension), whole(k, "k"), whole(threads, "threads")
         if k < 1 or threads < 1:
@@ -73,12 +73,12 @@ class SearchEngine(ABC):
         return scores, rows
 
     def reconstruct(self, rows: Rows) -> Floats:
-        """Return the vectors that documents have in this index, as queries see them.
+        """Return the vectors of documents as reconstructed from the index.
 
         Parameters
         ----------
         rows
-            Int64 of any shape, such as what `search` returns.
+            Int64 of any shape, such as the rows of `search`.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class SearchEngine(ABC):
 
     @abstractmethod
     def _search(self, queries: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
-        """Return the best documents, k of each query or fewer columns; faiss keeps to the threads already."""
+        """Return scores and rows of the best documents, [B, k] or fewer columns; faiss's threads are set."""
 
     @abstractmethod
     def _vectors(self, rows: Rows) -> Floats:
@@ -105,7 +105,7 @@ class SearchEngine(ABC):
         return self
 
     def __reduce__(self) -> tuple[Callable[..., "SearchEngine"], tuple[Any, ...]]:
-        """Pickle how to open the engine again, not what it holds."""
+        """Pickle how to reopen the engine, not its content."""
         if self.reopen is None:
             raise JPQError("this engine searches what is in memory and cannot be pickled; open an index folder")
         return self.reopen
@@ -117,7 +117,7 @@ def checked_vectors(queries: Floats, dimension: int) -> Floats:
     Raises
     ------
     QuantizerError
-        If they are not [B, D], or one holds NaN or infinite values.
+        If they are not numbers, not [B, D], or not finite.
     """
     try:
         vectors = np.asarray(queries).astype(np.float32, order="C", casting="same_kind", copy=False)
@@ -131,7 +131,7 @@ def checked_vectors(queries: Floats, dimension: int) -> Floats:
 
 
 def whole(value: Any, name: str) -> int:
-    """Return a whole number of any type as an int; raise QuantizerError if it is none."""
+    """Return an integer of any type as an int; raise QuantizerError for other values."""
     try:
         return operator.index(value)
     except TypeError:

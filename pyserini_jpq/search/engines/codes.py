@@ -1,4 +1,4 @@
-"""What engines over the codes of an index share: their quantizer, their vectors, and the lookup tables of queries."""
+"""The base classes of engines over codes: quantizer, reconstruction, lookup tables."""
 
 from abc import abstractmethod
 from typing import Any
@@ -11,18 +11,18 @@ from pyserini_jpq.search.engines.base import SearchEngine
 
 
 class CodesEngine(SearchEngine):
-    """Searches the codes of a faiss index where they lie; memory-mapped ones are not copied.
+    """Searches the codes of a faiss index in place; memory-mapped codes are not copied.
 
     Parameters
     ----------
     index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
+        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits per code.
     where
-        Named in an error.
+        Path or name of the index, for errors.
     """
 
     def __init__(self, index: Any, where: str) -> None:
-        self._index, self._where = index, where  # of which the codes are a view
+        self._index, self._where = index, where  # the codes are a view into the index
         self.quantizer = quantizer_of(index, where)
         self._codes = stored_codes(index, where)
         self._rotation = rotation_of(self.quantizer)
@@ -35,7 +35,7 @@ class CodesEngine(SearchEngine):
 
 
 class TableEngine(CodesEngine):
-    """Searches by tables of what a code adds to the score."""
+    """Searches by lookup tables."""
 
     def __init__(self, index: Any, where: str) -> None:
         super().__init__(index, where)
@@ -49,24 +49,24 @@ class TableEngine(CodesEngine):
 
     @abstractmethod
     def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
-        """Return the best documents by the tables, k of each query or fewer columns."""
+        """Return scores and rows of the best documents by the lookup tables, [B, k] or fewer columns."""
 
     def _rotated(self, queries: Floats) -> Floats:
-        """Return queries rotated by faiss, which keeps to its threads; NumPy would wake all cores for a vector."""
+        """Rotate queries by faiss, whose threads are limited; NumPy would use all cores for one vector."""
         import faiss
 
         if len(queries) > 1:
             rotated: Floats = self._rotation.apply(queries)
             return rotated
-        # Inner products with rows: half the time of faiss's product of matrices, since the rotation is read once.
+        # Half the time of faiss's matrix product, as it reads the rotation once.
         rotated = np.empty_like(queries)
         arrays = (rotated, queries, self._rotation_rows)
-        functions: Any = faiss  # of which stubs know this one not
+        functions: Any = faiss  # the stubs lack this function
         functions.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), *self._rotation_rows.shape)
         return rotated
 
     def _tables(self, rotated: Floats) -> Floats:
-        """Return a table of 256 entries for each byte of a document: two of 16 make one of their sums."""
+        """Return a lookup table of 256 entries per byte of codes; of 4 bits, the sums of two tables of 16."""
         tables = self.quantizer.rotated_lookup_tables(rotated)
         if self.quantizer.bits == 8:
             return tables

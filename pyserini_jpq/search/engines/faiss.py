@@ -1,4 +1,4 @@
-"""Search by faiss itself: of small indexes, and where the compiled scan is not there."""
+"""Search by faiss itself: for small indexes, and where the compiled scan is not available."""
 
 from typing import Any
 
@@ -7,16 +7,14 @@ from pyserini_jpq.search.engines.codes import CodesEngine
 
 
 class FaissEngine(CodesEngine):
-    """Hits are those of Pyserini's `FaissSearcher`, document by document.
+    """Returns exactly the hits of Pyserini's `FaissSearcher`.
 
     Parameters
     ----------
-    index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
-    where
-        Named in an error.
+    index, where
+        As in `CodesEngine`.
     lists
-        What `build_ivf` made of the index, to search those in its place.
+        Inverted lists of `build_ivf`, to search instead of the index.
     """
 
     def __init__(self, index: Any, where: str, lists: Any = None) -> None:

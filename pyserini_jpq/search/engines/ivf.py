@@ -1,4 +1,4 @@
-"""Search of inverted lists by the compiled scan: faiss finds the lists, the scan goes through their documents."""
+"""Search of inverted lists: faiss finds the lists, the compiled scan scores their documents."""
 
 from typing import Any
 
@@ -12,20 +12,18 @@ from pyserini_jpq.scan import ListScanner
 from pyserini_jpq.search.engines.codes import TableEngine
 
 GRAPH_FROM = 64
-"""Times as many lists as are searched, from which on a graph finds these faster than a comparison with all does."""
+"""Least ratio of lists to probed lists from which a graph finds these faster than brute force."""
 
 
 class ListsEngine(TableEngine):
-    """Searches the lists whose directions are nearest to a query; scores are those of exhaustive search.
+    """Probes the lists whose directions are nearest to a query; scores are those of exhaustive search.
 
     Parameters
     ----------
     lists
-        What `build_ivf` made of the index; `set_nprobe` says how many of them are searched.
-    index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
-    where
-        Named in an error.
+        Inverted lists of `build_ivf`; `set_nprobe` sets how many of them are probed.
+    index, where
+        As in `CodesEngine`.
 
     Raises
     ------
@@ -37,7 +35,7 @@ class ListsEngine(TableEngine):
         import faiss
 
         super().__init__(index, where)
-        self._lists = lists  # the scanner knows addresses in them
+        self._lists = lists  # the scanner keeps addresses into them
         self._spread_as = by_bytes(self.quantizer)
         inner: Any = faiss.downcast_index(lists.index)
         self._inner = inner
@@ -54,7 +52,7 @@ class ListsEngine(TableEngine):
         inner = self._inner
         by_graph = self._graph is not None and inner.nprobe * GRAPH_FROM <= inner.nlist
         coarse = self._graph if by_graph else self._directions
-        # Directions are 0 where a query is 1.
+        # Directions are 0 in the extra dimension, in which queries are 1.
         _, probed = coarse.search(spread(self._spread_as, rotated, 1.0), inner.nprobe)
         scores, rows = self._scanner.search(probed, tables, k, threads)
         if rows.max(initial=-1) >= self.documents:
@@ -66,5 +64,5 @@ class ListsEngine(TableEngine):
 
 
 def _address(pointer: Any) -> int:
-    """Return where a pointer of faiss's points to; 0 for that of an empty list, which is None."""
+    """Return the address of a faiss pointer; 0 for None, the pointer of an empty list."""
     return int(pointer) if pointer else 0

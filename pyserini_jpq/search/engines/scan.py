@@ -10,22 +10,19 @@ from pyserini_jpq.search.engines.codes import TableEngine
 
 
 class ScanEngine(TableEngine):
-    """Looks at all documents; results are those of `ProductQuantizer.search`, ties go to the earlier row.
+    """Scores all documents, with the results of `ProductQuantizer.search`; ties go to the earlier row.
 
     Parameters
     ----------
-    index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
-    where
-        Named in an error.
+    index, where
+        As in `CodesEngine`.
     blocks
-        The file of its codes laid out for the scan, if there is one; then searches leave the codes of the index alone,
-        so that memory holds them once.
+        File of the codes in the layout of the scan, if there is one; it is read in place of the index's codes.
 
     Raises
     ------
     IndexFolderError
-        If that file is damaged, or of another index.
+        If the file of blocks is damaged, or of another index.
     InstallationError
         If the scan was not built.
     """

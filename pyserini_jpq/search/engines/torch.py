@@ -1,4 +1,4 @@
-"""Search on a GPU, by the scan in torch that training uses too: any M, 8 and 4 bits, one query or many."""
+"""Search on a GPU, by the scan in torch that training uses: any M, 8 and 4 bits."""
 
 from typing import Any
 
@@ -11,24 +11,22 @@ from pyserini_jpq.scan.blocks import best_by_table
 from pyserini_jpq.search.engines.base import SearchEngine
 
 _QUERIES = 32
-"""Queries at once: with the scores of a block of documents they take 32 MB."""
+"""Queries per batch: their scores of a block of documents take 32 MB."""
 
 
 class TorchEngine(SearchEngine):
-    """Searches the codes of a faiss index on a device of torch's, which gets a copy of them; ties go in any order.
+    """Searches a copy of the codes on a torch device; the order of ties is undefined.
 
     Parameters
     ----------
-    index
-        A faiss index: a rotation, then an `IndexPQ` of 8 or 4 bits a code.
-    where
-        Named in an error.
+    index, where
+        As in `CodesEngine`.
     device
-        Where codes lie and scores are computed.
+        Device of codes and scores.
     """
 
     def __init__(self, index: Any, where: str, device: torch.device) -> None:
-        quantizer = by_bytes(quantizer_of(index, where))  # of 4 bits half the bytes, half the lookups
+        quantizer = by_bytes(quantizer_of(index, where))  # codes of 4 bits: half the bytes, half the lookups
         codes = unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
         self._codes = torch.tensor(codes, device=device)
         self._rotation = torch.tensor(quantizer.rotation, device=device)
