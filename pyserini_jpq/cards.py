@@ -13,8 +13,11 @@ from pyserini_jpq.trust.places import is_plain_name
 from pyserini_jpq.trust.plain import read_yaml
 
 ENCODER_FOLDER_CARD = "encoder.yaml"
-POOLINGS = ("cls", "mean", "last")
+POOLINGS = ("cls", "mean", "last", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens")
+"""The last three are named as sentence-transformers names them; a card may join several by `+`."""
+
 ARCHITECTURES = ("auto", "ance")
+_LATER = ("subfolder", "head", "include_prompt", "lower_case", "truncate_dim", "matryoshka")
 TOKENIZER_OPTIONS = {
     **dict.fromkeys(("do_lower_case", "add_prefix_space", "use_fast", "strip_accents", "tokenize_chinese_chars"), bool),
     **dict.fromkeys(("do_basic_tokenize", "trim_offsets", "legacy", "add_bos_token", "add_eos_token"), bool),
@@ -51,7 +54,23 @@ class TextSide:
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """What has to be known to use the weights of an encoder as its authors do; one YAML file in `encoders/`."""
+    """What has to be known to use the weights of an encoder as its authors do; one YAML file in `encoders/`.
+
+    Attributes
+    ----------
+    subfolder
+        The folder, within that of the weights, that transformer and tokenizer lie in.
+    head
+        Folders beside the transformer that hold dense layers and layer norms, in order, with a space between them.
+    include_prompt
+        Whether the tokens of a prefix count in pooling.
+    lower_case
+        Whether texts are lower-cased whatever the tokenizer does.
+    truncate_dim
+        How many leading dimensions are kept (Matryoshka), before vectors get unit length.
+    matryoshka
+        To which numbers of dimensions the encoder was trained to be cut, in words.
+    """
 
     backbone: str
     description: str = ""
@@ -73,10 +92,20 @@ class EncoderCard:
     document: TextSide = field(default_factory=TextSide)
     sha256: Mapping[str, str] = field(default_factory=dict)
     notes: str | None = None
+    subfolder: str = ""
+    head: str = ""
+    include_prompt: bool = True
+    lower_case: bool = False
+    truncate_dim: int | None = None
+    matryoshka: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the card as plain values, as it is written to YAML and JSON."""
-        return dataclasses.asdict(self)
+        """Return the card as plain values, as it is written to YAML and JSON.
+
+        Fields that came later are left out where they say nothing, so that older versions read such cards, too.
+        """
+        unsaid = {f.name for f in dataclasses.fields(self) if f.name in _LATER and getattr(self, f.name) == f.default}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in unsaid}
 
     @property
     def training_scale(self) -> float:
@@ -216,8 +245,13 @@ def parse_encoder_card(values: Mapping[str, Any], where: str) -> EncoderCard:
         if side in fields:
             fields[side] = TextSide(**checked_fields(TextSide, fields[side] or {}, f"{where}: {side}", EncoderError))
     card = EncoderCard(**fields)
-    if card.pooling not in POOLINGS:
+    if not all(mode in POOLINGS for mode in card.pooling.split("+")):
         raise EncoderError(f"{where}: pooling {card.pooling!r} is not one of {', '.join(POOLINGS)}")
+    for name in (*card.head.split(), *filter(None, [card.subfolder])):
+        if not is_plain_name(name):
+            raise EncoderError(f"{where}: {name!r} is no folder beside the weights")
+    if card.truncate_dim is not None and card.truncate_dim < 1:
+        raise EncoderError(f"{where}: truncate_dim must be at least 1, not {card.truncate_dim}")
     for name, value in card.sha256.items():
         if not isinstance(name, str) or not is_plain_name(name) or not is_sha256(value):
             raise EncoderError(f"{where}: sha256 takes names of files and 64 hexadecimal digits, not {name}: {value!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, encoder_card
 from pyserini_jpq.encode.source import EncoderSource
+from pyserini_jpq.encode.strict import some_of
 from pyserini_jpq.errors import ConversionError, EncoderError, first_line
 from pyserini_jpq.files import new_folder, remove
 from pyserini_jpq.trust.plain import read_json_object
@@ -140,7 +141,7 @@ def _backbone(folder: Path) -> "AnceBackbone":
         reason = str(problem).strip().splitlines()[-1].strip()
         raise ConversionError(f"{folder}: the weights do not fit {CONFIG}: {reason}") from None
     if missing or unexpected:
-        what = f"lacks {missing[0]}" if missing else f"holds {unexpected[0]}, which is unknown"
+        what = f"lacks {some_of(missing)}" if missing else f"holds {some_of(unexpected)}, which is unknown"
         raise ConversionError(
             f"{folder} is no RobertaDot encoder: it {what} ({len(missing)} missing, {len(unexpected)} more)"
         )

@@ -1,13 +1,27 @@
 """`python -m pyserini_jpq.encode`: a collection becomes a folder of embeddings."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pyserini_jpq import cli
+from pyserini_jpq import cards, cli
 from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
 from pyserini_jpq.options import add_flags, from_flags
+
+
+class _ListEncoders(argparse.Action):
+    """Prints the cards of encoders, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print name, dimensions, tokens of a query and of a document, and licence, a card a line."""
+        for name in cards.card_names("encoders"):
+            card = cards.encoder_card(name)
+            sizes = f"{card.dimension or '?':>5}  {card.query.max_length:>4} / {card.document.max_length:<5}"
+            print(f"{name:<32}{sizes} {card.license or 'not stated'}")
+        parser.exit()
 
 
 def define_flags() -> cli.OneLineParser:
@@ -16,6 +30,12 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--corpus", required=True, help="JSONL or TSV file, a folder of them, or a card")
     parser.add_argument("--encoder", required=True, help="card, folder, or Hugging Face name")
     parser.add_argument("--output", required=True, type=Path, help="folder of embeddings to write")
+    parser.add_argument(
+        "--list-encoders",
+        action=_ListEncoders,
+        nargs=0,
+        help="print the cards: name, dimensions, tokens of a query / of a document, licence",
+    )
     add_flags(parser, EncodeOptions)
     parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     group = parser.add_argument_group("encoder", "in place of a card, or to change what the card says")

@@ -1,5 +1,6 @@
-"""The encoder encoder: a transformer backbone, pooling, and unit length if the card says so."""
+"""The encoder: a transformer backbone, pooling, what lies behind it, and unit length if the card says so."""
 
+import dataclasses
 import hashlib
 import os
 import stat
@@ -14,8 +15,13 @@ import torch
 from torch import nn
 
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, TextSide
+from pyserini_jpq.encode.backbone import load_backbone, pools_itself, width
+from pyserini_jpq.encode.head import load_head, save_layer
+from pyserini_jpq.encode.lower_case import lower_case
 from pyserini_jpq.encode.old_roberta import OldRobertaTokenizer, follows_old_rules
-from pyserini_jpq.encode.weights import backbone_location, check_folder, quiet_transformers
+from pyserini_jpq.encode.pooling import pool
+from pyserini_jpq.encode.st_write import write_modules
+from pyserini_jpq.encode.weights import backbone_location, check_folder, check_layer, quiet_transformers
 from pyserini_jpq.errors import EncoderError
 
 _COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
@@ -35,6 +41,14 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+class _PrefixedRow(list[int]):
+    """Token ids of a text, and how many of them are a prefix that is left out of pooling."""
+
+    def __init__(self, ids: Sequence[int], prefix: int) -> None:
+        super().__init__(ids)
+        self.prefix = prefix
+
+
 class Encoder(nn.Module):
     """A text encoder as its card describes it.
 
@@ -46,15 +60,21 @@ class Encoder(nn.Module):
         The transformer; for the `ance` architecture it gives the pooled vector itself.
     tokenizer
         The backbone's tokenizer.
+    head
+        Layers behind pooling; none by default.
     """
 
     backbone: Any
 
-    def __init__(self, card: EncoderCard, backbone: nn.Module, tokenizer: Any) -> None:
+    def __init__(
+        self, card: EncoderCard, backbone: nn.Module, tokenizer: Any, head: nn.Sequential | None = None
+    ) -> None:
         super().__init__()
         self.card = card
         self.backbone = backbone
         self.tokenizer = tokenizer
+        self.head = head if head is not None else nn.Sequential()
+        self._prefixes: dict[str, int] = {}
         self._old_tokenizer: OldRobertaTokenizer | None = None
         if follows_old_rules(card):
             self._old_tokenizer = OldRobertaTokenizer(tokenizer, bool(card.tokenizer_options.get("add_prefix_space")))
@@ -78,16 +98,17 @@ class Encoder(nn.Module):
             If the weights are not here and cannot be fetched, are not the published ones, or do not fit the card.
         """
         quiet_transformers()
-        location = str(folder) if folder else backbone_location(card)
-        is_path = location.startswith((".", os.sep))
-        if is_path and not Path(location).is_dir():
-            raise EncoderError(f"{location} is no folder; put the weights there (published at {card.source})")
-        if Path(location).is_dir():
-            check_folder(Path(location))
-        safely = {"trust_remote_code": False, "local_files_only": local or folder is not None}
+        root = str(folder) if folder else backbone_location(card)
+        location = _checked(root, card)
+        safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or folder is not None}
+        if card.subfolder and not Path(location).is_dir():
+            safely["subfolder"] = card.subfolder
         try:
-            backbone = _load_backbone(card, location, safely)
+            backbone = load_backbone(card, location, safely)
             tokenizer = _load_tokenizer(card, location if folder else card.tokenizer or location, safely)
+            head = load_head(card.head, root, width(backbone) * (card.pooling.count("+") + 1), local)
+            encoder = cls(card, backbone, tokenizer, head)
+            encoder._check_card()
         except EncoderError:
             raise
         except Exception as problem:  # transformers raises whatever a broken or foreign file provokes
@@ -97,14 +118,19 @@ class Encoder(nn.Module):
             if local and hint:
                 hint = f"; it is not in the cache, and an index fetches nothing: name it with --encoder {location}"
             raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
-        encoder = cls(card, backbone, tokenizer)
-        encoder._check_card()
         return encoder.eval()
 
     @property
     def dimension(self) -> int:
         """The number of dimensions of an embedding."""
-        return int(self.backbone.config.hidden_size)
+        return min(self.full_dimension, self.card.truncate_dim or self.full_dimension)
+
+    @property
+    def full_dimension(self) -> int:
+        """The number of dimensions before an embedding is cut."""
+        outputs = [getattr(layer, "outputs", None) for layer in self.head]
+        pooled = width(self.backbone) * (self.card.pooling.count("+") + 1)
+        return next((int(size) for size in reversed(outputs) if size is not None), pooled)
 
     @property
     def device(self) -> torch.device:
@@ -116,7 +142,7 @@ class Encoder(nn.Module):
         if not texts:
             return []
         texts = [self._prepare(text, side) for text in texts]
-        longest = min(side.max_length, self._most_positions())
+        longest = self.longest(side)
         if self._old_tokenizer is not None:
             with _TOKENIZING:
                 return self._old_tokenizer.encode(texts, longest, side.special_tokens)
@@ -132,7 +158,14 @@ class Encoder(nn.Module):
             )
         ids: list[list[int]] = encoded["input_ids"]
         # A text of characters that the tokenizer drops, without special tokens, would leave nothing to pool.
-        return [row or [self._pad_id()] for row in ids]
+        rows = [row or [self._pad_id()] for row in ids]
+        if self.card.include_prompt or not side.prefix:
+            return rows
+        return [_PrefixedRow(row, self._prefix_length(side)) for row in rows]
+
+    def longest(self, side: TextSide) -> int:
+        """Return the most tokens of a text of a side that reach the backbone."""
+        return min(side.max_length, self._most_positions())
 
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Pad token ids to the longest row.
@@ -142,7 +175,7 @@ class Encoder(nn.Module):
         input_ids : torch.Tensor
             [B, L] int64, on the encoder's device.
         attention_mask : torch.Tensor
-            [B, L] int64, 1 for tokens, 0 for padding.
+            [B, L] int64, 1 for tokens, 0 for padding, 2 for tokens that are read and left out of pooling.
         """
         longest = max(len(row) for row in rows)
         ids = np.full((len(rows), longest), self._pad_id(), dtype=np.int64)
@@ -150,16 +183,24 @@ class Encoder(nn.Module):
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
+            if isinstance(row, _PrefixedRow):
+                mask[i, : min(row.prefix, len(row))] = 2
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids; [B, L] int64 each, to [B, D] float32."""
+        counted = attention_mask
+        if not self.card.include_prompt:
+            counted, attention_mask = (attention_mask == 1).long(), (attention_mask > 0).long()
         output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         if self.card.architecture == "ance":
             pooled = output.float()
+        elif pools_itself(self.card, self.backbone):
+            pooled = output.pooler_output.float()
         else:
-            pooled = self._pool(output.last_hidden_state.float(), attention_mask)
-        return nn.functional.normalize(pooled, dim=-1) if self.card.normalize else pooled
+            pooled = self._pool(output.last_hidden_state.float(), counted)
+        vectors = self.head(pooled)[:, : self.dimension]
+        return nn.functional.normalize(vectors, dim=-1) if self.card.normalize else vectors
 
     def encode_queries(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries to [B, D] float32, with gradients where they are enabled."""
@@ -169,7 +210,8 @@ class Encoder(nn.Module):
     def weights_sha256(self) -> str:
         """Return a SHA-256 of all weights, whatever file format they came from."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.backbone.state_dict().items()):
+        head = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        for name, tensor in [*sorted(self.backbone.state_dict().items()), *sorted(head.items())]:
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().float().contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -181,26 +223,34 @@ class Encoder(nn.Module):
         quiet_transformers()
         self.backbone.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        names = [f"{number}_{type(layer).__name__}" for number, layer in enumerate(self.head, 2)]
+        for name, layer in zip(names, self.head, strict=True):
+            save_layer(layer, folder / name)
+        card = dataclasses.replace(card, subfolder="", head=" ".join(names))
+        write_modules(self, folder)
         text = yaml.safe_dump(card.as_dict(), sort_keys=False, allow_unicode=True)
         (folder / ENCODER_FOLDER_CARD).write_text(text, encoding="utf-8")
         # safetensors writes for the owner alone, whatever the umask.
         usual = stat.S_IMODE((folder / ENCODER_FOLDER_CARD).stat().st_mode)
-        for weights in folder.glob("*.safetensors"):
+        for weights in folder.rglob("*.safetensors"):
             weights.chmod(usual)
 
     def _prepare(self, text: str, side: TextSide) -> str:
         masks = self.tokenizer.mask_token * side.max_length if side.mask_padding else ""
         return side.prefix + text + masks
 
-    def _pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        if self.card.pooling == "cls":
+    def _pool(self, states: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        if self.card.pooling == "cls" and self.card.include_prompt:
             return states[:, 0]
-        if self.card.pooling == "last":  # of decoders: it alone has seen all others; padding stands behind it
-            last = attention_mask.sum(1) - 1
-            return states[torch.arange(len(states), device=states.device), last]
-        skip = self.card.skip_tokens
-        weights = attention_mask[:, skip:, None].to(states.dtype)
-        return (states[:, skip:] * weights).sum(1) / weights.sum(1).clamp(min=1)
+        skip = self.card.skip_tokens if self.card.pooling != "last" else 0
+        return pool(states[:, skip:], counted[:, skip:], self.card.pooling)
+
+    def _prefix_length(self, side: TextSide) -> int:
+        """Return the tokens of a side's prefix, as sentence-transformers counts them: without a special one behind."""
+        if side.prefix not in self._prefixes:
+            ids = self.tokenizer(side.prefix, add_special_tokens=side.special_tokens)["input_ids"]
+            self._prefixes[side.prefix] = len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+        return self._prefixes[side.prefix]
 
     def _pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id or 0)
@@ -214,37 +264,40 @@ class Encoder(nn.Module):
         return int(most) - (self._pad_id() + 1 if config.model_type in _COUNT_FROM_PADDING else 0)
 
     def _check_card(self) -> None:
-        if self.card.dimension not in (None, self.dimension):
+        where = self.card.backbone
+        if self.card.dimension not in (None, self.full_dimension):
             raise EncoderError(
-                f"{self.card.backbone} gives {self.dimension} dimensions, but its card says {self.card.dimension}"
+                f"{where} gives {self.full_dimension} dimensions, but its card says {self.card.dimension}"
+            )
+        if (self.card.truncate_dim or 1) > self.full_dimension:
+            raise EncoderError(
+                f"{where} gives {self.full_dimension} dimensions, which cannot be cut to {self.card.truncate_dim}"
             )
         masks = self.card.query.mask_padding or self.card.document.mask_padding
         if masks and self.tokenizer.mask_token is None:
-            raise EncoderError(f"{self.card.backbone}: mask_padding needs a tokenizer with a mask token")
+            raise EncoderError(f"{where}: mask_padding needs a tokenizer with a mask token")
+        if self.card.lower_case:
+            lower_case(self.tokenizer, where)
 
 
-def _load_backbone(card: EncoderCard, location: str, safely: dict[str, bool]) -> nn.Module:
-    if card.architecture == "ance":
-        from pyserini_jpq.encode.ance import AnceBackbone
-
-        return AnceBackbone.from_pretrained(location, local_files_only=safely["local_files_only"])
-    from transformers import AutoModel
-
-    pooler = _without_pooler(location, safely)
-    model: nn.Module = AutoModel.from_pretrained(location, dtype=torch.float32, **pooler, **safely)
-    return model
-
-
-def _without_pooler(location: str, safely: dict[str, bool]) -> dict[str, bool]:
-    """Leave out the pooling layer of BERT and its kin: we pool ourselves, and unused weights would only be carried."""
-    from transformers import AutoConfig
-
-    with_pooler = {"bert", "roberta", "xlm-roberta", "mpnet", "camembert"}
-    kind = AutoConfig.from_pretrained(location, **safely).model_type
-    return {"add_pooling_layer": False} if kind in with_pooler else {}
+def _checked(root: str, card: EncoderCard) -> str:
+    """Return where transformer and tokenizer lie, all files of a folder looked at before transformers reads them."""
+    is_path = root.startswith((".", os.sep))
+    if is_path and not Path(root).is_dir():
+        raise EncoderError(f"{root} is no folder; put the weights there (published at {card.source})")
+    if not Path(root).is_dir():
+        return root
+    location = Path(root) / card.subfolder if card.subfolder else Path(root)
+    try:
+        check_folder(location)
+        for name in card.head.split():
+            check_layer(Path(root) / name)
+    except EncoderError as problem:
+        raise EncoderError(f"cannot load the encoder {location}: {problem}") from None
+    return str(location) if card.subfolder else root
 
 
-def _load_tokenizer(card: EncoderCard, location: str, safely: dict[str, bool]) -> Any:
+def _load_tokenizer(card: EncoderCard, location: str, safely: dict[str, Any]) -> Any:
     import transformers
 
     name = card.tokenizer_class or "AutoTokenizer"

@@ -16,12 +16,13 @@ import torch
 
 from pyserini_jpq import cli
 from pyserini_jpq.encode.encoder import Encoder
-from pyserini_jpq.errors import InstallationError, how_to_install
+from pyserini_jpq.errors import EncoderError, InstallationError, how_to_install
 from pyserini_jpq.paths import cache_folder
 from pyserini_jpq.quantizer import Floats
 
 _INPUTS = ("input_ids", "attention_mask")
 _OPSET = 17
+_TOLERANCE = 1e-3
 
 
 class OnnxBackend:
@@ -38,6 +39,8 @@ class OnnxBackend:
     ------
     InstallationError
         If a package is missing.
+    EncoderError
+        If the exported model gives other vectors.
     """
 
     def __init__(self, encoder: Encoder, int8: bool) -> None:
@@ -78,6 +81,7 @@ def _key(encoder: Encoder) -> str:
     """Return a key of the exported encoder: a hash of weights, pooling and versions of the exporter."""
     card = encoder.card
     how = [card.architecture, card.pooling, card.normalize, card.skip_tokens, torch.__version__, _OPSET]
+    how += [card.include_prompt, card.truncate_dim]
     return hashlib.sha256(json.dumps([encoder.weights_sha256(), *how]).encode()).hexdigest()[:32]
 
 
@@ -102,9 +106,29 @@ def _export(encoder: Encoder, path: Path, int8: bool) -> None:
             opset_version=_OPSET,
             dynamo=False,  # it takes an eighth of the time, and no onnxscript
         )
+        _check(encoder, model)
         if int8:
             model = _quantized(model)
         os.replace(model, path)
+
+
+def _check(encoder: Encoder, model: str) -> None:
+    """Refuse a model that gives other vectors than the encoder: what tracing saw once it takes for constant."""
+    texts = ["a", "one two three four five six seven", "b c"]
+    inputs = encoder.pad(encoder.tokenize(texts, encoder.card.query))
+    named = {name: tensor.numpy() for name, tensor in zip(_INPUTS, inputs, strict=True)}
+    with torch.inference_mode():
+        expected = encoder(*inputs).numpy()
+    problem = "gives other vectors in ONNX"
+    try:
+        found = _module("onnxruntime").InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, named)[0]
+        same = np.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE * np.abs(expected).max())
+    except InstallationError:
+        raise
+    except Exception as error:  # ONNX Runtime has classes of its own, of no common base
+        same, problem = False, f"does not run in ONNX ({str(error).splitlines()[0][:200]})"
+    if not same:
+        raise EncoderError(f"{encoder.card.backbone} {problem}; leave --encoder-backend out")
 
 
 def _quantized(model: str) -> str:

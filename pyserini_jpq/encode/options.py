@@ -36,13 +36,16 @@ class EncodeOptions(Options):
 class EncoderChanges(Options):
     """The description of an encoder without a card, or changes to its card; all are unset by default."""
 
-    pooling: str | None = option(None, "first token, mean of tokens, or last token", choices=POOLINGS)
+    pooling: str | None = option(None, "first token, mean of tokens, last token …", choices=POOLINGS)
     l2_norm: bool | None = option(None, "embeddings of unit length", on_or_off)
     query_prefix: str | None = option(None, "text put in front of every query")
     doc_prefix: str | None = option(None, "text put in front of every document")
     query_max_length: int | None = option(None, "most tokens of a query", positive_int)
     doc_max_length: int | None = option(None, "most tokens of a document", positive_int)
     doc_template: str | None = option(None, "how title and text are joined, such as '{title} {text}'")
+    truncate_dim: int | None = option(
+        None, "leading dimensions that are kept, of encoders trained for it (Matryoshka)", positive_int
+    )
     tokenizer: str | None = option(None, "Hugging Face name or folder, where it is not the backbone's")
     tokenizer_class: str | None = option(None, "a class of transformers, such as BertTokenizer")
 

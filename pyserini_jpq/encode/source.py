@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyserini_jpq import cards
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard
+from pyserini_jpq.encode.st_folder import MODULES, described
 from pyserini_jpq.encode.weights import check_places
 from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.trust.places import remember_folder
@@ -59,23 +60,25 @@ def find_encoder(name: str) -> EncoderSource:
     Parameters
     ----------
     name
-        `encoders/X`, `X`, `all-minilm-l6-v2`, `intfloat/e5-base-v2`, or a folder as transformers writes it.
+        `encoders/X`, `X`, `all-minilm-l6-v2`, `intfloat/e5-base-v2`, or a folder as transformers or
+        sentence-transformers write it: what the latter says of pooling, prompts and lengths goes into the card.
 
     Raises
     ------
     EncoderError
-        If nothing of that name is known.
+        If nothing of that name is known, or it is of a kind that is not supported.
     """
     for folder in (Path(name), Path("encoders") / name):
         if (folder / ENCODER_FOLDER_CARD).is_file():
             return EncoderSource(folder.name, cards.read_encoder_card(folder / ENCODER_FOLDER_CARD), folder)
     if Path(name).is_dir():
-        if not (Path(name) / "config.json").is_file():
+        if not any((Path(name) / file).is_file() for file in ("config.json", MODULES)):
             raise EncoderError(f"{name} is no encoder: it has neither {ENCODER_FOLDER_CARD} nor config.json")
+        card = EncoderCard(backbone=name, **described(name))
         remember_folder(Path(name))
-        return EncoderSource(Path(name).resolve().name, EncoderCard(backbone=name))
+        return EncoderSource(Path(name).resolve().name, card)
     if "/" in name and not cards.has_card("encoders", name):
-        return EncoderSource(name, EncoderCard(backbone=name))
+        return EncoderSource(name, EncoderCard(backbone=name, **described(name)))
     return EncoderSource(name, cards.encoder_card(name))
 
 

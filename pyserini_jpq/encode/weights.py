@@ -15,6 +15,7 @@ from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 _WIDTHS = ("hidden_size", "dim", "d_model", "n_embd")
 _BESIDE_WIDTH = ("vocab_size", "intermediate_size", "hidden_dim", "type_vocab_size", "d_ff", "embedding_size")
+_HEADS, _HEAD_WIDTHS = ("num_attention_heads", "num_heads", "n_heads", "n_head"), ("head_dim", "d_kv")
 _LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 _POSITIONS = ("max_position_embeddings", "n_positions")
 _MOST_POSITIONS = 1 << 18  # rotary positions have no weights, and are computed
@@ -107,6 +108,14 @@ def check_folder(folder: Path) -> None:
         _check_sizes(config, sum(t.values for t in tensors), sum(t.count for t in tensors), folder)
 
 
+def check_layer(folder: Path) -> None:
+    """Check the files of a dense layer or a layer norm before they are read; raises EncoderError as `check_folder`."""
+    for path in folder.glob("*.bin"):
+        _check_zip(path)
+    for path in folder.glob("*.safetensors"):
+        safetensors_header(path, EncoderError)
+
+
 def _object(path: Path) -> dict[str, Any]:
     try:
         return read_json_object(path) if path.is_file() else {}
@@ -128,6 +137,9 @@ def _check_sizes(config: dict[str, Any], values: int, tensors: int, folder: Path
     width = _largest(config, _WIDTHS)
     positions = _largest(config, _POSITIONS)
     wrong = [name for name in _BESIDE_WIDTH if _largest(config, (name,)) * width > values]
+    heads = _largest(config, _HEADS) * max(_largest(config, _HEAD_WIDTHS), 1)
+    wrong += ["the heads"] if heads * width > values else []
+    wrong += ["the projection"] if _largest(config, ("projection_dim",)) * width > values else []
     wrong += ["the width"] if width * width > values else []
     wrong += ["the number of layers"] if _largest(config, _LAYERS) > tensors else []
     wrong += ["the number of positions"] if positions > _MOST_POSITIONS and positions * width > values else []

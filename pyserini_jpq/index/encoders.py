@@ -21,7 +21,7 @@ UNKNOWN: dict[str, Any] = {"name": None, "card": None, "sha256": None, "folder":
 """The entry in `jpq.json` of an index that was imported without an encoder."""
 
 _HERE = "."  # the backbone of an encoder folder that we wrote
-_USE = ("architecture", "pooling", "normalize", "skip_tokens")
+_USE = ("architecture", "pooling", "normalize", "skip_tokens", "include_prompt", "lower_case", "truncate_dim")
 
 
 def query_encoder_source(index: IndexFolder) -> EncoderSource:

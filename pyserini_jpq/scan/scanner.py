@@ -42,15 +42,17 @@ def kernels() -> list[str]:
 class PQScanner:
     """Finds the documents with the largest sums of table entries, exactly.
 
-    Codes stay where they are and as they are, also in a memory-mapped file: rows of M bytes, as a faiss `IndexPQ` keeps
-    them, which are turned round on the fly, into a buffer that fits the second-level cache; or blocks that are turned
-    round already, for which one query takes less time.
+    Codes stay where they are and as they are, also in a memory-mapped file: rows of bytes, as a faiss `IndexPQ` keeps
+    them, which are transposed on the fly for a single query, into a buffer that fits the second-level cache; or blocks
+    that are transposed already, for which one query takes less time.
 
     Parameters
     ----------
     codes
-        [N, M] uint8, contiguous: a NumPy array or a torch tensor in main memory; or blocks, as `in_blocks` makes them.
-        Not copied; they must not change while a search runs, and may change between searches.
+        [N, bytes] uint8, contiguous: a NumPy array or a torch tensor in main memory; or blocks, as `in_blocks` makes
+        them. Not copied; they must not change while a search runs, and may change between searches.
+    bits
+        Of a code: 8, or 4, where a byte holds the codes of two subspaces, the first in its low half, as in faiss.
 
     Raises
     ------
@@ -60,8 +62,9 @@ class PQScanner:
         If the codes are of another type or shape, or not contiguous.
     """
 
-    def __init__(self, codes: Any) -> None:
+    def __init__(self, codes: Any, bits: int = 8) -> None:
         self._native = _required()
+        self._bits = bits
         self.in_blocks = isinstance(codes, Blocks)
         self.codes: NDArray[np.uint8] = np.asarray(codes.data if isinstance(codes, Blocks) else codes)
         shape: tuple[int, ...] = self.codes.shape
@@ -86,7 +89,8 @@ class PQScanner:
         Parameters
         ----------
         tables
-            [B, M, K] float32, K up to 256: what a code adds to the score, in each subspace. Codes must be below K.
+            [B, M, K] float32, K up to 256, or 16 for codes of 4 bits: what a code adds to the score, in each subspace.
+            Codes must be below K.
         k
             Hits wanted; all N documents where there are fewer.
         threads
@@ -105,10 +109,10 @@ class PQScanner:
             If shapes do not fit, k or threads is below 1, or the entries of a table are not finite or so large that
             scores could overflow float32.
         """
-        tables = _checked(tables, self.m, k, threads)
+        tables = _checked(tables, self.m, self._bits, k, threads)
         with _explained():
             scores, rows = self._native.search(
-                self.codes, self.documents, self.in_blocks, tables, k, usable(threads), _kernel()
+                self.codes, self.documents, self.in_blocks, self._bits, tables, k, usable(threads), _kernel()
             )
         return scores, rows
 
@@ -119,13 +123,15 @@ class ListScanner:
     Parameters
     ----------
     codes
-        [L] uint64, the addresses of the codes of L lists, n rows of M bytes each; they must stay there.
+        [L] uint64, the addresses of the codes of L lists, n rows of bytes each; they must stay there.
     rows
         [L] uint64, the addresses of their documents' rows in the whole, n int64 each, below 2³² - 1.
     sizes
         [L] int64, the numbers n of their documents.
     m
-        Bytes of a document, M.
+        Bytes of a document.
+    bits
+        Of a code, as in `PQScanner`.
 
     Raises
     ------
@@ -133,9 +139,9 @@ class ListScanner:
         If the extension was not built.
     """
 
-    def __init__(self, codes: Addresses, rows: Addresses, sizes: Rows, m: int) -> None:
+    def __init__(self, codes: Addresses, rows: Addresses, sizes: Rows, m: int, bits: int = 8) -> None:
         self._native = _required()
-        self._codes, self._rows, self._sizes, self.m = codes, rows, sizes, m
+        self._codes, self._rows, self._sizes, self.m, self._bits = codes, rows, sizes, m, bits
 
     def search(self, probed: Rows, tables: Any, k: int, threads: int = 1) -> tuple[Scores, Rows]:
         """Return the k best documents of the lists that each query looks at; else as `PQScanner.search`.
@@ -163,20 +169,23 @@ class ListScanner:
         QuantizerError
             As `PQScanner.search`.
         """
-        tables = _checked(tables, self.m, k, threads)
+        tables = _checked(tables, self.m, self._bits, k, threads)
         sizes = np.where(probed < 0, 0, self._sizes[probed])
         with _explained():
             scores, rows = self._native.search_lists(
-                self._codes[probed], self._rows[probed], sizes, tables, k, usable(threads), _kernel()
+                self._codes[probed], self._rows[probed], sizes, self._bits, tables, k, usable(threads), _kernel()
             )
         return scores, rows
 
 
-def _checked(tables: Any, m: int, k: int, threads: int) -> Scores:
+def _checked(tables: Any, m: int, bits: int, k: int, threads: int) -> Scores:
     """Return lookup tables as the extension wants them; raise QuantizerError where something does not fit."""
     checked: Scores = np.ascontiguousarray(tables, dtype=np.float32)
-    if checked.ndim != 3 or checked.shape[1] != m or not 1 <= checked.shape[2] <= 256:
-        raise QuantizerError(f"tables of shape {checked.shape} do not fit documents of {m} codes; expected [B, M, K]")
+    shape = checked.shape
+    if len(shape) != 3 or (shape[1] * bits + 7) // 8 != m or not 1 <= shape[2] <= 1 << bits:
+        raise QuantizerError(
+            f"tables of shape {shape} do not fit documents of {m} bytes of codes of {bits} bits; expected [B, M, K]"
+        )
     if k < 1 or threads < 1:
         raise QuantizerError(f"k is {k} and threads {threads}; both must be at least 1")
     return checked

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,20 +128,19 @@ def _load(name: str) -> tuple[Any, Any]:
     """Return a sequence classifier and its tokenizer; raise EncoderError if it is incomplete."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from pyserini_jpq.encode.strict import load_strictly
+
     try:
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            name, output_loading_info=True, trust_remote_code=False
-        )
+        # Code of others is never run, nor asked about.
+        load = partial(AutoModelForSequenceClassification.from_pretrained, name, trust_remote_code=False)
+        model = load_strictly(load, f"--rerank {name}", unused=["position_ids"])
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as problem:  # transformers, tokenizers and safetensors raise many types
+    except EncoderError:
+        raise
+    except Exception as problem:  # transformers, tokenizers and safetensors have many
         raise EncoderError(
             f"--rerank {name} is no sequence classifier that can be loaded: {first_line(problem)}"
         ) from None
-    if missing := sorted(found["missing_keys"]):
-        raise EncoderError(
-            f"--rerank {name} has no weights for {', '.join(missing[:3])}, so its scores would be random; "
-            "name a model that was trained as a sequence classifier"
-        )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise EncoderError(f"--rerank {name} has no tokenizer; put its files beside the weights")
     if (labels := int(model.config.num_labels)) > 2:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from pyserini_jpq.cards import EncoderCard, TextSide
 from pyserini_jpq.encode import onnx_model
 from pyserini_jpq.encode.backend import query_backend
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.source import find_encoder
-from pyserini_jpq.errors import InstallationError, JPQError
+from pyserini_jpq.errors import EncoderError, InstallationError, JPQError
 from pyserini_jpq.paths import CACHE_VARIABLE
 from tests.conftest import run
 
@@ -45,9 +46,9 @@ def test_vectors_are_those_of_the_tower(encoder, cache, backend, least):
 
 
 def test_an_encoder_is_exported_once(encoder, cache, caplog):
-    caplog.set_level("INFO")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
+    caplog.set_level("INFO")
     first = query_backend(encoder, "onnx")(QUERIES)
     assert "once" in caplog.text and len(list(cache.iterdir())) == 1
     caplog.clear()
@@ -82,3 +83,31 @@ def test_the_flag(built, tiny_collection, tmp_path, cache):
     for qid, hits in runs[0].items():
         assert runs[1][qid] == {docid: pytest.approx(score, abs=1e-4) for docid, score in hits.items()}
     assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("pooling", ["cls", "last", "max_tokens+mean", "mean_sqrt_len_tokens", "weightedmean_tokens"])
+def test_every_pooling_is_exported(tiny_encoder, cache, pooling):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    query = TextSide("alpha ", 12)
+    card = EncoderCard(str(tiny_encoder), pooling=pooling, include_prompt=False, query=query, truncate_dim=20)
+    encoder = Encoder.load(card)
+    found, expected = query_backend(encoder, "onnx")(QUERIES), query_backend(encoder, "torch")(QUERIES)
+    assert found.shape == (len(QUERIES), 20)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_model_that_lost_something_is_refused(encoder, cache, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(Encoder, "forward", lambda self, ids, mask: self.backbone(ids, mask).last_hidden_state[:, 1])
+    exported = torch.onnx.export
+
+    def another(*args, **options):
+        exported(*args, **options)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(torch.onnx, "export", another)
+    with pytest.raises(EncoderError, match="gives other vectors in ONNX"):
+        query_backend(encoder, "onnx")
+    assert not list(cache.glob("*.onnx"))

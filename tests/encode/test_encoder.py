@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_jpq.cards import EncoderCard, TextSide, encoder_card, parse_encoder_card, read_encoder_card
+from pyserini_jpq.cards import (
+    EncoderCard,
+    TextSide,
+    card_names,
+    encoder_card,
+    parse_encoder_card,
+    read_encoder_card,
+)
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.source import find_encoder
 from pyserini_jpq.errors import EncoderError, JPQError
-from tests.conftest import make_encoder
+from tests.conftest import make_encoder, run
 
 pytestmark = pytest.mark.unit
 TEXTS = ["bado", "kefa bado ligi", "mofa rado seho tiju nufa bagi"]
@@ -85,11 +92,33 @@ def test_what_cannot_be_loaded_is_one_line(tiny_encoder, tmp_path):
         ({"backbone": "x", "architecture": "t5"}, "architecture 't5'"),
         ({"backbone": "x", "query": {"max_length": 0}}, "at least 1"),
         ({"backbone": "x", "normalize": "yes"}, "normalize"),
+        ({"backbone": "x", "pooling": "cls+max"}, "pooling 'cls\\+max'"),
+        ({"backbone": "x", "head": "2_Dense ../3_Dense"}, "'../3_Dense' is no folder beside"),
+        ({"backbone": "x", "subfolder": "../other"}, "'../other' is no folder beside"),
+        ({"backbone": "x", "subfolder": "/etc"}, "'/etc' is no folder beside"),
+        ({"backbone": "x", "truncate_dim": 0}, "truncate_dim must be at least 1"),
+        ({"backbone": "x", "include_prompt": "no"}, "include_prompt"),
     ],
 )
 def test_bad_cards_are_refused(values, part):
     with pytest.raises(EncoderError, match=part):
         parse_encoder_card(values, "card.yaml")
+
+
+def test_cards_keep_silent_about_what_older_versions_do_not_know():
+    plain = EncoderCard(backbone="x").as_dict()
+    assert not {"head", "subfolder", "include_prompt", "lower_case", "truncate_dim", "matryoshka"} & set(plain)
+    said = {"head": "2_Dense", "include_prompt": False, "truncate_dim": 8}
+    card = EncoderCard(backbone="x", **said)
+    assert {**plain, **said} == card.as_dict()
+    assert parse_encoder_card(card.as_dict(), "card.yaml") == card
+
+
+def test_the_list_of_cards_is_printed(capsys):
+    assert run("encode", "--list-encoders") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == card_names("encoders")
+    assert any(line.split()[:5] == ["tas-b", "768", "30", "/", "200"] for line in lines)
 
 
 def test_bad_yaml(tmp_path):

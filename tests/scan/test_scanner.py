@@ -30,6 +30,11 @@ class Reference(ProductQuantizer):
         return queries
 
 
+def packed(codes):  # 4 bits: two in a byte, the first in its low half
+    codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+    return np.ascontiguousarray(codes[:, ::2] | codes[:, 1::2] << 4)
+
+
 def reference(tables, codes, k):
     quantizer = Reference(np.eye(1, dtype=np.float32), np.zeros((codes.shape[1], 2, 1), dtype=np.float32))
     return quantizer.search(tables, codes, k)
@@ -59,12 +64,13 @@ def cases(draw):
     documents = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 511, 512, 513, 1500, 8192, 8193, 12_000]))
     m = draw(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 24, 31, 32, 33, 48, 65, 96, 130]))
     k = draw(st.sampled_from([256, 256, 16, 2, 100]))
+    bits = draw(st.sampled_from([8, 4])) if k <= 16 else 8
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     codes = rng.integers(0, k, (documents, m)).astype(np.uint8)
     if documents and draw(st.booleans()):  # duplicate documents
         codes = codes[rng.integers(0, max(1, documents // 10), documents)]
     tables = make_tables(rng, (draw(st.sampled_from([1, 2, 5, 33])), m, k), draw(st.sampled_from(MODES)))
-    return codes, tables, draw(st.sampled_from([1, 3, 10, 100, 1000, 7000])), draw(st.integers(1, 3))
+    return codes, bits, tables, draw(st.sampled_from([1, 3, 10, 100, 1000, 7000])), draw(st.integers(1, 3))
 
 
 @needs_extension
@@ -72,16 +78,37 @@ def cases(draw):
 @settings(max_examples=60, deadline=None)
 @given(cases())
 def test_every_kernel_equals_the_reference(case):
-    codes, tables, k, threads = case
+    codes, bits, tables, k, threads = case
+    check_every_kernel(codes, bits, tables, k, threads)
+
+
+def check_every_kernel(codes, bits, tables, k, threads):
     expected_scores, expected_rows = reference(tables, codes, k)
+    stored = codes if bits == 8 else packed(codes)
     for kernel in kernels():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(KERNEL_VARIABLE, kernel)
-            for scanner in (PQScanner(codes), PQScanner(in_blocks(codes))):
+            for scanner in (PQScanner(stored, bits), PQScanner(in_blocks(stored), bits)):
                 scores, rows = scanner.search(tables, k, threads)
                 assert np.array_equal(scores, expected_scores), kernel
                 assert np.array_equal(rows, expected_rows), kernel
                 assert scores.dtype == np.float32 and rows.dtype == np.int64
+
+
+@needs_extension
+@pytest.mark.unit
+@pytest.mark.parametrize(("bits", "queries"), [(8, 1), (8, 6), (4, 2), (4, 17)])
+@pytest.mark.parametrize("misleading", [False, True])
+def test_a_sample_that_misleads_loses_nothing(bits, queries, misleading):
+    groups, sampled = 140, 16  # as search.cpp chooses them
+    rng = np.random.default_rng(bits + queries)
+    k = 1 << bits
+    codes = rng.integers(0, k // 2, (groups * 512, 3)).astype(np.uint8)
+    tables = np.sort(make_tables(rng, (queries, 3, k), "normal"), axis=2)  # larger codes, larger scores
+    if misleading:  # nearly all of the best documents are where the sample looks, so that their share seems larger
+        best = [(2 * i + 1) * groups // (2 * sampled) for i in range(sampled)]
+        codes.reshape(groups, 512, 3)[best] += k // 2
+    check_every_kernel(codes, bits, tables, 7000, 2)
 
 
 @pytest.mark.property
@@ -160,6 +187,10 @@ def test_what_cannot_be_is_refused():
             PQScanner(wrong)
     assert PQScanner(blocks).search(tables, 700)[1].shape == (2, 600)
     assert scanner.search(tables[:0], 5)[0].shape == (0, 5)
+    with pytest.raises(QuantizerError, match=r"documents of 3 bytes of codes of 4 bits"):
+        PQScanner(codes, 4).search(tables, 5)
+    with pytest.raises(QuantizerError, match="codes of 8 or 4 bits"):
+        PQScanner(codes, 1).search(np.zeros((1, 24, 2), dtype=np.float32), 5)
     with pytest.raises(QuantizerError, match="M must be from 1 to 16384"):
         PQScanner(np.zeros((1, 0), dtype=np.uint8)).search(np.zeros((1, 0, 256), dtype=np.float32), 1)
     with pytest.MonkeyPatch.context() as patch:

@@ -31,7 +31,8 @@ def test_an_encoder_folder_follows_the_umask(built, tmp_path, umask, mode):
         write_encoder(JPQModel(encoder, quantizer, codes), tmp_path / "enc", overwrite=False)
     finally:
         os.umask(before)
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "enc").iterdir()}
+    files = [path for path in (tmp_path / "enc").rglob("*") if path.is_file()]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in files}
     assert "model.safetensors" in modes and set(modes.values()) == {mode}
 
 

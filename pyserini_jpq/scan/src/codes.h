@@ -22,6 +22,7 @@ struct Codes {
     const std::uint8_t *bytes;
     std::size_t documents, m;
     bool in_blocks;  // as layout.py describes; else documents x m
+    std::size_t bits = 8;  // of a code: with 4 a byte holds those of two subspaces, the first in its low half
 
     std::size_t groups() const { return (documents + kGroup - 1) / kGroup; }
 
@@ -40,6 +41,9 @@ struct Codes {
     }
     std::size_t step() const { return in_blocks ? kFileStride : 1; }
 
+    // Exact table entries for each byte of codes.
+    std::size_t table() const { return bits == 8 ? kTable : kPairTable; }
+
 private:
     std::size_t width() const {
         if (!in_blocks) return m;
@@ -47,5 +51,15 @@ private:
         return (m + strips - 1) / strips;
     }
 };
+
+inline std::size_t trailing_zeros(std::uint32_t bits) {
+#if defined(__GNUC__) || defined(__clang__)
+    return static_cast<std::size_t>(__builtin_ctz(bits));
+#else
+    std::size_t count = 0;
+    for (; !(bits & 1); bits >>= 1) ++count;
+    return count;
+#endif
+}
 
 }  // namespace jpq

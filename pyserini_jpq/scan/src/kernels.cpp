@@ -1,5 +1,7 @@
 #include "kernels.h"
 
+#include "kernels_plain.h"
+
 namespace jpq {
 namespace {
 
@@ -9,7 +11,7 @@ void transpose(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahe
         for (std::size_t j = 0; j < m; ++j) tile[j * kBufferStride + d] = codes[d * m + j];
 }
 
-template <std::size_t stride>
+template <std::size_t stride, Entries entries>
 bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
             Sums *sums) {
     bool any = false;
@@ -21,7 +23,13 @@ bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ah
         if (ahead) fetch(ahead + 64 * share * t, share);
         for (std::size_t j = 0; j < rows.count; ++j) {
             const std::uint8_t *codes = rows.codes + j * stride + t * kTile;
-            for (std::size_t d = 0; d < kTile; ++d) totals[d] += tables[j * kTable + codes[d]];
+            if (entries == Entries::bytes) {
+                const std::uint8_t *table = tables + j * kTable;
+                for (std::size_t d = 0; d < kTile; ++d) totals[d] += table[codes[d]];
+            } else {
+                const std::uint8_t *low = tables + j * kPairTable, *high = low + kPairTable / 2;
+                for (std::size_t d = 0; d < kTile; ++d) totals[d] += low[codes[d] & 15] + high[codes[d] >> 4];
+            }
         }
         for (std::size_t half = 0; half < 2; ++half) {
             std::uint32_t hits = 0;
@@ -37,11 +45,21 @@ bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ah
     return rows.last && any;
 }
 
+constexpr Kernel kPlain = {"plain",
+                           transpose,
+                           add_up<kBufferStride, Entries::bytes>,
+                           add_up<kFileStride, Entries::bytes>,
+                           nullptr,
+                           add_up<kBufferStride, Entries::pairs>,
+                           add_up<kFileStride, Entries::pairs>,
+                           {add_lanes<kLanes>, add_lanes<kMostLanes>}};
+
 std::vector<Kernel> all_kernels() {
     std::vector<Kernel> found;
-    append_x86_kernels(&found);
+    append_avx512_kernels(&found);
+    append_avx2_kernel(&found);
     append_neon_kernel(&found);
-    found.push_back({"plain", transpose, add_up<kBufferStride>, add_up<kFileStride>});
+    found.push_back(kPlain);
     return found;
 }
 

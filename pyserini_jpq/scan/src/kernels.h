@@ -1,4 +1,4 @@
-// The two inner loops of the scan, once for each instruction set, and which of them this machine can run.
+// The inner loops of the scan, once for each instruction set, and which of them this machine can run.
 #pragma once
 
 #include <cstddef>
@@ -7,13 +7,18 @@
 
 namespace jpq {
 
-constexpr std::size_t kTile = 64;            // documents whose codes are turned round together
+constexpr std::size_t kTile = 64;            // documents whose codes are transposed together
 constexpr std::size_t kTilesInGroup = 8;     // tiles whose sums are kept in registers together
 constexpr std::size_t kGroup = kTile * kTilesInGroup;
 constexpr std::size_t kTable = 256;          // entries of a lookup table
+constexpr std::size_t kPairTable = 32;       // of the tables of two subspaces of 4 bits, whose codes share a byte
+constexpr std::size_t kLanes = 16, kMostLanes = 32;  // queries whose sums are added up together: few, many
+
+// What the bytes of codes are looked up in: a table each of 256 entries, or two of 16 by the low and the high 4 bits.
+enum class Entries { bytes, pairs };
 
 // The codes of a group lie by subspace, in rows: code j of document d stands at stride j + d. In a file rows follow each
-// other without a gap, so that they are read as one stream; in the buffer into which documents are turned round, a gap
+// other without a gap, so that they are read as one stream; in the buffer into which documents are transposed, a gap
 // keeps those of a tile from falling into the same cache sets.
 constexpr std::size_t kFileStride = kGroup;
 constexpr std::size_t kBufferStride = kGroup + kTile;
@@ -36,15 +41,39 @@ struct Rows {
 using AddUp = bool(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
                    Sums *sums);
 
+// Documents whose entries are added up for all queries of a batch at once. The entries of a byte of codes, 16 bits for each
+// query, lie side by side, so that a sum takes one addition for 16 or 32 queries, where lookups in registers take sixteen
+// shuffles for each query.
+struct LaneRows {
+    const std::uint8_t *codes;
+    std::size_t next_document, next_row;  // how far it is from one to the next
+    std::size_t documents, count;
+    const std::uint16_t *tables;  // count x 256 x lanes
+    std::uint16_t *sums;          // documents x lanes
+    bool first, last;             // as in Rows
+    const std::uint16_t *thresholds;
+    std::uint32_t *hits;  // with the last rows a bit for each query whose threshold a document reaches
+    const std::uint8_t *ahead;  // what is fetched meanwhile, for each document so much further on
+    std::size_t next_ahead;
+};
+
+using AddLanes = void(const LaneRows &rows);
+
 struct Kernel {
     const char *name;
-    // Turn the codes of 64 documents, rows of m bytes, into a tile of a group in the buffer. On the way, fetch m / 4
+    // Transpose the codes of 64 documents, rows of m bytes, into a tile of a group in the buffer. On the way, fetch m / 4
     // cache lines from `ahead` on.
     void (*transpose)(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile);
     // Add up table entries. With the last rows, tell whether a document reaches the threshold, and if none does leave
     // `sums` alone; before, write the sums' values and return false. On the way, fetch some of what lies from `ahead` on,
     // unless that is null.
     AddUp *add_up_in_buffer, *add_up_in_file;
+    // Make m tables such as `add_up` wants them, where it wants anything else than the entries.
+    void (*prepare)(std::uint8_t *tables, std::size_t m) = nullptr;
+    // The same for codes of 4 bits, by tables of kPairTable entries; where they are null, pairs are looked up as bytes.
+    AddUp *add_pairs_in_buffer = nullptr, *add_pairs_in_file = nullptr;
+    // For few and for many queries; null where lookups query by query take less time.
+    AddLanes *add_lanes[2] = {nullptr, nullptr};
 };
 
 // Fetch cache lines, one of so many, into the second-level cache. The processor does not see that rows which are read 16
@@ -64,7 +93,7 @@ inline void fetch(const std::uint8_t *from, std::size_t lines) {
 #endif
 }
 
-// Fetch cache lines on into the first-level cache: the codes that are turned round next.
+// Fetch cache lines on into the first-level cache: the codes that come next.
 inline void fetch_near(const std::uint8_t *from, std::size_t lines) {
 #if defined(__GNUC__) || defined(__clang__)
     for (std::size_t i = 0; i < lines; ++i) __builtin_prefetch(from + 64 * i, 0, 3);
@@ -90,7 +119,8 @@ inline void fetch_sums(const Rows &rows, std::size_t row) {
 // The kernels that this machine can run, the fastest first; the last is plain C++.
 const std::vector<Kernel> &kernels();
 
-void append_x86_kernels(std::vector<Kernel> *kernels);
+void append_avx512_kernels(std::vector<Kernel> *kernels);
+void append_avx2_kernel(std::vector<Kernel> *kernels);
 void append_neon_kernel(std::vector<Kernel> *kernels);
 
 }  // namespace jpq

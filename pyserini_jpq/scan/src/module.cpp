@@ -18,7 +18,7 @@ using TableArray = py::array_t<float, py::array::c_style>;
 using RowArray = py::array_t<std::int64_t, py::array::c_style>;
 using AddressArray = py::array_t<std::uint64_t, py::array::c_style>;
 
-constexpr py::ssize_t kMostSubspaces = 16384;  // sums of bytes are kept in 16 bits, with room for rounding
+constexpr std::size_t kMostBytes = 16384;  // of a document: sums of bytes are kept in 16 bits, with room for rounding
 
 const jpq::Kernel &kernel_named(const std::string &name) {
     for (const jpq::Kernel &kernel : jpq::kernels())
@@ -32,19 +32,22 @@ py::list kernel_names() {
     return names;
 }
 
-py::ssize_t subspaces(const TableArray &tables) {
-    if (tables.ndim() != 3 || tables.shape(2) < 1 || tables.shape(2) > static_cast<py::ssize_t>(jpq::kTable))
-        throw py::value_error("expected tables [B, M, K] with K up to 256");
-    const py::ssize_t m = tables.shape(1);
-    if (m < 1 || m > kMostSubspaces) throw py::value_error("M must be from 1 to " + std::to_string(kMostSubspaces));
-    return m;
+// Bytes of a document whose codes have so many bits.
+std::size_t bytes_of(const TableArray &tables, std::size_t bits) {
+    const py::ssize_t most = bits == 8 ? static_cast<py::ssize_t>(jpq::kTable) : 16;
+    if ((bits != 8 && bits != 4) || tables.ndim() != 3 || tables.shape(2) < 1 || tables.shape(2) > most)
+        throw py::value_error("expected codes of 8 or 4 bits and tables [B, M, K] with K up to 256 or 16");
+    const std::size_t bytes = (static_cast<std::size_t>(tables.shape(1)) * bits + 7) / 8;
+    if (bytes < 1 || bytes > kMostBytes)
+        throw py::value_error("M must be from 1 to " + std::to_string(kMostBytes) + " bytes of codes");
+    return bytes;
 }
 
 // Make the arrays of scores and rows, and let `search` fill them.
 template <typename Search>
 py::tuple found(const TableArray &tables, std::size_t hits, const Search &search) {
     const jpq::Tables lookup{tables.data(), static_cast<std::size_t>(tables.shape(0)),
-                             static_cast<std::size_t>(tables.shape(2))};
+                             static_cast<std::size_t>(tables.shape(1)), static_cast<std::size_t>(tables.shape(2))};
     py::array_t<float> scores({lookup.queries, hits});
     py::array_t<std::int64_t> rows({lookup.queries, hits});
     if (lookup.queries == 0 || hits == 0) return py::make_tuple(scores, rows);
@@ -62,12 +65,11 @@ py::tuple found(const TableArray &tables, std::size_t hits, const Search &search
     return py::make_tuple(scores, rows);
 }
 
-// Codes of documents, [N, M], or their blocks as one row of bytes.
-py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, const TableArray &tables, std::size_t k,
-                 std::size_t threads, const std::string &kernel_name) {
-    const py::ssize_t m = subspaces(tables);
+// Codes of documents, [N, bytes], or their blocks as one row of bytes.
+py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, std::size_t bits,
+                 const TableArray &tables, std::size_t k, std::size_t threads, const std::string &kernel_name) {
     if (documents > std::numeric_limits<std::uint32_t>::max()) throw py::value_error("more than 2^32 - 1 documents");
-    const jpq::Codes all{codes.data(), documents, static_cast<std::size_t>(m), in_blocks};
+    const jpq::Codes all{codes.data(), documents, bytes_of(tables, bits), in_blocks, bits};
     if (static_cast<std::size_t>(codes.size()) != (in_blocks ? all.groups() * jpq::kGroup : documents) * all.m)
         throw py::value_error("codes are not those of " + std::to_string(documents) + " documents");
     const jpq::Kernel &kernel = kernel_named(kernel_name);
@@ -78,9 +80,9 @@ py::tuple search(const CodeArray &codes, std::size_t documents, bool in_blocks, 
 }
 
 // The lists that each query looks at, [B, P]: addresses of codes and of their documents' rows, and how many these are.
-py::tuple search_lists(const AddressArray &codes, const AddressArray &rows, const RowArray &sizes,
+py::tuple search_lists(const AddressArray &codes, const AddressArray &rows, const RowArray &sizes, std::size_t bits,
                        const TableArray &tables, std::size_t k, std::size_t threads, const std::string &kernel_name) {
-    const std::size_t m = static_cast<std::size_t>(subspaces(tables));
+    bytes_of(tables, bits);
     if (codes.ndim() != 2 || codes.shape(0) != tables.shape(0) || codes.size() != rows.size() ||
         codes.size() != sizes.size())
         throw py::value_error("expected addresses and sizes of lists, [B, P]");
@@ -91,7 +93,7 @@ py::tuple search_lists(const AddressArray &codes, const AddressArray &rows, cons
                          static_cast<std::size_t>(sizes.data()[i])});
     const jpq::Kernel &kernel = kernel_named(kernel_name);
     return found(tables, k, [&](const jpq::Tables &lookup, std::size_t hits, float *scores, std::int64_t *best) {
-        jpq::search_lists(kernel, lists, m, lookup, hits, threads, scores, best);
+        jpq::search_lists(kernel, lists, bits, lookup, hits, threads, scores, best);
     });
 }
 
@@ -100,8 +102,8 @@ py::tuple search_lists(const AddressArray &codes, const AddressArray &rows, cons
 PYBIND11_MODULE(_native, module) {
     module.def("kernel_names", &kernel_names);
     module.def("search", &search, py::arg("codes").noconvert(), py::arg("documents"), py::arg("in_blocks"),
-               py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"), py::arg("kernel"));
+               py::arg("bits"), py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"), py::arg("kernel"));
     module.def("search_lists", &search_lists, py::arg("codes").noconvert(), py::arg("rows").noconvert(),
-               py::arg("sizes").noconvert(), py::arg("tables").noconvert(), py::arg("k"), py::arg("threads"),
-               py::arg("kernel"));
+               py::arg("sizes").noconvert(), py::arg("bits"), py::arg("tables").noconvert(), py::arg("k"),
+               py::arg("threads"), py::arg("kernel"));
 }

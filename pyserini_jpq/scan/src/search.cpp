@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -10,6 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "by_query.h"
+#include "lanes.h"
+#include "prepared.h"
 #include "worker.h"
 
 namespace jpq {
@@ -17,7 +22,12 @@ namespace {
 
 constexpr std::size_t kMostQueries = 32;          // of a batch: their tables must stay in the caches, too
 constexpr std::size_t kPoolBytes = 512 << 20;     // of candidates; fewer queries at once where k is very large
+constexpr std::size_t kSampled = 64;              // of so many groups one, but of few more
+constexpr std::size_t kFewestSampled = 16;
+constexpr std::size_t kWorth = 10, kLaneWorth = 80;  // sums that take as long as one exact score
 constexpr std::size_t kThreadBytes = 2 << 20;     // of codes by queries: for less, starting a thread takes longer
+
+using MakeWorker = std::function<std::unique_ptr<Worker>()>;
 
 // Run work(0) to work(threads - 1) at once. Where the system starts no more threads, those that run share the work.
 template <typename Work>
@@ -43,37 +53,6 @@ void run_all(std::size_t threads, const Work &work) {
     if (failure) std::rethrow_exception(failure);
 }
 
-// Tables of some queries, rounded and exact, as the scan wants them.
-class Prepared {
-public:
-    Prepared(const Tables &tables, std::size_t m, std::size_t most)
-        : tables_(tables), m_(m), bytes_(zeros(most * m * kTable)), padded_(tables.k == kTable ? 0 : most * m * kTable) {}
-
-    // Those of queries from `start` on; they are there until the next call.
-    std::vector<Query> queries(std::size_t start, std::size_t count) {
-        const std::size_t size = m_ * kTable;
-        std::vector<Query> found(count);
-        for (std::size_t q = 0; q < count; ++q) {
-            const float *values = tables_.values + (start + q) * m_ * tables_.k;
-            std::uint8_t *rounded = bytes_.get() + q * size;
-            if (!found[q].rounding.round_up(values, m_, tables_.k, rounded)) throw TablesNotFinite(start + q);
-            found[q].bytes = rounded;
-            found[q].exact = values;
-            if (tables_.k == kTable) continue;
-            float *wide = padded_.data() + q * size;  // so that no code reads beyond its table
-            for (std::size_t j = 0; j < m_; ++j) std::copy_n(values + j * tables_.k, tables_.k, wide + j * kTable);
-            found[q].exact = wide;
-        }
-        return found;
-    }
-
-private:
-    const Tables &tables_;
-    std::size_t m_;
-    Bytes bytes_;
-    std::vector<float> padded_;
-};
-
 // Write the best of all hits, best first, and fill up where there are fewer.
 void write_best(std::vector<Hit> *all, std::size_t hits, float *scores, std::int64_t *rows) {
     const std::size_t found = std::min(hits, all->size());
@@ -88,16 +67,31 @@ void write_best(std::vector<Hit> *all, std::size_t hits, float *scores, std::int
     std::fill(rows + found, rows + hits, -1);
 }
 
-void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries, std::size_t hits,
-                 std::size_t threads, float *scores, std::int64_t *rows) {
+// What to look at first, so that fewer documents are scored exactly; nothing where that saves less than it takes. One exact
+// score takes as long as `worth` sums.
+Sample sample_of(const Codes &codes, std::size_t hits, std::size_t worth) {
+    const std::size_t groups = std::max(kFewestSampled, codes.groups() / kSampled), size = groups * kGroup;
+    const double most = static_cast<double>(codes.documents), wanted = static_cast<double>(hits);
+    const double saved = wanted * std::log(most / wanted) * static_cast<double>(worth);
+    const double expected = wanted * static_cast<double>(size) / most;
+    const std::size_t rank = static_cast<std::size_t>(expected + 3 * std::sqrt(expected) + 3);
+    if (8 * groups > codes.groups() || static_cast<double>(size) > saved || 8 * rank > size) return {0, 0};
+    return {groups, rank};
+}
+
+// Search for some queries, and return which of them have to be searched for again, since the sample misled.
+std::vector<std::size_t> search_some(const MakeWorker &make, const Codes &codes, const Sample &sample,
+                                     std::vector<Query> *queries, std::size_t hits, std::size_t threads, float *scores,
+                                     std::int64_t *rows) {
+    if (sample.groups) make()->guess(sample, queries);
     std::vector<std::unique_ptr<Worker>> workers;
     const std::size_t worth = codes.documents * codes.m * queries->size() / kThreadBytes;
     threads = std::clamp<std::size_t>(worth, 1, std::max<std::size_t>(1, threads));
-    for (std::size_t i = 0; i < threads; ++i)
-        workers.push_back(std::make_unique<Worker>(kernel, codes, queries, hits));
+    for (std::size_t i = 0; i < threads; ++i) workers.push_back(make());
     std::atomic<std::size_t> next_start{0};
     run_all(threads, [&](std::size_t i) { workers[i]->run(&next_start); });
     std::vector<Hit> all;
+    std::vector<std::size_t> again;
     for (std::size_t q = 0; q < queries->size(); ++q) {
         all.clear();
         for (const auto &worker : workers) {
@@ -105,16 +99,18 @@ void search_some(const Kernel &kernel, const Codes &codes, std::vector<Query> *q
             all.insert(all.end(), best.begin(), best.end());
         }
         write_best(&all, hits, scores + q * hits, rows + q * hits);
+        if (!(*queries)[q].complete(all.size() < hits ? nullptr : &all[hits - 1])) again.push_back(q);
     }
+    return again;
 }
 
 // Search the lists of one query.
-void search_lists_of(const Kernel &kernel, const List *lists, std::size_t count, std::size_t m,
+void search_lists_of(const Kernel &kernel, const List *lists, std::size_t count, const Codes &like,
                      std::vector<Query> *query, std::size_t hits, float *scores, std::int64_t *rows) {
-    Worker worker(kernel, {nullptr, 0, m, false}, query, hits);
+    const auto codes_of = [&](const List &list) { return Codes{list.codes, list.documents, like.m, false, like.bits}; };
+    QueryWorker worker(kernel, like, query, hits);
     for (std::size_t i = 0; i < count; ++i) {
-        const List &list = lists[i], &next = lists[std::min(i + 1, count - 1)];
-        worker.go_on({list.codes, list.documents, m, false}, list.rows, next.codes);
+        worker.go_on(codes_of(lists[i]), lists[i].rows, lists[std::min(i + 1, count - 1)].codes);
         std::atomic<std::size_t> next_start{0};
         worker.run(&next_start);
     }
@@ -128,22 +124,38 @@ void search(const Kernel &kernel, const Codes &codes, const Tables &tables, std:
             float *scores, std::int64_t *rows) {
     const std::size_t pool = std::max<std::size_t>(1, threads) * Candidates::most(hits) * sizeof(Hit);
     const std::size_t at_once = std::clamp<std::size_t>(kPoolBytes / pool, 1, std::min(kMostQueries, tables.queries));
-    Prepared prepared(tables, codes.m, at_once);
-    for (std::size_t start = 0; start < tables.queries; start += at_once) {
-        std::vector<Query> queries = prepared.queries(start, std::min(at_once, tables.queries - start));
-        search_some(kernel, codes, &queries, hits, threads, scores + start * hits, rows + start * hits);
+    Prepared prepared(kernel, codes, tables, at_once);
+    std::vector<Query> queries;
+    const auto by_query = [&] { return std::make_unique<QueryWorker>(kernel, codes, &queries, hits); };
+    const auto by_lanes = [&] { return std::make_unique<LaneWorker>(kernel, codes, prepared.lanes(), &queries, hits); };
+    for (std::size_t start = 0, count; start < tables.queries; start += count) {
+        count = std::min(at_once, tables.queries - start);
+        const bool together = prepared.by_lanes(count);
+        queries = together ? prepared.together(start, count) : prepared.one_by_one(start, count);
+        const Sample sample = sample_of(codes, hits, together ? kLaneWorth : kWorth);
+        float *best = scores + start * hits;
+        const auto again = search_some(together ? MakeWorker(by_lanes) : MakeWorker(by_query), codes, sample, &queries,
+                                       hits, threads, best, rows + start * hits);
+        for (std::size_t q : again) {
+            const float kth = best[(q + 1) * hits - 1];
+            queries = prepared.one_by_one(start + q, 1);
+            queries.front().raise(kth);
+            search_some(by_query, codes, {0, 0}, &queries, hits, threads, best + q * hits, rows + (start + q) * hits);
+        }
     }
 }
 
-void search_lists(const Kernel &kernel, const std::vector<List> &lists, std::size_t m, const Tables &tables,
+void search_lists(const Kernel &kernel, const std::vector<List> &lists, std::size_t bits, const Tables &tables,
                   std::size_t hits, std::size_t threads, float *scores, std::int64_t *rows) {
     const std::size_t each = lists.size() / tables.queries;
+    const Codes like{nullptr, 0, (tables.subspaces * bits + 7) / 8, false, bits};
     std::atomic<std::size_t> next_query{0};
     run_all(std::clamp<std::size_t>(threads, 1, tables.queries), [&](std::size_t) {
-        Prepared prepared(tables, m, 1);
+        Prepared prepared(kernel, like, tables, 1);
         for (std::size_t q = next_query++; q < tables.queries; q = next_query++) {
-            std::vector<Query> query = prepared.queries(q, 1);
-            search_lists_of(kernel, lists.data() + q * each, each, m, &query, hits, scores + q * hits, rows + q * hits);
+            std::vector<Query> query = prepared.one_by_one(q, 1);
+            search_lists_of(kernel, lists.data() + q * each, each, like, &query, hits, scores + q * hits,
+                            rows + q * hits);
         }
     });
 }

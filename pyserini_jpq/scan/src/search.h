@@ -11,9 +11,11 @@
 
 namespace jpq {
 
+// Lookup tables of a batch. With codes of 8 bits a document has one for each subspace, with 4 bits two subspaces share a
+// byte, and the last one has the low half of the last byte where their number is odd.
 struct Tables {
-    const float *values;  // queries x m x k
-    std::size_t queries, k;
+    const float *values;  // queries x subspaces x k
+    std::size_t queries, subspaces, k;
 };
 
 struct TablesNotFinite : std::runtime_error {
@@ -35,7 +37,7 @@ struct List {
 
 // Write the `hits` best documents of the lists that each query looks at, so many of them, one query's after the other's.
 // Where there are fewer documents rows are -1 and scores the lowest of float32.
-void search_lists(const Kernel &kernel, const std::vector<List> &lists, std::size_t m, const Tables &tables,
+void search_lists(const Kernel &kernel, const std::vector<List> &lists, std::size_t bits, const Tables &tables,
                   std::size_t hits, std::size_t threads, float *scores, std::int64_t *rows);
 
 }  // namespace jpq

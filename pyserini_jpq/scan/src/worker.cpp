@@ -1,45 +1,12 @@
 #include "worker.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace jpq {
-namespace {
 
-constexpr std::size_t kSharedBytes = 128 << 10;  // of codes that all queries of a batch share, in the second cache
-constexpr std::size_t kSharedGroups = 8;         // that they share strip by strip; a block has a multiple of it
-constexpr std::size_t kStreamBytes = 1 << 20;    // of a file that one query reads on end: smaller, two threads take longer
-constexpr std::size_t kAhead = 16 << 10;         // of the file, how far in front of what is added up it is fetched
-
-// One query reads a file on end; or it turns round and adds up by turns, so in small steps. Several queries share
-// what is in the second cache, with their sums where these wait for another strip.
-std::size_t groups_at_once(const Codes &codes, std::size_t queries) {
-    const std::size_t group = kGroup * codes.m;
-    if (queries > 1 && !codes.one_strip()) return kSharedGroups;
-    if (queries > 1) return std::max<std::size_t>(1, kSharedBytes / group);
-    if (!codes.in_blocks) return 1;
-    return std::max<std::size_t>(1, kStreamBytes / (kGroupsInBlock * group)) * kGroupsInBlock;
-}
-
-}  // namespace
-
-Worker::Worker(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries, std::size_t hits)
-    : kernel_(kernel), codes_(codes), groups_(groups_at_once(codes, queries->size())) {
-    if (!codes.in_blocks) {
-        turned_ = zeros(groups_ * codes.m * kBufferStride);
-        padded_.resize(kTile * codes.m);
-    }
-    if (!codes.one_strip()) waiting_.resize(queries->size() * kGroupsInBlock);
-    for (Query &query : *queries) {
-        bytes_.push_back(query.bytes);
-        candidates.emplace_back(codes, &query, hits);
-    }
-}
-
-void Worker::go_on(const Codes &codes, const std::int64_t *rows, const std::uint8_t *after) {
-    codes_ = codes;
-    after_ = after;
-    for (Candidates &of_query : candidates) of_query.go_on(codes, rows);
+Worker::Worker(const Codes &codes, std::vector<Query> *queries, std::size_t hits, std::size_t groups)
+    : codes_(codes), groups_(groups) {
+    for (Query &query : *queries) candidates.emplace_back(codes, &query, hits);
 }
 
 void Worker::run(std::atomic<std::size_t> *next_start) {
@@ -47,62 +14,20 @@ void Worker::run(std::atomic<std::size_t> *next_start) {
     const auto take = [&] { return next_start->fetch_add(1, std::memory_order_relaxed) * size; };
     for (std::size_t start = take(), next; start < codes_.documents; start = next) {
         next = take();
-        const std::size_t end = std::min(codes_.documents, start + size);
-        if (codes_.in_blocks)
-            for (std::size_t row = start; row < end; row += kBlock) filter(row, std::min(end, row + kBlock));
-        else
-            turn_and_filter(start, end, next < codes_.documents ? codes_.of(next, codes_.strip(0)) : after_);
+        filter(start, std::min(codes_.documents, start + size), next);
     }
+    for (Candidates &of_query : candidates) of_query.settle();
 }
 
-// Filter documents of a block where they lie, strip by strip, and meanwhile fetch what follows in the file.
-void Worker::filter(std::size_t start, std::size_t end) {
-    const bool wait = !codes_.one_strip();
-    Sums whole;
-    for (Strip strip = codes_.strip(0); strip.count > 0; strip = codes_.strip(strip.first + strip.count)) {
-        const bool first = strip.first == 0, last = strip.first + strip.count == codes_.m;
-        for (std::size_t q = 0; q < candidates.size(); ++q) {
-            const std::uint8_t *tables = bytes_[q] + strip.first * kTable;
-            Sums *sums = wait ? &waiting_[q * kGroupsInBlock] : &whole;
-            for (std::size_t row = start; row < end; row += kGroup, sums += wait) {
-                const Rows rows{codes_.of(row, strip), strip.count, first, last, wait ? sums + 1 : nullptr};
-                if (kernel_.add_up_in_file(rows, tables, q == 0 ? rows.codes + kAhead : nullptr,
-                                           candidates[q].threshold(), sums))
-                    candidates[q].take(*sums, row, end);
-            }
-            if (last) candidates[q].settle();
-        }
-    }
-}
-
-// Turn a block round and filter it, and meanwhile fetch the one that comes next.
-void Worker::turn_and_filter(std::size_t start, std::size_t end, const std::uint8_t *ahead) {
-    const std::size_t groups = (end - start + kGroup - 1) / kGroup;
-    const std::size_t quarter = kGroup * codes_.m / 4;  // turning round fetches one, adding up the other three
-    for (std::size_t group = 0; group < groups; ++group)
-        turn(start + group * kGroup, end, ahead + 4 * group * quarter, turned(group));
-    Sums sums;
-    for (std::size_t q = 0; q < candidates.size(); ++q) {
-        for (std::size_t group = 0; group < groups; ++group) {
-            const std::uint8_t *rest = q == 0 ? ahead + (4 * group + 1) * quarter : nullptr;
-            if (kernel_.add_up_in_buffer({turned(group), codes_.m}, bytes_[q], rest, candidates[q].threshold(),
-                                         &sums))
-                candidates[q].take(sums, start + group * kGroup, end);
-        }
-        candidates[q].settle();
-    }
-}
-
-void Worker::turn(std::size_t start, std::size_t end, const std::uint8_t *ahead, std::uint8_t *tile) {
-    for (std::size_t row = start; row < end && row < start + kGroup; row += kTile) {
-        const std::uint8_t *rows = codes_.of(row, codes_.strip(0));
-        if (end - row < kTile) {
-            std::memcpy(padded_.data(), rows, (end - row) * codes_.m);
-            rows = padded_.data();
-        }
-        kernel_.transpose(rows, codes_.m, ahead, tile);
-        ahead += kTile * codes_.m / 4;
-        tile += kTile;
+void Worker::guess(const Sample &sample, std::vector<Query> *queries) {
+    const auto start = [&](std::size_t i) { return (2 * i + 1) * codes_.groups() / (2 * sample.groups) * kGroup; };
+    for (Candidates &of_query : candidates) of_query.begin_sample(sample.rank);
+    for (std::size_t i = 0; i < sample.groups; ++i)
+        filter(start(i), std::min(codes_.documents, start(i) + kGroup), start(std::min(i + 1, sample.groups - 1)));
+    for (std::size_t q = 0; q < queries->size(); ++q) {
+        Query &query = (*queries)[q];
+        const std::uint32_t sum = candidates[q].end_sample(), gap = query.rounding.usual_gap();
+        query.guess = static_cast<std::uint16_t>(sum > gap ? sum - gap : 0);
     }
 }
 

@@ -3,43 +3,38 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
-#include "bytes.h"
 #include "candidates.h"
 #include "codes.h"
-#include "kernels.h"
 
 namespace jpq {
 
-// Takes documents and filters them for every query, after turning their codes round where they do not lie in blocks.
+// Groups of documents, spread over all, and the rank of the sum among theirs that the best documents of all should reach.
+struct Sample {
+    std::size_t groups, rank;  // no groups where documents are too few, or hits too many
+};
+
+// Takes documents, some groups at once, and filters them for every query.
 class Worker {
 public:
-    Worker(const Kernel &kernel, const Codes &codes, std::vector<Query> *queries, std::size_t hits);
-
-    // Go on with other rows of bytes, after which those at `after` come; see Candidates.
-    void go_on(const Codes &codes, const std::int64_t *rows, const std::uint8_t *after);
+    Worker(const Codes &codes, std::vector<Query> *queries, std::size_t hits, std::size_t groups);
+    virtual ~Worker() = default;
 
     // Take documents until there are no more; workers that share the counter share the documents.
     void run(std::atomic<std::size_t> *next_start);
 
+    // Find a threshold to begin with, for every query.
+    void guess(const Sample &sample, std::vector<Query> *queries);
+
     std::vector<Candidates> candidates;  // of each query
 
-private:
-    void filter(std::size_t start, std::size_t end);
-    void turn_and_filter(std::size_t start, std::size_t end, const std::uint8_t *ahead);
-    void turn(std::size_t start, std::size_t end, const std::uint8_t *ahead, std::uint8_t *tile);
-    std::uint8_t *turned(std::size_t group) const { return turned_.get() + group * codes_.m * kBufferStride; }
+protected:
+    // Filter documents. Where `next` is below their number, it is the first that is filtered after these.
+    virtual void filter(std::size_t start, std::size_t end, std::size_t next) = 0;
 
-    const Kernel &kernel_;
     Codes codes_;
-    const std::uint8_t *after_ = codes_.bytes;
-    std::size_t groups_;         // at once
-    std::vector<Sums> waiting_;  // for the next strip; groups of a block by query
-    Bytes turned_;
-    std::vector<std::uint8_t> padded_;
-    std::vector<const std::uint8_t *> bytes_;
+    std::size_t groups_;  // at once
 };
 
 }  // namespace jpq

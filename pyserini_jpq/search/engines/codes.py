@@ -44,7 +44,7 @@ class TableEngine(CodesEngine):
     def _search(self, queries: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
         with np.errstate(over="ignore", invalid="ignore"):  # the scan refuses tables that overflowed
             rotated = self._rotated(queries)
-            tables = self._tables(rotated)
+            tables = self.quantizer.rotated_lookup_tables(rotated)
         return self._scan(rotated, tables, k, threads)
 
     @abstractmethod
@@ -64,12 +64,3 @@ class TableEngine(CodesEngine):
         functions: Any = faiss  # the stubs lack this function
         functions.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), *self._rotation_rows.shape)
         return rotated
-
-    def _tables(self, rotated: Floats) -> Floats:
-        """Return a lookup table of 256 entries per byte of codes; of 4 bits, the sums of two tables of 16."""
-        tables = self.quantizer.rotated_lookup_tables(rotated)
-        if self.quantizer.bits == 8:
-            return tables
-        tables = np.pad(tables, ((0, 0), (0, self.quantizer.m % 2), (0, 0)))
-        pairs: Floats = tables[:, ::2, None, :] + tables[:, 1::2, :, None]
-        return pairs.reshape(len(rotated), -1, 256)

@@ -46,7 +46,7 @@ class ListsEngine(TableEngine):
         sizes = np.array([kept.list_size(number) for number in numbers], dtype=np.int64)
         codes = np.array([_address(kept.get_codes(number)) for number in numbers], dtype=np.uint64)
         rows = np.array([_address(kept.get_ids(number)) for number in numbers], dtype=np.uint64)
-        self._scanner = ListScanner(codes, rows, sizes, self.quantizer.bytes_per_document)
+        self._scanner = ListScanner(codes, rows, sizes, self.quantizer.bytes_per_document, self.quantizer.bits)
 
     def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
         inner = self._inner

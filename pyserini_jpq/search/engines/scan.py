@@ -29,7 +29,8 @@ class ScanEngine(TableEngine):
 
     def __init__(self, index: Any, where: str, blocks: Path | None = None) -> None:
         super().__init__(index, where)
-        self._scanner = PQScanner(self._codes if blocks is None else open_blocks(blocks, self._codes))
+        codes = self._codes if blocks is None else open_blocks(blocks, self._codes)
+        self._scanner = PQScanner(codes, self.quantizer.bits)
 
     def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
         return self._scanner.search(tables, k, threads)

@@ -1,4 +1,4 @@
-// AVX2, AVX-512 and AVX-512 VBMI. Each function is compiled for its own instruction set by an attribute, so that one
+// AVX-512 with and without VBMI. Each function is compiled for its own instruction set by an attribute, so that one
 // library runs everywhere; nothing of the standard library may be used inside, since its templates would be compiled
 // for that set too, and the linker might keep those for all.
 #include "kernels.h"
@@ -7,112 +7,13 @@
 
 #include <immintrin.h>
 
-#define AVX2 __attribute__((target("avx2")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
 #define VBMI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi")))
 
 namespace jpq {
 namespace {
 
-// ---- AVX2
-
-// Turn 16 columns of 32 documents round. Lane l of vector i starts as row 16 l + i; four times, within lanes, the first
-// half of the vectors is interleaved with the second.
-AVX2 inline void transpose_strip(const std::uint8_t *codes, std::size_t m, std::uint8_t *tile) {
-    __m256i rows[16];
-    for (int i = 0; i < 16; ++i) {
-        const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i *>(codes + i * m));
-        const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i *>(codes + (i + 16) * m));
-        rows[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
-    }
-    for (int step = 0; step < 4; ++step) {
-        __m256i mixed[16];
-        for (int i = 0; i < 8; ++i) {
-            mixed[2 * i] = _mm256_unpacklo_epi8(rows[i], rows[i + 8]);
-            mixed[2 * i + 1] = _mm256_unpackhi_epi8(rows[i], rows[i + 8]);
-        }
-        for (int i = 0; i < 16; ++i) rows[i] = mixed[i];
-    }
-    for (int i = 0; i < 16; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i *>(tile + i * kBufferStride), rows[i]);
-}
-
-AVX2 void transpose_avx2(const std::uint8_t *codes, std::size_t m, const std::uint8_t *ahead, std::uint8_t *tile) {
-    fetch(ahead, m / 4);
-    for (std::size_t start = 0; start < kTile; start += 32) {
-        std::size_t j = 0;
-        for (; j + 16 <= m; j += 16) transpose_strip(codes + start * m + j, m, tile + j * kBufferStride + start);
-        for (; j < m; ++j)
-            for (std::size_t d = start; d < start + 32; ++d) tile[j * kBufferStride + d] = codes[d * m + j];
-    }
-}
-
-// Look 32 codes up: in each sixteenth of the table by the low four bits, then choose by the high four, bit by bit.
-AVX2 inline __m256i look_up(const std::uint8_t *table, __m256i codes) {
-    const __m256i low = _mm256_and_si256(codes, _mm256_set1_epi8(15));
-    const __m256i bit4 = _mm256_slli_epi16(codes, 3), bit5 = _mm256_slli_epi16(codes, 2),
-                  bit6 = _mm256_slli_epi16(codes, 1);
-    __m256i halves[2];
-    for (int half = 0; half < 2; ++half) {
-        __m256i quarters[2];
-        for (int quarter = 0; quarter < 2; ++quarter) {
-            __m256i eighths[2];
-            for (int eighth = 0; eighth < 2; ++eighth) {
-                const __m128i *part = reinterpret_cast<const __m128i *>(table) + 8 * half + 4 * quarter + 2 * eighth;
-                const __m256i first = _mm256_broadcastsi128_si256(_mm_loadu_si128(part));
-                const __m256i second = _mm256_broadcastsi128_si256(_mm_loadu_si128(part + 1));
-                eighths[eighth] =
-                    _mm256_blendv_epi8(_mm256_shuffle_epi8(first, low), _mm256_shuffle_epi8(second, low), bit4);
-            }
-            quarters[quarter] = _mm256_blendv_epi8(eighths[0], eighths[1], bit5);
-        }
-        halves[half] = _mm256_blendv_epi8(quarters[0], quarters[1], bit6);
-    }
-    return _mm256_blendv_epi8(halves[0], halves[1], codes);
-}
-
-AVX2 inline std::uint32_t at_least(const std::uint16_t *values, __m256i limit) {
-    const __m256i *vectors = reinterpret_cast<const __m256i *>(values);
-    const __m256i first = _mm256_load_si256(vectors), second = _mm256_load_si256(vectors + 1);
-    const __m256i hits = _mm256_packs_epi16(_mm256_cmpeq_epi16(_mm256_max_epu16(first, limit), first),
-                                            _mm256_cmpeq_epi16(_mm256_max_epu16(second, limit), second));
-    return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(hits, 0xd8)));
-}
-
-template <std::size_t stride>
-AVX2 bool add_up_avx2(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead, std::uint16_t threshold,
-                      Sums *sums) {
-    const __m256i limit = _mm256_set1_epi16(static_cast<short>(threshold));
-    const std::size_t share = fetched(stride) * rows.count / kTilesInGroup;
-    std::uint32_t any = 0;
-    for (std::size_t t = 0; t < kTilesInGroup; ++t) {
-        const std::uint8_t *tile = rows.codes + t * kTile;
-        if (ahead) fetch(ahead + 64 * share * t, share);
-        __m256i all[2], odd[2];
-        for (int v = 0; v < 2; ++v) {
-            const __m256i *even = reinterpret_cast<const __m256i *>(sums->values[2 * t]) + v;
-            const __m256i *of_odd = reinterpret_cast<const __m256i *>(sums->values[2 * t + 1]) + v;
-            odd[v] = rows.first ? _mm256_setzero_si256() : _mm256_load_si256(of_odd);
-            all[v] = rows.first ? odd[v] : _mm256_add_epi16(_mm256_load_si256(even), _mm256_slli_epi16(odd[v], 8));
-        }
-        for (std::size_t j = 0; j < rows.count; ++j)
-            for (int v = 0; v < 2; ++v) {
-                const __m256i *codes = reinterpret_cast<const __m256i *>(tile + j * stride) + v;
-                const __m256i entries = look_up(tables + j * kTable, _mm256_loadu_si256(codes));
-                all[v] = _mm256_add_epi16(all[v], entries);
-                odd[v] = _mm256_add_epi16(odd[v], _mm256_srli_epi16(entries, 8));
-            }
-        for (int v = 0; v < 2; ++v) {
-            const __m256i even = _mm256_sub_epi16(all[v], _mm256_slli_epi16(odd[v], 8));
-            _mm256_store_si256(reinterpret_cast<__m256i *>(sums->values[2 * t]) + v, even);
-            _mm256_store_si256(reinterpret_cast<__m256i *>(sums->values[2 * t + 1]) + v, odd[v]);
-        }
-        for (std::size_t half = 2 * t; half < 2 * t + 2; ++half)
-            any |= sums->hits[half] = at_least(sums->values[half], limit);
-    }
-    return rows.last && any != 0;
-}
-
-// ---- AVX-512: what both kinds share
+// ---- What both kinds share
 
 // Turn up to 16 columns of 64 documents round, as for AVX2 with four lanes.
 template <bool whole>
@@ -263,15 +164,13 @@ VBMI bool add_up_vbmi(const Rows &rows, const std::uint8_t *tables, const std::u
 
 }  // namespace
 
-void append_x86_kernels(std::vector<Kernel> *kernels) {
+void append_avx512_kernels(std::vector<Kernel> *kernels) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
         if (__builtin_cpu_supports("avx512vbmi"))
             kernels->push_back({"avx512vbmi", transpose_512, add_up_vbmi<kBufferStride>, add_up_vbmi<kFileStride>});
         kernels->push_back({"avx512", transpose_512, add_up_avx512<kBufferStride>, add_up_avx512<kFileStride>});
     }
-    if (__builtin_cpu_supports("avx2"))
-        kernels->push_back({"avx2", transpose_avx2, add_up_avx2<kBufferStride>, add_up_avx2<kFileStride>});
 }
 
 }  // namespace jpq
@@ -279,7 +178,7 @@ void append_x86_kernels(std::vector<Kernel> *kernels) {
 #else
 
 namespace jpq {
-void append_x86_kernels(std::vector<Kernel> *) {}
+void append_avx512_kernels(std::vector<Kernel> *) {}
 }  // namespace jpq
 
 #endif
