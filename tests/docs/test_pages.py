@@ -1,6 +1,7 @@
 """Pages that say what the code says: the reference, the messages, the files that the architecture names, the figure."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -106,6 +107,8 @@ def test_the_site_builds_strictly(tmp_path):
     config.plugins.run_event("startup", command="build", dirty=False)
     build(config)
     reference = (tmp_path / "site" / "api.html").read_text()
-    assert "Encode texts, train a quantizer on them" in reference
+    for function in (pyserini_jpq.Index.from_texts, pyserini_jpq.Index.search):
+        assert f'id="pyserini_jpq.api.index.Index.{function.__name__}"' in reference
+        assert inspect.getdoc(function).splitlines()[0] in reference
     for file in (tmp_path / "site").rglob("*.html"):
         assert not re.search(r'(?:src|<link[^>]*href)="https?://', file.read_text()), file
