@@ -190,6 +190,9 @@ class Encoder(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids; [B, L] int64 each, to [B, D] float32."""
+        return self._embed(input_ids, attention_mask)
+
+    def _embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         counted = attention_mask
         if not self.card.include_prompt:
             counted, attention_mask = (attention_mask == 1).long(), (attention_mask > 0).long()
@@ -284,7 +287,7 @@ class Encoder(nn.Module):
         """Refuse a model that takes other things than texts, or gives other things than vectors of tokens."""
         try:
             with torch.no_grad():
-                vectors = self.encode_queries(["a"])
+                vectors = self._embed(*self.pad(self.tokenize(["a"], self.card.query)))
         except Exception as problem:  # of whatever kind of model it is
             reason = _first_line(problem)
             raise EncoderError(f"{location} cannot be used as an encoder of texts: {reason[:200]}") from None
