@@ -59,6 +59,15 @@ def bare(tiny_collection, tmp_path_factory):
     (folder / "gone.txt").write_text("d3\nd4\n")
     (folder / "encoders").mkdir()
     make_encoder(folder / "encoders" / "tiny", dimension=DIMENSION)
+    model = shutil.copytree(folder / "encoders" / "tiny", folder / "models" / "my-encoder")  # of sentence-transformers
+    kinds = (("", "Transformer"), ("1_Pooling", "Pooling"))
+    modules = [
+        {"idx": i, "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (path, kind) in enumerate(kinds)
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": DIMENSION, "pooling_mode_mean_tokens": True}
+    (model / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     card = yaml.safe_load((ROOT / "encoders" / "all-minilm-l6-v2.yaml").read_text())
     card |= {"backbone": "encoders/tiny", "package": None, "sha256": {}}
     (folder / "encoders" / "all-minilm-l6-v2.yaml").write_text(yaml.safe_dump(card))
