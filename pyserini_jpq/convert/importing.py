@@ -11,7 +11,7 @@ from pyserini_jpq.convert.foreign import ForeignIndex, read_foreign
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.files import refuse_existing, save_array
-from pyserini_jpq.index.encoders import UNKNOWN, entry_for
+from pyserini_jpq.index.encoders import UNKNOWN
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, MANIFEST, Manifest
 from pyserini_jpq.index.writing import finish, kept, preparing, write_codes, write_docids
@@ -163,7 +163,7 @@ def _manifest(
 
 
 def _entry(encoder: KnownEncoder | None, output: Path) -> dict[str, Any]:
-    return entry_for(encoder.source, encoder.sha256, output) if encoder else dict(UNKNOWN)
+    return encoder.source.entry(encoder.sha256, output) if encoder else dict(UNKNOWN)
 
 
 def _write(

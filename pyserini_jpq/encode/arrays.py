@@ -58,7 +58,7 @@ def write_embeddings(
         "schema": SCHEMA,
         "documents": len(vectors),
         "dimension": vectors.shape[1],
-        "encoder": _entry(encoder, vectors.shape[1]),
+        "encoder": _entry(encoder, vectors.shape[1], folder),
     }
     with new_folder(folder, overwrite, MANIFEST) as prepared:
         write_json_atomically(prepared / MANIFEST, manifest)
@@ -74,7 +74,7 @@ def write_embeddings(
     return Embeddings(folder)
 
 
-def _entry(encoder: str | Path | None, dimension: int) -> dict[str, Any]:
+def _entry(encoder: str | Path | None, dimension: int, where: Path) -> dict[str, Any]:
     """Return the manifest's entry of the encoder."""
     if encoder is None:
         return {"name": None, "card": None, "sha256": None}
@@ -82,4 +82,4 @@ def _entry(encoder: str | Path | None, dimension: int) -> dict[str, Any]:
     loaded = source.load()
     if loaded.dimension != dimension:
         raise EmbeddingsError(f"{encoder} gives {loaded.dimension} dimensions, the vectors have {dimension}")
-    return {"name": source.name, "card": source.card.as_dict(), "sha256": loaded.weights_sha256()}
+    return source.entry(loaded.weights_sha256(), where)

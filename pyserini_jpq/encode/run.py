@@ -79,7 +79,7 @@ def encode(
         encode_collection(
             collection,
             loaded,
-            {"name": source.name, "card": source.card.as_dict(), "sha256": loaded.weights_sha256()},
+            source.entry(loaded.weights_sha256(), output),
             output,
             shard=Shard(options.shard_id, options.shard_num),
             batch_size=options.batch_size,

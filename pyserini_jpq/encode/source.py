@@ -11,7 +11,7 @@ from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard
 from pyserini_jpq.encode.st_folder import MODULES, described
 from pyserini_jpq.encode.weights import check_places
 from pyserini_jpq.errors import EncoderError
-from pyserini_jpq.trust.places import remember_folder
+from pyserini_jpq.trust.places import remember_folder, seen_from
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
@@ -43,6 +43,11 @@ class EncoderSource:
         from pyserini_jpq.encode.encoder import Encoder
 
         return Encoder.load(self.card, self.folder, self.local)
+
+    def entry(self, sha256: str | None, where: Path) -> dict[str, Any]:
+        """Return the encoder's entry for the manifest of an index or embeddings in the folder `where`."""
+        folder = {"folder": seen_from(where, self.folder)} if self.folder else {}
+        return {"name": self.name, "card": self.card.as_dict(), "sha256": sha256, **folder}
 
     def with_changes(self, changes: dict[str, Any]) -> "EncoderSource":
         """Return the same encoder with fields of its card replaced; `query` and `document` take partial mappings."""

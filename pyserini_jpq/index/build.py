@@ -12,13 +12,14 @@ from pyserini_jpq.files import remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
-from pyserini_jpq.index.folder import IndexFolder, seen_from
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
 from pyserini_jpq.index.opq import check_shape, train_opq
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.texts import new_texts
 from pyserini_jpq.index.writing import assigned, finish, identity, new_index, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.trust.places import seen_from
 
 _ROTATION = "rotation.npy"
 _STATE = "opq.npz"
@@ -66,14 +67,15 @@ def build_opq(
         write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, Assigner(quantizer)))
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
+        encoder = moved_entry(embeddings.encoder, embeddings.folder, output)
         manifest = Manifest(
             documents=embeddings.documents,
             dimension=quantizer.dimension,
             m=quantizer.m,
             bits=quantizer.bits,
             bytes_per_document=quantizer.bytes_per_document,
-            document_encoder=embeddings.encoder,
-            query_encoder=embeddings.encoder,
+            document_encoder=encoder,
+            query_encoder=encoder,
             embeddings=seen_from(output, embeddings.folder),
         )
         (folder / _ROTATION).unlink()
@@ -128,8 +130,8 @@ def build_from(
         manifest = dataclasses.replace(
             index.manifest,
             documents=embeddings.documents,
-            document_encoder=embeddings.encoder,
-            query_encoder=moved_entry(index, output),
+            document_encoder=moved_entry(embeddings.encoder, embeddings.folder, output),
+            query_encoder=moved_entry(index.manifest.query_encoder, index.path, output),
             training={**training, "trained_on": index.path.resolve().name} if training else None,
             embeddings=seen_from(output, embeddings.folder),
         )

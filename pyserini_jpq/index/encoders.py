@@ -9,10 +9,10 @@ from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_c
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.source import EncoderSource, noted_encoder
 from pyserini_jpq.errors import EncoderError
-from pyserini_jpq.index.folder import IndexFolder, seen_from
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import MANIFEST
 from pyserini_jpq.paths import ENCODERS
-from pyserini_jpq.trust.places import is_plain_name, place_beside
+from pyserini_jpq.trust.places import is_plain_name, place_beside, seen_from
 
 if TYPE_CHECKING:
     from pyserini_jpq.encode.encoder import Encoder
@@ -72,18 +72,11 @@ def _candidates(index: IndexFolder, entry: Mapping[str, Any]) -> list[Path]:
     return [beside, *named] if beside else named
 
 
-def entry_for(source: EncoderSource, sha256: str | None, index: Path) -> dict[str, Any]:
-    """Return the entry of an encoder for `jpq.json` of the index at that path."""
-    folder = seen_from(index, source.folder) if source.folder else None
-    return {"name": source.name, "card": source.card.as_dict(), "sha256": sha256, "folder": folder}
-
-
-def moved_entry(index: IndexFolder, place: Path) -> dict[str, Any]:
-    """Return an index's entry of its query encoder, for `jpq.json` of an index at another path."""
-    entry = index.manifest.query_encoder
+def moved_entry(entry: dict[str, Any], here: Path, place: Path) -> dict[str, Any]:
+    """Return the entry of an encoder in an index or embeddings at `here`, for `jpq.json` of an index at `place`."""
     if not entry.get("folder"):
         return entry
-    folder = place_beside(index.path, entry["folder"])
+    folder = place_beside(here, entry["folder"])
     return {**entry, "folder": seen_from(place, folder) if folder else None}
 
 

@@ -1,6 +1,5 @@
 """The index folder: the files that Pyserini needs (`index`, `docid`), and ours."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,7 +36,7 @@ from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.trust.arrays import open_npy
 from pyserini_jpq.trust.faiss_file import faiss_layout
 from pyserini_jpq.trust.fields import wrong_fields
-from pyserini_jpq.trust.places import place_beside, remember_folder
+from pyserini_jpq.trust.places import place_beside
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 
@@ -45,12 +44,6 @@ def without_blocks(index: Path) -> str:
     """Return the remedy for a damaged file of blocks."""
     again = f"`python -m pyserini_jpq.index --index {index} --blocks yes`"
     return f"delete it (search works without, slower); {again} makes another"
-
-
-def seen_from(index: Path, folder: Path) -> str:
-    """Return the path of a folder relative to an index, for `jpq.json`, and permit it; see `place_beside`."""
-    remember_folder(folder)
-    return Path(os.path.relpath(folder.resolve(), index.resolve())).as_posix()
 
 
 class IndexFolder:

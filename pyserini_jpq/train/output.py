@@ -11,10 +11,8 @@ from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import OutputError
 from pyserini_jpq.files import new_folder, refuse_existing, save_array
 from pyserini_jpq.index.blocks import write_blocks
-from pyserini_jpq.index.encoders import entry_for
 from pyserini_jpq.index.faiss_format import pack, to_faiss
 from pyserini_jpq.index.faiss_io import write_faiss
-from pyserini_jpq.index.folder import seen_from
 from pyserini_jpq.index.manifest import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, write_manifest
 from pyserini_jpq.index.texts import write_texts
 from pyserini_jpq.index.writing import write_docids
@@ -22,6 +20,7 @@ from pyserini_jpq.paths import ENCODERS
 from pyserini_jpq.train.lora import merge_lora
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.source import SourceIndex
+from pyserini_jpq.trust.places import seen_from
 
 _WRITING = "writing"
 
@@ -91,7 +90,7 @@ def write_index(
     embeddings = source.folder.embeddings()
     manifest = dataclasses.replace(
         source.manifest,
-        query_encoder=entry_for(encoder, model.encoder.weights_sha256(), outputs.index),
+        query_encoder=encoder.entry(model.encoder.weights_sha256(), outputs.index),
         training=training,
         embeddings=seen_from(outputs.index, embeddings) if embeddings else None,
     )

@@ -1,6 +1,7 @@
 """The places that a file from elsewhere may name, and the folder of a card's package."""
 
 import hashlib
+import os
 import re
 import site
 import sysconfig
@@ -42,6 +43,12 @@ def place_beside(index: Path, relative: str) -> Path | None:
         roots.append((here, *here.parents)[min(up, len(here.parents))])
     roots = [root for root in roots if root != root.parent]
     return named if any(_is_within(named, root) for root in roots) or _note(named).is_file() else None
+
+
+def seen_from(here: Path, folder: Path) -> str:
+    """Return the path of a folder relative to an index or embeddings, to be noted there, and permit it."""
+    remember_folder(folder)
+    return Path(os.path.relpath(folder.resolve(), here.resolve())).as_posix()
 
 
 def remember_folder(folder: Path) -> None:

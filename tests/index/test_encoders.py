@@ -26,11 +26,12 @@ def test_an_index_built_from_another_finds_its_query_encoder(built, tmp_path):
     assert index.manifest.training == {**source.manifest.training, "trained_on": "x.jpq-m4"}
     hits, expected = (JPQFaissSearcher(f.path).search("bado kefa", k=20) for f in (index, source))
     assert [(h.docid, h.score) for h in hits] == [(h.docid, h.score) for h in expected]
-    assert moved_entry(IndexFolder(built / "x.opq-m4"), tmp_path) == source.manifest.document_encoder
+    entry = source.manifest.document_encoder
+    assert moved_entry(entry, source.path, tmp_path) == entry
 
 
 def test_an_encoder_written_here_is_looked_for_by_its_name(built, tmp_path, monkeypatch):
-    """Embeddings note no folder of their encoder, and the card of one that was written here names none."""
+    """Older embeddings note no folder of their encoder, and the card of one that was written here names none."""
     monkeypatch.chdir(tmp_path)
     import numpy as np
 
@@ -43,3 +44,21 @@ def test_an_encoder_written_here_is_looked_for_by_its_name(built, tmp_path, monk
     assert str(query_encoder_source(index).folder) == "encoders/mine"
     manifest = json.loads((index.path / "jpq.json").read_text())
     assert manifest["query_encoder"] == entry
+
+
+def test_embeddings_note_where_an_encoder_written_here_lies(built, tmp_path, monkeypatch):
+    """Its own card names no place, and it need not lie under `encoders/`."""
+    import pyserini_jpq as jpq
+
+    monkeypatch.chdir(tmp_path)
+    encoder = shutil.copytree(built / "enc" / "x.jpq-m4", tmp_path / "far" / "away" / "from" / "here" / "mine")
+    texts = [f"text number {i}" for i in range(300)]
+    index = jpq.Index.from_texts([f"d{i}" for i in range(300)], texts, encoder=encoder, m=4, path="indexes/notes")
+    assert len(index.search("text number 5", k=3)) == 3
+    again = jpq.Index("indexes/notes")
+    assert again.search("text number 5", k=3) == index.search("text number 5", k=3)
+    again.add(["more"], ["another text"])
+    jpq.build_index(
+        jpq.encode({"a": "b", "c": "d"}, encoder, "embeddings/others"), "indexes/others", quantizer_of="indexes/notes"
+    )
+    assert query_encoder_source(IndexFolder("indexes/others")).folder.samefile(encoder)

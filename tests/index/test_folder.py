@@ -6,8 +6,9 @@ import faiss
 import pytest
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.folder import IndexFolder, seen_from
+from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import write_manifest
+from pyserini_jpq.trust.places import seen_from
 
 pytestmark = pytest.mark.unit
 
