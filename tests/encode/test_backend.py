@@ -24,13 +24,13 @@ def encoder(tiny_encoder):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def exports(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.mark.parametrize(("backend", "least"), [("bfloat16", 0.999), ("onnx", 0.999999), ("onnx-int8", 0.99)])
-def test_vectors_are_those_of_the_tower(encoder, cache, backend, least):
+def test_vectors_are_those_of_the_tower(encoder, exports, backend, least):
     if backend.startswith("onnx"):
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnx")
@@ -45,18 +45,18 @@ def test_vectors_are_those_of_the_tower(encoder, cache, backend, least):
     assert (vectors @ exact(QUERIES[:1]).T).max() < 0.99999
 
 
-def test_an_encoder_is_exported_once(encoder, cache, caplog):
+def test_an_encoder_is_exported_once(encoder, exports, caplog):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     caplog.set_level("INFO")
     first = query_backend(encoder, "onnx")(QUERIES)
-    assert "once" in caplog.text and len(list(cache.iterdir())) == 1
+    assert "once" in caplog.text and len(list(exports.iterdir())) == 1
     caplog.clear()
     assert np.array_equal(query_backend(encoder, "onnx")(QUERIES), first)
     assert caplog.text == ""
 
 
-def test_what_cannot_be_is_one_line(encoder, cache, monkeypatch):
+def test_what_cannot_be_is_one_line(encoder, exports, monkeypatch):
     with pytest.raises(JPQError, match="no encoder backend 'abacus'"):
         query_backend(encoder, "abacus")
     with pytest.raises(JPQError, match="runs on the CPU, not on meta"):
@@ -70,7 +70,7 @@ def test_what_cannot_be_is_one_line(encoder, cache, monkeypatch):
         query_backend(encoder, "onnx-int8")
 
 
-def test_the_flag(built, tiny_collection, tmp_path, cache):
+def test_the_flag(built, tiny_collection, tmp_path, exports):
     from pyserini_jpq.data.runs import read_run
 
     pytest.importorskip("onnxruntime")
@@ -82,11 +82,11 @@ def test_the_flag(built, tiny_collection, tmp_path, cache):
         runs.append(read_run(str(tmp_path / "run.txt")))
     for qid, hits in runs[0].items():
         assert runs[1][qid] == {docid: pytest.approx(score, abs=1e-4) for docid, score in hits.items()}
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(exports.iterdir())) == 1
 
 
 @pytest.mark.parametrize("pooling", ["cls", "last", "max_tokens+mean", "mean_sqrt_len_tokens", "weightedmean_tokens"])
-def test_every_pooling_is_exported(tiny_encoder, cache, pooling):
+def test_every_pooling_is_exported(tiny_encoder, exports, pooling):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     query = TextSide("alpha ", 12)
@@ -97,7 +97,7 @@ def test_every_pooling_is_exported(tiny_encoder, cache, pooling):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_a_model_that_lost_something_is_refused(encoder, cache, monkeypatch):
+def test_a_model_that_lost_something_is_refused(encoder, exports, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     monkeypatch.setattr(Encoder, "forward", lambda self, ids, mask: self.backbone(ids, mask).last_hidden_state[:, 1])
@@ -110,4 +110,4 @@ def test_a_model_that_lost_something_is_refused(encoder, cache, monkeypatch):
     monkeypatch.setattr(torch.onnx, "export", another)
     with pytest.raises(EncoderError, match="gives other vectors in ONNX"):
         query_backend(encoder, "onnx")
-    assert not list(cache.glob("*.onnx"))
+    assert not list(exports.glob("*.onnx"))
