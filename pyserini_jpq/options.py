@@ -6,7 +6,7 @@ Values from the command line and from Python are checked by the same functions.
 import argparse
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pyserini_jpq.errors import JPQError
 
@@ -79,6 +79,15 @@ class Options:
             value = getattr(self, field.name)
             if "type" in field.metadata and value is not None:
                 object.__setattr__(self, field.name, _checked(field, value, type(self).__name__))
+
+    @classmethod
+    def of(cls, options: Self | None, **defaults: Any) -> Self:
+        """Return the options that were given, or those of the defaults for None; raise JPQError for anything else."""
+        if options is None:
+            return cls(**defaults)
+        if not isinstance(options, cls):
+            raise JPQError(f"options are {type(options).__name__}; expected {cls.__name__}(...)")
+        return options
 
 
 def add_flags(parser: Any, options: type[Options], names: Collection[str] | None = None) -> None:

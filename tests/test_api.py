@@ -6,11 +6,14 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import pyserini_jpq as jpq
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.locks import BusyError
 from tests.conftest import WORDS
 
 pytestmark = pytest.mark.integration
@@ -84,7 +87,7 @@ def test_what_cannot_be_searched_is_one_line(notes):
     for k in (0, -1, 2.5, None):
         with pytest.raises(jpq.JPQError, match="k is"):
             notes.search("bado", k=k)
-    with pytest.raises(jpq.JPQError, match="takes several"):
+    with pytest.raises(jpq.JPQError, match="queries: expected a list"):
         notes.batch_search("bado")
     with pytest.raises(jpq.IndexFolderError):
         jpq.Index("nowhere/at/all")
@@ -189,3 +192,77 @@ def test_rooms_are_called_as_functions():
         assert callable(room) and inspect.signature(room).parameters and room.__name__ == f"pyserini_jpq.{name}"
     with pytest.raises(AttributeError):
         _ = jpq.nothing
+
+
+def test_a_single_text_is_not_taken_for_many(notes, documents, tmp_path, tiny_encoder):
+    ids = list(documents)
+    for wrong in (
+        lambda: notes.delete(ids[0]),
+        lambda: notes.delete(None),
+        lambda: notes.encode_queries("a text"),
+        lambda: notes.batch_search("a text"),
+        lambda: notes.batch_search(None),
+        lambda: notes.add("ab", ["x", "y"]),
+        lambda: jpq.Index.from_texts(ids, "x" * len(ids), encoder=tiny_encoder, m=4, path=tmp_path / "x"),
+    ):
+        with pytest.raises(JPQError, match="expected a list or another iterable, not"):
+            wrong()
+    assert len(notes) == len(ids) and list(tmp_path.iterdir()) == []
+
+
+def test_wrong_arguments_are_one_line(notes, tmp_path):
+    for wrong, line in (
+        (lambda: jpq.Index(notes.path, ivf=0), "0 inverted lists; give at least 1"),
+        (lambda: jpq.Index(notes.path, ivf=4.5), "ivf is 4.5; give a whole number"),
+        (lambda: notes.search("\ud800"), "holds half a surrogate pair"),
+        (lambda: jpq.encode({"a": "b"}, "x", tmp_path / "y", options={"batch_size": 1}), r"expected EncodeOptions\("),
+    ):
+        with pytest.raises(JPQError, match=line):
+            wrong()
+
+
+def test_what_exists_is_refused_before_anything_is_encoded(documents, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "file").write_text("")
+    for path, line in (
+        ("x", "exists already"),
+        (".", "holds the folder"),
+        ("..", "holds the folder"),
+        ("file/x", "is a file"),
+    ):
+        with pytest.raises(JPQError, match=line):
+            jpq.Index.from_texts(documents, documents.values(), encoder="no encoder is looked for", path=path)
+    assert {file.name for file in tmp_path.iterdir()} == {"x", "file"}
+
+
+def test_lists_of_vectors_are_arrays(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    index = jpq.Index.from_embeddings(pytest.importorskip("torch").from_numpy(vectors), path=tmp_path / "a", m=4)
+    other = jpq.Index.from_embeddings(vectors.tolist(), path=tmp_path / "b", m=4)
+    assert found(index.search(vectors[0])) == found(other.search(vectors[0]))
+
+
+def test_two_that_add_at_once_lose_nothing(documents, tiny_encoder, tmp_path):
+    """One of two threads is told that the other writes; its documents are not mixed with the other's."""
+    ids, texts = list(documents), list(documents.values())
+    index = jpq.Index.from_texts(ids, texts, encoder=tiny_encoder, m=4, path=tmp_path / "x", **HOW)
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow():
+        yield "a text"
+        begun.set()
+        ended.wait(60)
+        yield "another text"
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(index.add, ["A0", "A1"], slow(), encode_options=CPU)
+        assert begun.wait(60)
+        with pytest.raises(BusyError, match="is being written by"):
+            jpq.Index(index.path).add(["B0"], ["a third text"])
+        with pytest.raises(BusyError):
+            index.delete([ids[0]])
+        ended.set()
+        assert first.result().appended == 2
+    assert list(index.docids) == [*ids, "A0", "A1"]
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []

@@ -13,9 +13,11 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
 from pyserini_jpq.encode.run import encode
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import remove
+from pyserini_jpq.files import refuse_existing, remove
+from pyserini_jpq.index.manifest import MANIFEST
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.run import build_index
+from pyserini_jpq.locks import exclusive
 from pyserini_jpq.quantizer import Floats
 
 
@@ -78,19 +80,20 @@ class Building:
             If ids or texts cannot be used, the encoder cannot be loaded, or M does not divide D.
         """
         path = Path(path)
+        refuse_existing(path, overwrite, MANIFEST)  # before hours go into encoding
         embeddings = path.with_name(f"{path.name}.embeddings")
-        with spooled(documents_of(ids, texts), path.with_name(f".{path.name}.documents")) as corpus:
+        with exclusive(path), spooled(documents_of(ids, texts), path) as corpus:
             if overwrite or not _encoded(embeddings, corpus):
                 encode(corpus, encoder, embeddings, options=encode_options, changes=changes, overwrite=overwrite)
             build_index(
                 embeddings,
                 path,
-                options=options or IndexOptions(m=m, bits=bits),
+                options=IndexOptions.of(options, m=m, bits=bits),
                 texts=corpus if keep_texts else None,
                 overwrite=overwrite,
             )
-        if not keep_embeddings:
-            remove(embeddings)
+            if not keep_embeddings:
+                remove(embeddings)
         return cls(path)
 
     @classmethod
@@ -112,7 +115,8 @@ class Building:
         Parameters
         ----------
         embeddings
-            A folder of `encode`, or an array [N, D] float32, which is written to `PATH.embeddings` first.
+            A folder of `encode`, or vectors [N, D] as an array, a tensor or a list, which are written to
+            `PATH.embeddings` first.
         path
             The index folder to write.
         ids
@@ -128,13 +132,16 @@ class Building:
             The opened index.
         """
         path = Path(path)
-        if isinstance(embeddings, np.ndarray):
-            folder = path.with_name(f"{path.name}.embeddings")
-            embeddings = write_embeddings(embeddings, ids, folder, encoder, overwrite=overwrite)
-        elif ids is not None or encoder is not None:
-            raise JPQError("a folder of embeddings knows its docids and its encoder; leave `ids` and `encoder` out")
-        options = options or IndexOptions(m=m, bits=bits)
-        build_index(embeddings, path, options=options, texts=texts, overwrite=overwrite)
+        refuse_existing(path, overwrite, MANIFEST)
+        with exclusive(path):
+            if not isinstance(embeddings, str | Path | Embeddings):
+                folder = path.with_name(f"{path.name}.embeddings")
+                vectors = np.asarray(embeddings)
+                embeddings = write_embeddings(vectors, ids, folder, encoder, overwrite=overwrite)
+            elif ids is not None or encoder is not None:
+                raise JPQError("a folder of embeddings knows its docids and its encoder; leave `ids` and `encoder` out")
+            options = IndexOptions.of(options, m=m, bits=bits)
+            build_index(embeddings, path, options=options, texts=texts, overwrite=overwrite)
         return cls(path)
 
 

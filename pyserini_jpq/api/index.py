@@ -10,12 +10,14 @@ from typing import Any, overload
 import numpy as np
 
 from pyserini_jpq.api.building import Building
-from pyserini_jpq.data.documents import Text, documents_of, spooled
+from pyserini_jpq.data.documents import Text, documents_of, several, spooled
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.options import EncodeOptions
 from pyserini_jpq.encode.queries import QueryVectors
 from pyserini_jpq.encode.run import encode
+from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import remove
+from pyserini_jpq.files import beside, remove
 from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
@@ -23,6 +25,7 @@ from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.manifest import DOCID, Manifest
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.index.texts import Texts, texts_of
+from pyserini_jpq.locks import exclusive
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.engines.base import SearchEngine, whole
 from pyserini_jpq.search.hits import Hit, hits_of
@@ -137,7 +140,8 @@ class Index(Building):
         Returns
         -------
         list of Hit
-            At most `k`, best first; of equal scores the earlier document.
+            At most `k`, best first. Documents of equal scores stand in row order, in an index of less than 10,000
+            documents in the order of faiss.
 
         Raises
         ------
@@ -172,15 +176,21 @@ class Index(Building):
         """
         if isinstance(queries, Mapping):
             return dict(zip(queries, self._search(list(queries.values()), k, threads), strict=True))
-        if isinstance(queries, str):
-            raise JPQError("batch_search takes several queries; `search` takes one")
-        return self._search(queries, k, threads)
+        return self._search(several(queries, "queries"), k, threads)
 
     def encode_queries(self, queries: Sequence[str]) -> Floats:
         """Encode texts as queries, to [B, D] float32."""
-        return self._encoding().encode(list(queries))
+        return self._encoding().encode(list(several(queries, "queries")))
 
-    def add(self, ids: Iterable[Any], texts: Iterable[Text], *, replace: bool = False, **options: Any) -> Changed:
+    def add(
+        self,
+        ids: Iterable[Any],
+        texts: Iterable[Text],
+        *,
+        replace: bool = False,
+        encoder: str | Path | EncoderSource | None = None,
+        encode_options: EncodeOptions | None = None,
+    ) -> Changed:
         """Add documents: encode them with the index's document encoder, quantize with its initial centroids.
 
         Parameters
@@ -189,8 +199,10 @@ class Index(Building):
             As in `from_texts`.
         replace
             Replace documents that the index already holds, instead of raising.
-        **options
-            `encode_options`, and `encoder` if the one that the index names is not available.
+        encoder
+            Where the document encoder is, if it is not where the index names it.
+        encode_options
+            Options of the encoding.
 
         Returns
         -------
@@ -202,21 +214,19 @@ class Index(Building):
         JPQError
             If a document exists already or cannot be encoded; the index is not changed.
         """
-        encoder = options.get("encoder") or document_encoder_source(self._now.folder)
+        encoder = encoder or document_encoder_source(self._now.folder)
         folder = self.path.resolve()
-        embeddings = folder.with_name(f".{folder.name}.added")
-        remove(embeddings)
-        try:
-            with spooled(documents_of(ids, texts), folder.with_name(f".{folder.name}.documents")) as corpus:
-                encode(corpus, encoder, embeddings, options=options.get("encode_options"))
-                kept = corpus if self.texts is not None else None
-                return self._changed(Embeddings(embeddings), (), replace, kept)
-        finally:
-            remove(embeddings)
+        with exclusive(folder), beside(folder) as temporary:
+            try:
+                with spooled(documents_of(ids, texts), temporary / "added") as corpus:
+                    added = encode(corpus, encoder, temporary / "embeddings", options=encode_options)
+                    return self._changed(added, (), replace, corpus if self.texts is not None else None)
+            finally:
+                remove(temporary)
 
     def delete(self, ids: Iterable[Any]) -> Changed:
         """Delete documents with their texts; none if one of them is unknown."""
-        return self._changed(None, [str(docid) for docid in ids], False, None)
+        return self._changed(None, [str(docid) for docid in several(ids, "ids")], False, None)
 
     def reload(self) -> None:
         """Take up changes by other processes; running searches finish on their version."""
@@ -240,7 +250,8 @@ class Index(Building):
         return opened(self.path, read, verify)
 
     def _changed(self, embeddings: Embeddings | None, delete: Sized[str], replace: bool, texts: Path | None) -> Changed:
-        changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
+        with exclusive(self.path):
+            changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
         self.reload()
         return changed
 

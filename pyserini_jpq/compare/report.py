@@ -85,7 +85,7 @@ def compare(
     JPQError
         If an input cannot be used, or a row of an index cannot be measured.
     """
-    options = options or CompareOptions()
+    options = CompareOptions.of(options)
     check(inputs, options, output, overwrite)
     with holding(output):
         return _Report(inputs, options, output, command).make()

@@ -91,7 +91,7 @@ def convert(
     """
     if (source is None) == (target is None) or (source or target) not in FORMATS:
         raise ConversionError(f"give either source or target, one of {', '.join(FORMATS)}")
-    options = options or ConvertOptions()
+    options = ConvertOptions.of(options)
     if source:
         _import(index, Path(output), source, options)
     else:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.data.collection import ID_FIELDS, Document
-from pyserini_jpq.errors import CollectionError
-from pyserini_jpq.files import writing
+from pyserini_jpq.errors import CollectionError, JPQError
+from pyserini_jpq.files import beside, remove
 
 Text = str | Mapping[str, Any]
 Documents = Mapping[str, Text] | Iterable[Any]
@@ -22,15 +22,22 @@ def documents_of(ids: Iterable[Any], texts: Iterable[Text]) -> Iterator[tuple[An
     CollectionError
         If one is longer than the other.
     """
-    ids, count = iter(ids), 0
-    for text in texts:
-        docid = next(ids, _END)
+    docids, count = iter(several(ids, "ids")), 0
+    for text in several(texts, "texts"):
+        docid = next(docids, _END)
         if docid is _END:
             raise CollectionError(f"{count} ids for more texts; give one for each")
         count += 1
         yield docid, text
-    if next(ids, _END) is not _END:
+    if next(docids, _END) is not _END:
         raise CollectionError(f"{count} texts for more ids; give one for each")
+
+
+def several(values: Any, what: str) -> Any:
+    """Return an iterable; raise JPQError for a single text, whose characters nobody means, or anything else."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise JPQError(f"{what}: expected a list or another iterable, not {type(values).__name__}")
+    return values
 
 
 @contextlib.contextmanager
@@ -43,23 +50,24 @@ def spooled(documents: Documents, path: Path) -> Iterator[Path]:
         A mapping of docids to texts, or an iterable of `Document`, of `(docid, text)` pairs, or of mappings with `id`
         (or `_id`, `docid`), `title` and `text` (or `contents`). A text is a string, or a mapping of the last two.
     path
-        The file, without its ending `.jsonl`.
+        The output that they are for: the file lies beside it, in a folder of this process alone.
 
     Raises
     ------
     CollectionError
         If a document is none of these.
     """
-    path = path.with_name(f"{path.name}.jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with writing(path), open(path, "w", encoding="utf-8") as file:
-            pairs = documents.items() if isinstance(documents, Mapping) else documents
-            for number, document in enumerate(pairs, start=1):
-                file.write(json.dumps(_fields(document, number), ensure_ascii=True) + "\n")
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with beside(path.with_name(f"{path.name}.documents")) as folder:
+        folder.mkdir(parents=True)
+        corpus = folder / "documents.jsonl"
+        try:
+            with open(corpus, "w", encoding="utf-8") as file:
+                pairs = documents.items() if isinstance(documents, Mapping) else documents
+                for number, document in enumerate(pairs, start=1):
+                    file.write(json.dumps(_fields(document, number), ensure_ascii=True) + "\n")
+            yield corpus
+        finally:
+            remove(folder)
 
 
 def _fields(document: Any, number: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.data.lines import check_text
 from pyserini_jpq.encode.backend import query_backend
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_device
@@ -79,3 +80,4 @@ def check_queries(queries: Sequence[Any]) -> None:
             raise JPQError(f"the query {query!r} is no text, but {type(query).__name__}")
         if not query.strip():
             raise JPQError("the query is empty; give it a word at least")
+        check_text(query, f"the query {query!r}", JPQError)

@@ -63,11 +63,12 @@ def encode(
     >>> embeddings.documents
     2
     """
-    options, output = options or EncodeOptions(), Path(output)
-    if changes and changes.tokenizer and Path(changes.tokenizer).is_dir():
+    options, output = EncodeOptions.of(options), Path(output)
+    changes = EncoderChanges.of(changes)
+    if changes.tokenizer and Path(changes.tokenizer).is_dir():
         remember_folder(Path(changes.tokenizer))
     source = encoder if isinstance(encoder, EncoderSource) else find_encoder(str(encoder))
-    source = source.with_changes((changes or EncoderChanges()).as_changes())
+    source = source.with_changes(changes.as_changes())
     with _collection(corpus, options.skip_empty, output) as collection:
         collection.scan()  # checked before torch is imported, which takes seconds
 
@@ -99,7 +100,7 @@ def _collection(corpus: Any, skip_empty: bool, output: Path) -> Iterator[Collect
     elif isinstance(corpus, Mapping | Iterable):
         if not output.name:
             raise OutputError(f"{output} has no name; give the folder to write")
-        with spooled(corpus, output.with_name(f".{output.name}.documents")) as path:
+        with spooled(corpus, output) as path:
             yield Collection(path, skip_empty)
     else:
         raise OutputError(f"documents are a path, a mapping or an iterable, not {type(corpus).__name__}")

@@ -67,7 +67,7 @@ def build_index(
     >>> folder.manifest.bytes_per_document
     4
     """
-    options, output = options or IndexOptions(), Path(output)
+    options, output = IndexOptions.of(options), Path(output)
     use_threads(threads)
     rows = embeddings if isinstance(embeddings, Embeddings) else Embeddings(embeddings)
     if quantizer_of is None:

@@ -14,7 +14,7 @@ from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.index.manifest import FILES, IVF
 from pyserini_jpq.scan import available, turned_off
-from pyserini_jpq.search.engines.base import SearchEngine
+from pyserini_jpq.search.engines.base import SearchEngine, whole
 from pyserini_jpq.search.engines.faiss import FaissEngine
 from pyserini_jpq.search.engines.flat import FlatEngine
 from pyserini_jpq.search.engines.ivf import ListsEngine
@@ -69,6 +69,9 @@ def open_index(
         If the index has no inverted lists, the device cannot be used, or options exclude each other.
     """
     by_lists = ivf is not None or nprobe is not None
+    ivf, nprobe = (None if value is None else whole(value, name) for value, name in ((ivf, "ivf"), (nprobe, "nprobe")))
+    if ivf is not None and ivf < 1:
+        raise JPQError(f"{ivf} inverted lists; give at least 1")
     if not isinstance(folder, IndexFolder) and is_flat(Path(folder)):
         if device != "cpu" or by_lists:
             raise JPQError(f"{folder} holds embeddings; inverted lists and other devices than the CPU need an index")

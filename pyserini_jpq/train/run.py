@@ -89,7 +89,7 @@ def train(
     >>> train(INDEX, queries, labels, FOLDER / "notes.jpq", options=TrainOptions(epochs=1)).name
     'notes.jpq'
     """
-    options = with_recipe(changed(options or TrainOptions()), card_of(index, output) if recipe is None else recipe)
+    options = with_recipe(changed(TrainOptions.of(options)), card_of(index, output) if recipe is None else recipe)
     _check(options, qrels, scores, (dev_topics, dev_qrels))
     # Check files before an index is downloaded or built.
     for given, what in ((topics, "topics"), (qrels, "qrels"), (dev_topics, "topics"), (dev_qrels, "qrels")):
