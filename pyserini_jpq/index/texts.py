@@ -56,7 +56,10 @@ class Texts(Mapping[str, Document]):
             with self._lock, _explained(file):
                 row = connection.execute("SELECT title, text, url FROM texts WHERE docid = ?", (docid,)).fetchone()
             if row is not None:
-                return Document(docid, *row)
+                title, text, url = row
+                if not (isinstance(title, str) and isinstance(text, str) and isinstance(url, str | None)):
+                    raise IndexFolderError(f"{file} holds a value that is no text; {_again(file.parent)}")
+                return Document(docid, title, text, url)
         raise KeyError(docid)
 
     def __iter__(self) -> Iterator[str]:

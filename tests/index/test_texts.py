@@ -70,3 +70,9 @@ def test_a_foreign_or_damaged_file_is_one_line(tmp_path):
         connection.execute("CREATE VIEW texts AS SELECT 'd1' AS docid, '' AS title, 'x' AS text, '' AS url")
     with pytest.raises(IndexFolderError, match="holds no texts"):
         Texts([path])
+    path.unlink()
+    write_texts(path, OLD)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE texts SET text = x'00ff'")
+    with pytest.raises(IndexFolderError, match="holds a value that is no text"):
+        dict(Texts([path]))
