@@ -56,10 +56,9 @@ class Texts(Mapping[str, Document]):
             with self._lock, _explained(file):
                 row = connection.execute("SELECT title, text, url FROM texts WHERE docid = ?", (docid,)).fetchone()
             if row is not None:
-                title, text, url = row
-                if not (isinstance(title, str) and isinstance(text, str) and isinstance(url, str | None)):
+                if not all(isinstance(value, str) for value in row):
                     raise IndexFolderError(f"{file} holds a value that is no text; {_again(file.parent)}")
-                return Document(docid, title, text, url)
+                return Document(docid, *row)
         raise KeyError(docid)
 
     def __iter__(self) -> Iterator[str]:
