@@ -240,7 +240,7 @@ class Index(Building):
         return opened(self.path, read, verify)
 
     def _changed(self, embeddings: Embeddings | None, delete: Sized[str], replace: bool, texts: Path | None) -> Changed:
-        changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
+        changed = change_index(opened(self.path, lambda folder: folder), embeddings, delete, replace, texts=texts)
         self.reload()
         return changed
 
