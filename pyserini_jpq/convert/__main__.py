@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyserini_jpq import cli
 from pyserini_jpq.convert.run import FORMATS, ConvertOptions, convert, outputs_of
-from pyserini_jpq.index.folder import IndexFolder, find_index
+from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.options import add_flags, from_flags
 
 _BOTH = ("docid", "pid2offset", "strip_docid_prefix", "encoder", "overwrite")
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"--{stray[0].replace('_', '-')} goes with --from jpq: an index of plain faiss was not trained")
     options = from_flags(ConvertOptions, given)
     output = convert(given["index"], given["output"], source=source, target=target, options=options)
-    manifest = IndexFolder(output if source else find_index(given["index"])).manifest
+    manifest = open_folder(output if source else given["index"]).manifest
     if source:
         cli.say(f"{manifest.documents} documents of {manifest.bytes_per_document} bytes: {output}")
     else:

@@ -135,10 +135,10 @@ def _export(index: str, output: Path, target: str | None, options: ConvertOption
     from pyserini_jpq.convert.encoder import export_encoder
     from pyserini_jpq.convert.exporting import export_faiss, export_jpq
     from pyserini_jpq.index.encoders import query_encoder_source
-    from pyserini_jpq.index.folder import IndexFolder, find_index
     from pyserini_jpq.index.manifest import INDEX
+    from pyserini_jpq.index.opening import open_folder
 
-    folder = IndexFolder(find_index(index))
+    folder = open_folder(index)
     for file in filter(None, (output, options.docid, options.pid2offset)):
         refuse_existing_file(file, overwrite=True)  # a folder is never replaced by a file
     with _together(outputs_of(output, options), folder.path / INDEX, options.overwrite) as overwrite:

@@ -111,7 +111,8 @@ def change(args: argparse.Namespace) -> None:
     from pyserini_jpq.encode.embeddings import Embeddings
     from pyserini_jpq.index.change import change_index
     from pyserini_jpq.index.folder import read_docids
-    from pyserini_jpq.index.run import open_folder, use_threads
+    from pyserini_jpq.index.opening import open_folder
+    from pyserini_jpq.index.run import use_threads
 
     use_threads(args.threads)
     index = open_folder(args.index)
@@ -128,7 +129,8 @@ def change(args: argparse.Namespace) -> None:
 def sort_into_lists(args: argparse.Namespace) -> None:
     """Write inverted lists beside an index."""
     from pyserini_jpq.index.ivf_file import write_ivf
-    from pyserini_jpq.index.run import open_folder, use_threads
+    from pyserini_jpq.index.opening import open_folder
+    from pyserini_jpq.index.run import use_threads
 
     use_threads(args.threads)
     index = open_folder(args.index)
@@ -139,16 +141,16 @@ def sort_into_lists(args: argparse.Namespace) -> None:
 def keep_blocks(args: argparse.Namespace) -> None:
     """Write or remove the blocks of an index."""
     from pyserini_jpq.index.blocks import keep_blocks
-    from pyserini_jpq.index.folder import IndexFolder, find_index
+    from pyserini_jpq.index.opening import open_folder
 
-    index = IndexFolder(find_index(args.index), whole=False)
+    index = open_folder(args.index, whole=False)
     keep_blocks(index, args.blocks)
     cli.say(f"{index.manifest.documents} documents {'with' if index.blocks else 'without'} blocks: {index.path}")
 
 
 def keep_texts(args: argparse.Namespace) -> None:
     """Keep the texts of a collection in an index."""
-    from pyserini_jpq.index.run import open_folder
+    from pyserini_jpq.index.opening import open_folder
     from pyserini_jpq.index.texts import keep_texts
 
     index = open_folder(args.index)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
-from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.manifest import MANIFEST
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ T = TypeVar("T")
 _ATTEMPTS = 20
 
 
-def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = False) -> T:
+def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = False, whole: bool = True) -> T:
     """Return the result of `read`, which is repeated if another command changes the index meanwhile.
 
     Open files do not change, since files of an index are replaced and never modified.
@@ -24,7 +24,7 @@ def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = Fa
         The folder.
     read
         Opens files of the index; it may be called several times.
-    verify
+    verify, whole
         As in `IndexFolder`.
 
     Raises
@@ -35,7 +35,7 @@ def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = Fa
     for _ in range(_ATTEMPTS):
         before = _manifest_of(path)
         try:
-            found = read(IndexFolder(path, verify))
+            found = read(IndexFolder(path, verify, whole))
         except (JPQError, OSError):
             if _manifest_of(path) == before:
                 raise
@@ -43,6 +43,11 @@ def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = Fa
         if _manifest_of(path) == before:
             return found
     raise IndexFolderError(f"{path} is changed again and again while it is opened; open it when that has ended")
+
+
+def open_folder(name: str | Path, whole: bool = True) -> IndexFolder:
+    """Open an index folder by path, or by the name of one under `indexes/`; raises as `opened`."""
+    return opened(find_index(str(name)), lambda folder: folder, whole=whole)
 
 
 def _manifest_of(path: str | Path) -> bytes | None:

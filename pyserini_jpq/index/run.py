@@ -5,7 +5,8 @@ from pathlib import Path
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.index.build import build_from, build_opq
-from pyserini_jpq.index.folder import IndexFolder, find_index
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.options import IndexOptions
 
 
@@ -75,11 +76,6 @@ def build_index(
     else:
         build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, options.blocks, texts)
     return IndexFolder(output)
-
-
-def open_folder(name: str | Path) -> IndexFolder:
-    """Open an index folder by path, or by the name of one under `indexes/`."""
-    return IndexFolder(find_index(str(name)))
 
 
 def use_threads(threads: int | None) -> None:

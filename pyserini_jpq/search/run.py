@@ -99,9 +99,9 @@ def _texts(topics: Mapping[str, str] | str | Path, topics_format: str) -> dict[s
 def _jpq_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, Any]]:
     """Return the searcher of an index, and the facts to record beside the run."""
     from pyserini_jpq.index.encoders import query_encoder_source
-    from pyserini_jpq.index.folder import IndexFolder
+    from pyserini_jpq.index.opening import open_folder
 
-    index = IndexFolder(folder)  # checked before Pyserini is imported, which takes seconds
+    index = open_folder(folder)  # checked before Pyserini is imported, which takes seconds
 
     from pyserini_jpq.search.searcher import JPQFaissSearcher
 

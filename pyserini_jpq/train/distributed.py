@@ -1,22 +1,33 @@
 """Data-parallel training, started by torchrun or accelerate: each process takes its share of every batch."""
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from pyserini_jpq.files import exclusive
+from pyserini_jpq.locks import exclusive, lock_file
 
 T = TypeVar("T")
 
 
-def alone(output: Path) -> AbstractContextManager[None]:
-    """Lock the output against other training runs; the first process of a run holds the lock."""
-    return exclusive(output) if os.environ.get("RANK", "0") == "0" else nullcontext()
+@contextmanager
+def alone(*outputs: Path) -> Iterator[None]:
+    """Lock the outputs against other writers, in the order of their paths; the first process of a run holds the locks.
+
+    Raises
+    ------
+    BusyError
+        If another process writes one of them.
+    """
+    with ExitStack() as locks:
+        if os.environ.get("RANK", "0") == "0":
+            for output in sorted(outputs, key=lock_file):  # so that one of two runs gets them all
+                locks.enter_context(exclusive(output))
+        yield
 
 
 class Ranks:

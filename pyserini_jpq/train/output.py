@@ -1,6 +1,7 @@
 """The outputs of training: an encoder folder, and an index folder with the old codes and the trained centroids."""
 
 import dataclasses
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import OutputError
-from pyserini_jpq.files import new_folder, refuse_existing, save_array
+from pyserini_jpq.files import new_folder, refuse_existing, save_array, sha256_of, write_text_atomically
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.faiss_format import pack, to_faiss
 from pyserini_jpq.index.faiss_io import write_faiss
@@ -53,17 +54,40 @@ class Outputs:
             if self.encoder.resolve() == path.resolve():
                 raise OutputError(f"--output-encoder is {flag} ({path}); give the encoder a folder of its own")
         refuse_existing(self.index, self.overwrite, MANIFEST)
-        # An encoder that an interrupted call of this run left may be replaced.
-        was_writing = resume and (self.training / _WRITING).exists()
-        refuse_existing(self.encoder, self.overwrite or was_writing, ENCODER_FOLDER_CARD)
+        replaces = self.overwrite or (resume and self.holds_own_encoder())
+        refuse_existing(self.encoder, replaces, ENCODER_FOLDER_CARD)
 
-    def begin(self) -> None:
-        """Mark that writing has begun: from now on an encoder at the output is this run's."""
-        (self.training / _WRITING).touch()
+    def holds_own_encoder(self) -> bool:
+        """Return whether the encoder at the output is one that an interrupted call of this run wrote."""
+        return self.encoder.is_dir() and _digest(self.encoder) in self._written()
+
+    def note_encoder(self, folder: Path) -> None:
+        """Note an encoder that is about to be moved to the output: from then on it is known as this run's."""
+        lines = [*self._written(), _digest(folder), ""]
+        write_text_atomically(self.training / _WRITING, "\n".join(lines))
+
+    def _written(self) -> list[str]:
+        mark = self.training / _WRITING
+        return mark.read_text(encoding="utf-8").split() if mark.is_file() else []
 
 
-def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSource:
-    """Write the query encoder as a folder for `transformers` and `JPQQueryEncoder`."""
+def _digest(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of a folder's files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{sha256_of(path)} {path.relative_to(folder).as_posix()}\n" for path in files]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def write_encoder(model: JPQModel, outputs: Outputs) -> EncoderSource:
+    """Write the query encoder as a folder for `transformers` and `JPQQueryEncoder`.
+
+    Raises
+    ------
+    OutputError
+        If another encoder is there, which may not be replaced.
+    """
+    output = outputs.encoder
+    overwrite = outputs.overwrite or outputs.holds_own_encoder()
     merge_lora(model.encoder)
     card = dataclasses.replace(
         model.encoder.card,
@@ -75,6 +99,7 @@ def write_encoder(model: JPQModel, output: Path, overwrite: bool) -> EncoderSour
     )
     with new_folder(output, overwrite, ENCODER_FOLDER_CARD) as folder:
         model.encoder.save(folder, card)
+        outputs.note_encoder(folder)
     return EncoderSource(output.name, card, output)
 
 

@@ -101,7 +101,8 @@ def train(
     dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
     folder = Path(embeddings) if embeddings else None
     outputs.check(path, options.resume)
-    with alone(outputs.index):
+    with alone(outputs.index, outputs.encoder):
+        outputs.check(path, options.resume)  # another run may have finished one since
         inputs = read_inputs(read_source(path), topics, qrels, folder, scores, dev)
         _train_and_write(inputs, options, outputs)
     return outputs.index
@@ -190,7 +191,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
-    outputs.begin()
+    outputs.check(inputs.source.folder.path, resume=True)  # what heeds no lock may have put something there
     metric = trainer.options.dev_metric
     share, means = trainer.take_best()
     if means:
@@ -206,5 +207,5 @@ def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
         "trained_share": share,
         "by_trained_share": means,
     }
-    encoder = write_encoder(trainer.model, outputs.encoder, overwrite=True)
+    encoder = write_encoder(trainer.model, outputs)
     write_index(inputs.source, trainer.model, encoder, training, trainer.log.path, outputs)

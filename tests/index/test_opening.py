@@ -8,6 +8,7 @@ import pytest
 
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import move_into_place
 from pyserini_jpq.index.blocks import keep_blocks
 from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.docids import Docids
@@ -16,7 +17,7 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf_file import read_ivf, write_ivf
 from pyserini_jpq.index.manifest import DOCID
 from pyserini_jpq.index.opening import opened
-from tests.conftest import make_embeddings, make_index
+from tests.conftest import make_embeddings, make_index, run
 from tests.processes import forked
 
 pytestmark = pytest.mark.integration
@@ -86,6 +87,39 @@ def test_what_is_wrong_is_told_at_once_and_what_never_rests_in_the_end(index):
     shutil.rmtree(index)
     with pytest.raises(IndexFolderError, match="is no folder"):
         opened(index, everything)
+
+
+COMMANDS = {
+    "append": lambda index: (
+        ["index", "--index", index, "--append", "--replace", "--any-encoder", "--embeddings", index.with_name("e")]
+    ),
+    "delete": lambda index: ["index", "--index", index, "--delete", "d7"],
+    "ivf": lambda index: ["index", "--index", index, "--ivf", 3],
+    "blocks": lambda index: ["index", "--index", index, "--blocks", "yes"],
+    "export": lambda index: ["convert", "--to", "faiss", "--index", index, "--output", index.with_name("out")],
+    "from": lambda index: (
+        ["index", "--from", index, "--embeddings", index.with_name("e"), "--output", index.with_name("y")]
+    ),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_opens_an_index_that_another_is_swapped_in_for(index, tmp_path, monkeypatch, capsys, command):
+    docids = [f"d{i}" for i in range(320)]
+    make_index(tmp_path / "new", vector_of(docids), docids)
+    keep_blocks(IndexFolder(tmp_path / "new"), True)
+    check_file, swaps = IndexFolder.check_file, []
+
+    def swapped_before(folder, *words):
+        if folder.path == index and not swaps:
+            swaps.append(1)
+            move_into_place(tmp_path / "new", index)
+        check_file(folder, *words)
+
+    monkeypatch.setattr(IndexFolder, "check_file", swapped_before)
+    status = run(*COMMANDS[command](index))
+    assert swaps and status == 0, capsys.readouterr().err
+    assert IndexFolder(index, verify=True).manifest.documents == (319 if command == "delete" else 320)
 
 
 def test_who_has_it_open_keeps_the_old_state(index, tmp_path):

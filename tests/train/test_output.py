@@ -13,7 +13,7 @@ from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train.checkpoint import Checkpoints
 from pyserini_jpq.train.model import JPQModel
-from pyserini_jpq.train.output import write_encoder
+from pyserini_jpq.train.output import Outputs, write_encoder
 from pyserini_jpq.train.source import read_source
 from pyserini_jpq.train.trainer import Trainer
 from tests.conftest import run
@@ -28,7 +28,7 @@ def test_an_encoder_folder_follows_the_umask(built, tmp_path, umask, mode):
     _, quantizer, codes = tiny_model(m=4, size=8)
     before = os.umask(umask)
     try:
-        write_encoder(JPQModel(encoder, quantizer, codes), tmp_path / "enc", overwrite=False)
+        write_encoder(JPQModel(encoder, quantizer, codes), Outputs(tmp_path / "x", tmp_path / "enc", False))
     finally:
         os.umask(before)
     files = [path for path in (tmp_path / "enc").rglob("*") if path.is_file()]
