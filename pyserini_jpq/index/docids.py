@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import regular
 
 _MAPPED = 16 << 20
 """Largest file that is memory-mapped, with the offset of every docid: a hit then takes a quarter of the time, which
@@ -119,7 +120,7 @@ class Docids(Sequence[str]):
 
 def _reader(path: Path, small: bool) -> Callable[[int, int], bytes]:
     """Return a function that reads a file's bytes between two offsets."""
-    file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with the last reference)
+    file = open(path, "rb", buffering=0, opener=regular(IndexFolderError))  # noqa: SIM115 (closed with the last reference)
     if small or not hasattr(os, "pread"):
         with file:  # an empty file cannot be mapped
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
@@ -141,7 +142,7 @@ def _lines(path: Path, step: int) -> tuple[int, NDArray[np.int64]]:
     If the last line has no newline, the end is one byte after that of the file.
     """
     starts, count, position, last = [np.zeros(1, dtype=np.int64)], 0, 0, b"\n"
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=regular(IndexFolderError)) as file:
         while block := file.read(_BLOCK):
             ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
             first = -(count + 1) % step  # the first newline of the block before a `step`-th line

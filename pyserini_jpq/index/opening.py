@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
+from pyserini_jpq.files import regular
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import MANIFEST
+from pyserini_jpq.trust.plain import MOST_BYTES
 
 T = TypeVar("T")
 
@@ -47,6 +49,7 @@ def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = Fa
 
 def _manifest_of(path: str | Path) -> bytes | None:
     try:
-        return (Path(path) / MANIFEST).read_bytes()
-    except OSError:
+        with open(Path(path) / MANIFEST, "rb", opener=regular()) as file:
+            return file.read(MOST_BYTES)
+    except (JPQError, OSError):
         return None
