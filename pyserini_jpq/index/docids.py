@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pyserini_jpq.data.ids import check_ids
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import regular
 
@@ -27,6 +28,8 @@ _BLOCK = 1 << 18
 class Docids(Sequence[str]):
     """The lines of a docid file on disk; threads can share it.
 
+    Docids are checked when they are read, not on opening: run files need single words.
+
     A pickled object reopens its file, and refuses a changed one. Copying returns the object itself.
 
     Parameters
@@ -39,7 +42,7 @@ class Docids(Sequence[str]):
     Raises
     ------
     IndexFolderError
-        If the file holds another number of lines.
+        If the file holds another number of lines; later, if a docid that is read is no single word.
     """
 
     def __init__(self, path: Path, documents: int) -> None:
@@ -79,9 +82,11 @@ class Docids(Sequence[str]):
     def at(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the docids of rows, [n] int64, not negative; faster than one by one."""
         try:
-            return self._at(rows)
+            found = self._at(rows)
         except (UnicodeDecodeError, IndexError) as problem:
             raise IndexFolderError(f"{self._path} does not fit the index ({problem}); make the index again") from None
+        check_ids(found, str(self._path), IndexFolderError)
+        return found
 
     def _at(self, rows: NDArray[np.int64]) -> list[str]:
         parts = rows // self._step
@@ -113,9 +118,11 @@ class Docids(Sequence[str]):
     def _part(self, i: int) -> list[str]:
         text = self._text(int(self._starts[i]), int(self._starts[i + 1]) - 1)
         try:
-            return text.decode().split("\n")
+            found = text.decode().split("\n")
         except UnicodeDecodeError as problem:
             raise IndexFolderError(f"{self._path} is not UTF-8 ({problem}); make the index again") from None
+        check_ids(found, str(self._path), IndexFolderError)
+        return found
 
 
 def _reader(path: Path, small: bool) -> Callable[[int, int], bytes]:
