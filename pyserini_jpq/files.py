@@ -1,4 +1,4 @@
-"""Write files and folders atomically."""
+"""Open files of others, which may be pipes and devices; write files and folders atomically."""
 
 import contextlib
 import ctypes
@@ -8,12 +8,13 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyserini_jpq.errors import OutputError
+from pyserini_jpq.errors import JPQError, OutputError
 from pyserini_jpq.locks import BusyError
 from pyserini_jpq.locks import exclusive as exclusive
 
@@ -23,11 +24,62 @@ if TYPE_CHECKING:
 _STALE = 3600
 # Flags of Linux's renameat2(2): paths relative to the working folder, swap two names.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
+
+
+def regular(error: type[JPQError] = JPQError) -> Callable[[str, int], int]:
+    """Return an opener for `open(path, opener=...)` that raises `error` for a pipe, a device or a socket.
+
+    A pipe would let the reader wait for ever, and a device such as /dev/zero never ends. Links are followed.
+
+    Parameters
+    ----------
+    error
+        What is raised; a folder or a missing file is left to `open`.
+    """
+
+    def opener(path: str, flags: int) -> int:
+        check_regular(Path(path), error)
+        file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)  # a pipe that came meanwhile opens at once
+        try:
+            _check_kind(path, os.fstat(file), error)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    return opener
+
+
+def check_regular(path: Path, error: type[JPQError] = JPQError, most: int | None = None) -> None:
+    """Raise `error` for a pipe, a device or a socket, before a library opens the file.
+
+    Parameters
+    ----------
+    path
+        The file; nothing is raised if it is missing, or a folder.
+    error
+        What is raised.
+    most
+        Most bytes of the file.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return
+    _check_kind(path, found, error)
+    if most is not None and stat.S_ISREG(found.st_mode) and found.st_size > most:
+        raise error(f"{path} has {found.st_size} bytes, more than such a file needs; copy it again")
+
+
+def _check_kind(path: str | Path, found: os.stat_result, error: type[JPQError]) -> None:
+    if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
+        raise error(f"{path} is {kind}, not a file; put a regular file in its place")
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular()) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

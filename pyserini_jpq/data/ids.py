@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,15 @@ def check_id(text: str, where: str, error: type[JPQError], kind: str = "docid") 
     if problem := _problem(text):
         shown = f"{problem} in its {kind} {text!r}" if text else f"an empty {kind}"
         raise error(f"{where} has {shown}; run files and qrels need {kind}s without spaces or control characters")
+
+
+def check_ids(ids: Sequence[str], where: str, error: type[JPQError]) -> None:
+    """Raise `error` as `check_id` for each of some docids; at once for nearly all, which are printable words."""
+    joined = "".join(ids)
+    if joined.isprintable() and " " not in joined and all(ids):
+        return
+    for text in ids:
+        check_id(text, where, error)
 
 
 def check_docids(docids: Callable[[], Iterable[str]], where: str, error: type[JPQError]) -> None:

@@ -18,6 +18,7 @@ from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.row_files import RowFile, described, row_file
 from pyserini_jpq.errors import EmbeddingsError, OutputError
 from pyserini_jpq.files import (
+    check_regular,
     exclusive,
     move_into_place,
     partial_folder,
@@ -259,6 +260,7 @@ def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]
 
 def _kept_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any] | None":
     """Return the rows of an interrupted run, [rows, D] float32, if there are any."""
+    check_regular(path, EmbeddingsError)
     try:
         array = np.lib.format.open_memmap(path, mode="r+")
     except (FileNotFoundError, ValueError):  # missing or incomplete

@@ -11,6 +11,7 @@ import numpy as np
 
 from pyserini_jpq.encode.row_files import RowFile, described, forget, mapped
 from pyserini_jpq.errors import EmbeddingsError
+from pyserini_jpq.files import regular
 from pyserini_jpq.trust.fields import ENCODER, is_count, wrong_fields
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
@@ -147,7 +148,7 @@ class Embeddings:
         for file in self._files:
             count = 0
             try:
-                with open(file.docid, encoding="utf-8", newline="\n") as lines:
+                with open(file.docid, encoding="utf-8", newline="\n", opener=regular(EmbeddingsError)) as lines:
                     for line in lines:
                         count += 1
                         yield line.rstrip("\n")

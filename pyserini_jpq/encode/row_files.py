@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.errors import EmbeddingsError
+from pyserini_jpq.files import check_regular, regular
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def mapped(file: RowFile) -> np.ndarray:
         If the file has changed since it was described.
     """
     try:
+        check_regular(file.npy, EmbeddingsError)
         array: np.ndarray = np.load(file.npy, mmap_mode="r", allow_pickle=False)
         stat = file.npy.stat()
     except (FileNotFoundError, ValueError, EOFError):
@@ -92,7 +94,7 @@ def forget(array: np.ndarray) -> None:
 def _shape_of(npy: Path) -> tuple[tuple[int, ...], int, int]:
     """Return the shape of an `.npy` file, its size and its modification time in ns."""
     try:
-        with open(npy, "rb") as file:
+        with open(npy, "rb", opener=regular(EmbeddingsError)) as file:
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             shape, _, dtype = read[np.lib.format.read_magic(file)](file)
             stat = os.fstat(file.fileno())
@@ -102,6 +104,8 @@ def _shape_of(npy: Path) -> tuple[tuple[int, ...], int, int]:
                 raise ValueError("it is cut short, or longer than its header says")
     except OSError as problem:
         raise _unreadable(npy, problem) from None
+    except EmbeddingsError:
+        raise
     except Exception as problem:  # NumPy evaluates the header, which may raise anything
         raise EmbeddingsError(f"{npy} cannot be read: {problem}; remove it and encode again") from None
     return shape, stat.st_size, stat.st_mtime_ns

@@ -8,7 +8,7 @@ from typing import Any
 from pyserini_jpq.cards import EncoderCard
 from pyserini_jpq.download.weights import fetch_weights
 from pyserini_jpq.errors import DownloadError, EncoderError
-from pyserini_jpq.files import sha256_of
+from pyserini_jpq.files import check_regular, sha256_of
 from pyserini_jpq.trust.arrays import Tensors, safetensors_header
 from pyserini_jpq.trust.places import is_hub_name, is_plain_name, may_be_named, package_folder
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
@@ -17,6 +17,7 @@ _WIDTHS = ("hidden_size", "dim", "d_model", "n_embd")
 _BESIDE_WIDTH = ("vocab_size", "intermediate_size", "hidden_dim", "type_vocab_size", "d_ff", "embedding_size")
 _HEADS, _HEAD_WIDTHS = ("num_attention_heads", "num_heads", "n_heads", "n_head"), ("head_dim", "d_kv")
 _LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+_OF_TOKENIZERS, _MOST_TOKENIZER = (".json", ".txt", ".model", ".jinja"), 256 << 20
 _POSITIONS = ("max_position_embeddings", "n_positions")
 _MOST_POSITIONS = 1 << 18  # rotary positions have no weights, and are computed
 
@@ -87,6 +88,7 @@ def check_folder(folder: Path) -> None:
     EncoderError
         If a file of it is damaged, names files elsewhere or another model, or asks for more than its weights hold.
     """
+    _check_files(folder)
     if (folder / "adapter_config.json").exists():
         raise EncoderError(f"{folder} holds an adapter of another model; merge the two, and save them as one")
     config = _object(folder / "config.json")
@@ -110,10 +112,17 @@ def check_folder(folder: Path) -> None:
 
 def check_layer(folder: Path) -> None:
     """Check the files of a dense layer or a layer norm before they are read; raises EncoderError as `check_folder`."""
+    _check_files(folder)
     for path in folder.glob("*.bin"):
         _check_zip(path)
     for path in folder.glob("*.safetensors"):
         safetensors_header(path, EncoderError)
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse what is no regular file, or too large for a tokenizer, wherever transformers may read it."""
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        check_regular(path, EncoderError, _MOST_TOKENIZER if path.suffix in _OF_TOKENIZERS else None)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import writing
+from pyserini_jpq.files import regular, writing
 from pyserini_jpq.index.faiss_format import stored_codes
 from pyserini_jpq.index.folder import IndexFolder, without_blocks
 from pyserini_jpq.index.manifest import BLOCKS
@@ -70,7 +70,7 @@ def open_blocks(path: Path, codes: Codes) -> Blocks:
     """
     documents, m = codes.shape
     size = bytes_of(documents, m)
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular(IndexFolderError)) as file:
         head = file.read(HEADER)
     if head != _header(codes) or path.stat().st_size != HEADER + size:
         raise _refused(path, f"is not of {documents} documents of {m} bytes, of another version, or damaged")

@@ -8,7 +8,8 @@ import numpy as np
 
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.files import remove, save_array
+from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import check_regular, remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
@@ -140,8 +141,10 @@ def build_from(
 
 def _quantizer(embeddings: Embeddings, options: IndexOptions, folder: Path) -> ProductQuantizer:
     try:
+        for name in (_ROTATION, INITIAL_CENTROIDS):
+            check_regular(folder / name)
         return ProductQuantizer(np.load(folder / _ROTATION), np.load(folder / INITIAL_CENTROIDS))
-    except (OSError, ValueError, EOFError):
+    except (JPQError, OSError, ValueError, EOFError):
         pass
     sample = embeddings.sample(options.sample, options.seed)
     quantizer = train_opq(sample, options.m, options.bits, options.seed, state=folder / _STATE)

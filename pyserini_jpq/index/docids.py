@@ -11,7 +11,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pyserini_jpq.data.ids import check_ids
 from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import regular
 
 _MAPPED = 16 << 20
 """Largest file that is memory-mapped, with the offset of every docid: a hit then takes a quarter of the time, which
@@ -26,6 +28,8 @@ _BLOCK = 1 << 18
 class Docids(Sequence[str]):
     """The lines of a docid file on disk; threads can share it.
 
+    Docids are checked when they are read, not on opening: run files need single words.
+
     A pickled object reopens its file, and refuses a changed one. Copying returns the object itself.
 
     Parameters
@@ -38,7 +42,7 @@ class Docids(Sequence[str]):
     Raises
     ------
     IndexFolderError
-        If the file holds another number of lines.
+        If the file holds another number of lines; later, if a docid that is read is no single word.
     """
 
     def __init__(self, path: Path, documents: int) -> None:
@@ -78,9 +82,11 @@ class Docids(Sequence[str]):
     def at(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the docids of rows, [n] int64, not negative; faster than one by one."""
         try:
-            return self._at(rows)
+            found = self._at(rows)
         except (UnicodeDecodeError, IndexError) as problem:
             raise IndexFolderError(f"{self._path} does not fit the index ({problem}); make the index again") from None
+        check_ids(found, str(self._path), IndexFolderError)
+        return found
 
     def _at(self, rows: NDArray[np.int64]) -> list[str]:
         parts = rows // self._step
@@ -112,14 +118,16 @@ class Docids(Sequence[str]):
     def _part(self, i: int) -> list[str]:
         text = self._text(int(self._starts[i]), int(self._starts[i + 1]) - 1)
         try:
-            return text.decode().split("\n")
+            found = text.decode().split("\n")
         except UnicodeDecodeError as problem:
             raise IndexFolderError(f"{self._path} is not UTF-8 ({problem}); make the index again") from None
+        check_ids(found, str(self._path), IndexFolderError)
+        return found
 
 
 def _reader(path: Path, small: bool) -> Callable[[int, int], bytes]:
     """Return a function that reads a file's bytes between two offsets."""
-    file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with the last reference)
+    file = open(path, "rb", buffering=0, opener=regular(IndexFolderError))  # noqa: SIM115 (closed with the last reference)
     if small or not hasattr(os, "pread"):
         with file:  # an empty file cannot be mapped
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
@@ -141,7 +149,7 @@ def _lines(path: Path, step: int) -> tuple[int, NDArray[np.int64]]:
     If the last line has no newline, the end is one byte after that of the file.
     """
     starts, count, position, last = [np.zeros(1, dtype=np.int64)], 0, 0, b"\n"
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=regular(IndexFolderError)) as file:
         while block := file.read(_BLOCK):
             ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
             first = -(count + 1) % step  # the first newline of the block before a `step`-th line

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.cards import has_card, index_card
-from pyserini_jpq.data.ids import words_of
+from pyserini_jpq.data.ids import check_docids, words_of
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import (
     begins_again,
@@ -17,6 +17,7 @@ from pyserini_jpq.files import (
     put_back,
     sha256_of,
 )
+from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.faiss_format import parts_of
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.manifest import (
@@ -54,7 +55,7 @@ class IndexFolder:
     path
         The folder.
     verify
-        Also check the SHA-256 of every file, which reads them all.
+        Also check the SHA-256 of every file, which reads them all, and every docid.
     whole
         False to skip the check of blocks, which are about to be replaced or removed.
 
@@ -77,6 +78,8 @@ class IndexFolder:
             self.blocks = self.path / BLOCKS
             if whole:
                 self.check_file(BLOCKS, without_blocks(self.path))
+        if verify:
+            check_docids(self._docids, str(self.path / DOCID), IndexFolderError)
 
     def read(self, mapped: bool = False) -> Any:
         """Return the faiss index, checked against the manifest.
@@ -164,14 +167,13 @@ class IndexFolder:
         self.blocks = self.path / BLOCKS if BLOCKS in self.manifest.files else None
 
     def docids(self) -> list[str]:
-        """Return the docids in row order."""
-        docids = read_docids(self.path / DOCID)
-        if len(docids) != self.manifest.documents:
-            raise IndexFolderError(
-                f"{self.path / DOCID} holds {len(docids)} docids for {self.manifest.documents} documents; "
-                "make the index again"
-            )
+        """Return the docids in row order, all checked; raise IndexFolderError if one cannot be used or comes twice."""
+        docids = list(self._docids())
+        check_docids(lambda: docids, str(self.path / DOCID), IndexFolderError)
         return docids
+
+    def _docids(self) -> Docids:
+        return Docids(self.path / DOCID, self.manifest.documents)
 
     def initial_centroids(self) -> Floats:
         """Return the centroids by which codes were assigned, [M, K, D/M] float32."""

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
+from pyserini_jpq.files import regular
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.manifest import MANIFEST
+from pyserini_jpq.trust.plain import MOST_BYTES
 
 T = TypeVar("T")
 
@@ -52,6 +54,7 @@ def open_folder(name: str | Path, whole: bool = True) -> IndexFolder:
 
 def _manifest_of(path: str | Path) -> bytes | None:
     try:
-        return (Path(path) / MANIFEST).read_bytes()
-    except OSError:
+        with open(Path(path) / MANIFEST, "rb", opener=regular()) as file:
+            return file.read(MOST_BYTES)
+    except (JPQError, OSError):
         return None

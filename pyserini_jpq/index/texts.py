@@ -21,7 +21,7 @@ import numpy as np
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Collection, Document
 from pyserini_jpq.errors import CollectionError, IndexFolderError
-from pyserini_jpq.files import beside, link_or_copy, remove, writing
+from pyserini_jpq.files import beside, check_regular, link_or_copy, remove, writing
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import TEXTS, number_of, text_files
 
@@ -256,6 +256,7 @@ def _found(corpus: str | Path) -> Collection:
 
 def _opened(path: Path) -> sqlite3.Connection:
     """Open a file read-only, and check that it has our schema and nothing that runs, such as a trigger."""
+    check_regular(path, IndexFolderError)
     with _explained(path):
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False)

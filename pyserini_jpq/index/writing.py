@@ -21,6 +21,7 @@ from pyserini_jpq.files import (
     move_into_place,
     partial_folder,
     refuse_existing,
+    regular,
     remove,
     write_json_atomically,
     writing,
@@ -33,6 +34,7 @@ from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
+from pyserini_jpq.trust.plain import read_json
 
 BLOCK = 16384
 """Rows per block, whose codes are assigned at once: 100 MB at 768 dimensions."""
@@ -89,7 +91,7 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
 
 def _begun(folder: Path, work: dict[str, Any]) -> Path:
     try:
-        if json.loads((folder / _SETTINGS).read_text(encoding="utf-8")) == json.loads(json.dumps(work)):
+        if read_json(folder / _SETTINGS) == json.loads(json.dumps(work)):
             for killed in folder.glob(".*.partial"):
                 remove(killed)
             return folder
@@ -158,7 +160,7 @@ def write_codes(
     """
     head, tail = file_frame(quantizer, documents)
     path = folder / INDEX
-    with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
+    with writing(path), open(path, "r+b" if path.exists() else "w+b", opener=regular()) as file:
         done = _rows_done(file, head, quantizer.bytes_per_document, documents)
         row = 0
         with Progress(total=documents, initial=done, desc=what, unit=" documents") as progress:

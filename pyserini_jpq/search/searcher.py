@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.compat import pyserini
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.data.ids import check_ids
+from pyserini_jpq.errors import EmbeddingsError, JPQError
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
@@ -202,4 +203,6 @@ class FlatSearcher:
         return dict(zip(q_ids, hits, strict=True))
 
     def _docids_of(self, rows: Rows) -> list[str]:
-        return [self.docids[row] for row in rows]
+        found = [self.docids[row] for row in rows]
+        check_ids(found, str(self.engine.embeddings.folder), EmbeddingsError)
+        return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import check_regular, regular
 from pyserini_jpq.trust.plain import NotPlain, parse_json
 
 _MOST_HEADER = 64 << 20
@@ -40,7 +41,7 @@ def open_npy(
         Values in C order.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular(error)) as file:
             shape, fortran, dtype = _npy_header(file)
             offset = file.tell()
         if dtype.hasobject or dtype.str not in dtypes or fortran:
@@ -50,7 +51,7 @@ def open_npy(
         expected, size = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
         if size != expected:
             raise ValueError(f"it has {size} bytes, its header says {expected}")
-    except OSError:
+    except (OSError, JPQError):
         raise
     except Exception as problem:  # a header is Python source, which can make NumPy raise anything
         reason = " ".join(str(problem).split()) or type(problem).__name__
@@ -88,6 +89,7 @@ def safetensors_header(path: Path, error: type[JPQError]) -> Tensors:
         Raised if they do not fit.
     """
     try:
+        check_regular(path, error)
         return _tensors(path)
     except (NotPlain, ValueError, KeyError, TypeError, AttributeError) as problem:
         reason = " ".join(str(problem).split()) or type(problem).__name__
@@ -96,7 +98,7 @@ def safetensors_header(path: Path, error: type[JPQError]) -> Tensors:
 
 def _tensors(path: Path) -> Tensors:
     size = path.stat().st_size
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular()) as file:
         head = file.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
         if length > min(size - 8, _MOST_HEADER):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.files import regular
 
 _L2 = 1
 _MOST_DIMENSIONS = 1 << 20
@@ -59,7 +60,7 @@ def faiss_layout(path: Path) -> FaissLayout:
     IndexFolderError
         If they do not fit.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular(IndexFolderError)) as file:
         size = path.stat().st_size
         reader = _Claims(file, size)
         try:

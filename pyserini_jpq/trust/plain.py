@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.errors import JPQError
+from pyserini_jpq.files import regular
 
 MOST_BYTES = 16 << 20
 """Largest file of settings; our manifests have a few thousand bytes."""
@@ -73,11 +74,14 @@ def _load_yaml(text: str) -> Any:
 
 
 def _text(path: Path, most: int, kind: str) -> str:
-    size = path.stat().st_size
-    if size > most:
-        raise NotPlain(f"no {kind} of settings, with {size} bytes")
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, "rb", opener=regular()) as file:
+            raw = file.read(most + 1)
+        if len(raw) > most:
+            raise NotPlain(f"no {kind} of settings, with {path.stat().st_size} bytes")
+        return raw.decode()
+    except JPQError:
+        raise NotPlain(f"no {kind}, as it is no regular file") from None
     except UnicodeDecodeError as problem:
         raise NotPlain(f"no {kind}: {problem}") from None
 
