@@ -23,7 +23,7 @@ from pyserini_jpq.encode.ance import AnceBackbone
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.train.lora import add_lora
 from pyserini_jpq.train.model import JPQModel
-from pyserini_jpq.train.output import write_encoder
+from pyserini_jpq.train.output import Outputs, write_encoder
 from tests.conftest import make_encoder
 from tests.train.helpers import tiny_model
 
@@ -88,7 +88,7 @@ def test_a_step_trains_encoder_and_centroids(name, lora, tokenizer, tmp_path):
         trained = encoder.encode_queries(texts)
     assert not torch.allclose(trained, vectors, atol=1e-4)
     assert not np.array_equal(model.quantizer().centroids, quantizer.centroids)
-    write_encoder(model, tmp_path / "enc", overwrite=False)
+    write_encoder(model, Outputs(tmp_path / "x", tmp_path / "enc", False))
     again = Encoder.load(read_encoder_card(tmp_path / "enc" / "encoder.yaml"), tmp_path / "enc")
     with torch.no_grad():
         assert torch.allclose(again.encode_queries(texts), trained, atol=1e-4)
