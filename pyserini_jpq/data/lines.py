@@ -24,6 +24,8 @@ _ID_NAMES = {
 }
 _TEXT_NAMES = {"text", "query", "query_text", "title", "question", "topic", "contents", "passage", "document", "url"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_DEPTH = 500
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -66,9 +68,21 @@ def rows_of(
         yield number, row
 
 
+def check_depth(text: str) -> None:
+    """Raise ValueError for JSON nested so deeply that its parser might exhaust the stack, which ends Python 3.13."""
+    if text.count("[") + text.count("{") <= _DEPTH:
+        return
+    depth = 0
+    for mark in _MARKS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark.group(), 0)
+        if depth > _DEPTH:
+            raise ValueError(f"it is nested more than {_DEPTH} deep")
+
+
 def json_object(line: str, where: str, error: type[JPQError], expected: str = "") -> dict[str, Any]:
     """Return the JSON object in a line; raise `error`, which begins with `where`, for anything else."""
     try:
+        check_depth(line)
         found = json.loads(line)
     except json.JSONDecodeError as problem:
         raise error(f"{where} is no JSON: {problem.msg} at character {problem.pos + 1}") from None
