@@ -135,7 +135,7 @@ def partial_folder(final: Path) -> Path:
 
 @contextlib.contextmanager
 def beside(final: Path) -> Iterator[Path]:
-    """Yield a path beside a file, for this process alone; at the end the file there is removed, if it is still there.
+    """Yield a path for a file or folder beside another, for this process alone; what is there at the end is removed.
 
     Files that killed processes left an hour ago or earlier are removed as well.
     """
@@ -147,7 +147,7 @@ def beside(final: Path) -> Iterator[Path]:
             yield partial
         finally:
             with contextlib.suppress(OSError):
-                partial.unlink()
+                remove(partial)
 
 
 def _remove_stale(final: Path) -> None:

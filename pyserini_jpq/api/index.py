@@ -17,7 +17,7 @@ from pyserini_jpq.encode.queries import QueryVectors
 from pyserini_jpq.encode.run import encode
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.files import beside, remove
+from pyserini_jpq.files import beside
 from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
@@ -216,13 +216,13 @@ class Index(Building):
         """
         encoder = encoder or document_encoder_source(self._now.folder)
         folder = self.path.resolve()
-        with exclusive(folder), beside(folder) as temporary:
-            try:
-                with spooled(documents_of(ids, texts), temporary / "added") as corpus:
-                    added = encode(corpus, encoder, temporary / "embeddings", options=encode_options)
-                    return self._changed(added, (), replace, corpus if self.texts is not None else None)
-            finally:
-                remove(temporary)
+        with (
+            exclusive(folder),
+            beside(folder) as temporary,
+            spooled(documents_of(ids, texts), temporary / "added") as corpus,
+        ):
+            added = encode(corpus, encoder, temporary / "embeddings", options=encode_options)
+            return self._changed(added, (), replace, corpus if self.texts is not None else None)
 
     def delete(self, ids: Iterable[Any]) -> Changed:
         """Delete documents with their texts; none if one of them is unknown."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyserini_jpq.data.collection import ID_FIELDS, Document
 from pyserini_jpq.errors import CollectionError, JPQError
-from pyserini_jpq.files import beside, remove
+from pyserini_jpq.files import beside
 
 Text = str | Mapping[str, Any]
 Documents = Mapping[str, Text] | Iterable[Any]
@@ -60,14 +60,11 @@ def spooled(documents: Documents, path: Path) -> Iterator[Path]:
     with beside(path.with_name(f"{path.name}.documents")) as folder:
         folder.mkdir(parents=True)
         corpus = folder / "documents.jsonl"
-        try:
-            with open(corpus, "w", encoding="utf-8") as file:
-                pairs = documents.items() if isinstance(documents, Mapping) else documents
-                for number, document in enumerate(pairs, start=1):
-                    file.write(json.dumps(_fields(document, number), ensure_ascii=True) + "\n")
-            yield corpus
-        finally:
-            remove(folder)
+        with open(corpus, "w", encoding="utf-8") as file:
+            pairs = documents.items() if isinstance(documents, Mapping) else documents
+            for number, document in enumerate(pairs, start=1):
+                file.write(json.dumps(_fields(document, number), ensure_ascii=True) + "\n")
+        yield corpus
 
 
 def _fields(document: Any, number: int) -> dict[str, Any]:
