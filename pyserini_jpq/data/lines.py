@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from pyserini_jpq.errors import JPQError
+from pyserini_jpq.trust.plain import check_depth
 
 WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
 # Not allowed in any column; trec_eval would end a docid at a NUL. Other Unicode whitespace stays part of an id.
@@ -24,8 +25,6 @@ _ID_NAMES = {
 }
 _TEXT_NAMES = {"text", "query", "query_text", "title", "question", "topic", "contents", "passage", "document", "url"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_DEPTH = 500
-_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -66,17 +65,6 @@ def rows_of(
         if _CONTROL.search(line):
             raise error(f"{path} line {number} holds a control character, as no id does; {expected}")
         yield number, row
-
-
-def check_depth(text: str) -> None:
-    """Raise ValueError for JSON nested so deeply that its parser might exhaust the stack, which ends Python 3.13."""
-    if text.count("[") + text.count("{") <= _DEPTH:
-        return
-    depth = 0
-    for mark in _MARKS.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark.group(), 0)
-        if depth > _DEPTH:
-            raise ValueError(f"it is nested more than {_DEPTH} deep")
 
 
 def json_object(line: str, where: str, error: type[JPQError], expected: str = "") -> dict[str, Any]:

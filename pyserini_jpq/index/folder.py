@@ -70,6 +70,17 @@ class IndexFolder:
         self.verify = verify
         put_back(self.path)
         self.manifest = self._read_manifest()
+        while True:
+            try:
+                self._check(whole)
+                return
+            except IndexFolderError:
+                # Another command may have replaced files since the manifest was read.
+                before, self.manifest = self.manifest, self._read_manifest()
+                if self.manifest == before:
+                    raise
+
+    def _check(self, whole: bool) -> None:
         for name in FILES:
             self.check_file(name)
         self.blocks: Path | None = None
@@ -78,7 +89,7 @@ class IndexFolder:
             self.blocks = self.path / BLOCKS
             if whole:
                 self.check_file(BLOCKS, without_blocks(self.path))
-        if verify:
+        if self.verify:
             check_docids(self._docids, str(self.path / DOCID), IndexFolderError)
 
     def read(self, mapped: bool = False) -> Any:

@@ -13,6 +13,7 @@ from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
 from pyserini_jpq.index.ivf_file import read_ivf
 from pyserini_jpq.index.manifest import FILES, IVF
+from pyserini_jpq.index.opening import opened
 from pyserini_jpq.scan import available, turned_off
 from pyserini_jpq.search.engines.base import SearchEngine, whole
 from pyserini_jpq.search.engines.faiss import FaissEngine
@@ -79,7 +80,7 @@ def open_index(
     if by_lists and device != "cpu":
         raise JPQError(f"inverted lists are searched on the CPU only, not on {device}; leave one of the two out")
     if not isinstance(folder, IndexFolder):
-        folder = IndexFolder(find_index(str(folder)), verify)
+        return opened(find_index(str(folder)), lambda now: open_index(now, device, ivf, nprobe), verify)
     engine = _lists_engine(folder, ivf, nprobe) if by_lists else _engine(folder, device)
     engine.reopen = _reopened, (folder.path.resolve(), _fingerprint(folder, by_lists), device, ivf, nprobe)
     return engine
@@ -154,10 +155,13 @@ def _reopened(
     path: Path, fingerprint: dict[str, str], device: str, ivf: int | None, nprobe: int | None
 ) -> SearchEngine:
     """Reopen the index of a pickled engine; raise IndexFolderError if it has changed."""
-    folder = IndexFolder(path)
-    if _fingerprint(folder, ivf is not None or nprobe is not None) != fingerprint:
-        raise _changed(path)
-    return open_index(folder, device, ivf, nprobe)
+
+    def read(folder: IndexFolder) -> SearchEngine:
+        if _fingerprint(folder, ivf is not None or nprobe is not None) != fingerprint:
+            raise _changed(path)
+        return open_index(folder, device, ivf, nprobe)
+
+    return opened(path, read)
 
 
 def _reopened_flat(folder: Path, manifest: dict[str, Any]) -> SearchEngine:

@@ -1,6 +1,7 @@
 """JSON and YAML from elsewhere: plain values only, of bounded size and depth."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ MOST_BYTES = 16 << 20
 
 _MOST_YAML = 1 << 18
 _MOST_DEPTH = 32
+_MOST_JSON_DEPTH = 500
+_JSON_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _MOST_VALUES = 200_000
 
 
@@ -28,7 +31,7 @@ def parse_json(text: str) -> Any:
     NotPlain
         If it is none, is nested deeply, or holds a text that is no Unicode.
     """
-    return _parsed(json.loads, text, "JSON")
+    return _parsed(_load_json, text, "JSON")
 
 
 def read_json(path: Path) -> Any:
@@ -64,13 +67,36 @@ def read_yaml(path: Path, error: type[JPQError]) -> Mapping[str, Any]:
     return values
 
 
+def check_depth(text: str) -> None:
+    """Raise ValueError for JSON nested so deeply that its parser might exhaust the stack, which ends Python 3.13."""
+    if text.count("[") + text.count("{") <= _MOST_JSON_DEPTH:
+        return
+    depth = 0
+    for mark in _JSON_MARKS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark.group(), 0)
+        if depth > _MOST_JSON_DEPTH:
+            raise ValueError(f"it is nested more than {_MOST_JSON_DEPTH} deep")
+
+
+def _load_json(text: str) -> Any:
+    check_depth(text)
+    return json.loads(text)
+
+
 def _load_yaml(text: str) -> Any:
     import yaml
 
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    # Before it is parsed, for PyYAML takes a time that grows with the square of the depth.
+    for token in yaml.scan(text, Loader=loader):
         if isinstance(token, yaml.AliasToken):
             raise ValueError(f"line {token.start_mark.line + 1} refers to another part of the file")
-    return yaml.safe_load(text)
+        name = type(token).__name__
+        depth += name.endswith(("SequenceStartToken", "MappingStartToken")) - name.endswith("EndToken")
+        if depth > _MOST_DEPTH:
+            raise ValueError("it is nested too deeply")
+    return yaml.load(text, Loader=loader)
 
 
 def _text(path: Path, most: int, kind: str) -> str:

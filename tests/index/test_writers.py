@@ -117,6 +117,18 @@ def test_an_index_that_was_changed_since_it_was_opened(index, more, name):
     assert contents(index.path) == before
 
 
+def test_an_index_that_is_changed_while_it_is_opened(index, more, monkeypatch):
+    check_file = IndexFolder.check_file
+
+    def meanwhile(self, name, *words):
+        monkeypatch.setattr(IndexFolder, "check_file", check_file)
+        change_index(IndexFolder(index.path), more)
+        check_file(self, name, *words)
+
+    monkeypatch.setattr(IndexFolder, "check_file", meanwhile)
+    assert len(IndexFolder(index.path).docids()) == 340
+
+
 def test_even_without_locks_no_change_is_overwritten(index, more, monkeypatch):
     write_manifest = writing.write_manifest
 
