@@ -10,7 +10,6 @@ On disk the index is faiss's own: `IndexPreTransform(rotation -> IndexPQ)`, inne
   centroids, not their sum, which our searcher returns.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
