@@ -23,8 +23,11 @@ BEAM = 8
 TRAINING_BEAM = 4
 ROUNDS = 4
 """Alternations of codes and least squares after the first codebooks."""
-RIDGE = 20.0
-"""Documents that pull a centroid back to what it was; least squares alone would remember the few that it has."""
+SHRINKAGE = 5.0
+RIDGE = 10.0
+"""Most documents with a residual of zero that a centroid is thought to have besides its own, in the first codebooks and
+in least squares. Of residuals in hundreds of dimensions k-means makes clusters of one or two documents, and what it
+remembers of these is wrong for all others: on unseen MS MARCO passages the error is .34 without and .25 with both."""
 _ITERATIONS = 12
 _ROWS = 512
 _NORM_SAMPLE = 65536
@@ -142,7 +145,12 @@ def train_additive(
         range(training.step, steps), desc="training codebooks", total=steps, initial=training.step, leave=False
     )
     for step in bar:
-        training.add(step) if step < m else training.refine()
+        if step < m:
+            training.add(step)
+        elif step == m:
+            training.shrink()
+        else:
+            training.refine()
         training.keep(step + 1)
     return ProductQuantizer(rotation, training.centroids)
 
@@ -178,11 +186,25 @@ class _Training:
         kmeans.train(np.ascontiguousarray(left))
         self.centroids[number] = kmeans.centroids
 
+    def shrink(self) -> None:
+        """Shrink the centroids that few documents have."""
+        for part, vectors in enumerate(self._parts):
+            books = self._of(part)
+            codes = _coded(vectors, books)
+            counts = np.stack([np.bincount(own, minlength=books.shape[1]) for own in codes.T]).astype(np.float32)
+            weights = np.minimum(SHRINKAGE, _ratios(vectors, books, codes))
+            books *= (counts / (counts + weights[:, None]))[:, :, None]
+
     def refine(self) -> None:
         """Fit all codebooks of each part together to the codes that they give."""
         for part, vectors in enumerate(self._parts):
-            books = self.centroids[part * self._books : (part + 1) * self._books]
-            books += _least_squares(vectors, books, _coded(vectors, books))
+            books = self._of(part)
+            codes = _coded(vectors, books)
+            weights = np.minimum(RIDGE, _ratios(vectors, books, codes))
+            books[:] = _least_squares(vectors, np.repeat(weights, books.shape[1]), codes)
+
+    def _of(self, part: int) -> Floats:
+        return self.centroids[part * self._books : (part + 1) * self._books]
 
     def keep(self, step: int) -> None:
         """Save the next step and the codebooks."""
@@ -216,17 +238,37 @@ def _sums(books: Floats, codes: Codes) -> Floats:
     return ProductQuantizer(np.eye(books.shape[2], dtype=np.float32), books).decode(codes)
 
 
-def _least_squares(vectors: Floats, books: Floats, codes: Codes) -> Floats:
-    """Return the change of the codebooks of one part that fits their sums best to the vectors, [m, K, d]."""
+def _ratios(vectors: Floats, books: Floats, codes: Codes) -> Floats:
+    """Return the mean squared residual of a document over that of its centroid in each codebook, [m] float32.
+
+    So many documents' residuals have the mean square of a centroid: the ridge of a Gaussian prior.
+    """
+    residual = float(((vectors - _sums(books, codes)) ** 2).sum(axis=1).mean())
+    squares = np.stack([(own**2).sum(axis=1)[code].mean() for own, code in zip(books, codes.T, strict=True)])
+    ratios: Floats = residual / np.maximum(squares, 1e-30).astype(np.float32)
+    return ratios
+
+
+def _least_squares(vectors: Floats, weights: Floats, codes: Codes) -> Floats:
+    """Return the codebooks [m, K, d] of one part whose sums are nearest to the vectors, given their codes.
+
+    Parameters
+    ----------
+    vectors
+        [n, d] float32.
+    weights
+        [m K] float32, added to the number of a centroid's documents.
+    codes
+        [n, m] uint8.
+    """
     import scipy.linalg
 
-    m, k, d = books.shape
-    chosen = _chosen(codes, k)
+    chosen = _chosen(codes, len(weights) // codes.shape[1])
     normal = (chosen.T @ chosen).toarray().astype(np.float32)
-    normal[np.diag_indices_from(normal)] += RIDGE
-    left = chosen.T @ (vectors - _sums(books, codes))
-    change: Floats = scipy.linalg.solve(normal, left, assume_a="pos", overwrite_a=True, check_finite=False)
-    return change.astype(np.float32).reshape(m, k, d)
+    normal[np.diag_indices_from(normal)] += weights
+    found = scipy.linalg.solve(normal, chosen.T @ vectors, assume_a="pos", overwrite_a=True, check_finite=False)
+    books: Floats = found.astype(np.float32).reshape(codes.shape[1], -1, vectors.shape[1])
+    return books
 
 
 def _chosen(codes: Codes, k: int) -> Any:
