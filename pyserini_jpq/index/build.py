@@ -25,6 +25,8 @@ from pyserini_jpq.trust.places import seen_from
 
 _ROTATION = "rotation.npy"
 _STATE = "opq.npz"
+_SCORED = 16384
+"""Documents that the weight of biases is fitted to."""
 
 
 Texts = str | Path | Collection | None
@@ -64,8 +66,9 @@ def build_opq(
     settings = checked_settings(embeddings, options)
     with new_index(output, {"embeddings": identity(embeddings), "settings": settings}, overwrite) as folder:
         embeddings.check_docids()
-        quantizer = _quantizer(embeddings, settings, folder)
-        write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, assigner_of(quantizer)))
+        assigning = _quantizer(embeddings, settings, folder)
+        quantizer = _scoring(assigning, embeddings, options.seed)
+        write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, assigner_of(assigning)))
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
         encoder = moved_entry(embeddings.encoder, embeddings.folder, output)
@@ -153,6 +156,15 @@ def checked_settings(embeddings: Embeddings, options: IndexOptions) -> dict[str,
         raise QuantizerError("--parts goes with --quantizer additive")
     check_shape(embeddings.dimension, options.m, options.bits, min(embeddings.documents, options.sample))
     return settings
+
+
+def _scoring(assigning: ProductQuantizer, embeddings: Embeddings, seed: int) -> ProductQuantizer:
+    """Return the quantizer that scores: the one that assigns codes, or of additive codes one with biases."""
+    if not assigning.additive:
+        return assigning
+    from pyserini_jpq.index.additive import scoring_quantizer
+
+    return scoring_quantizer(assigning, embeddings.sample(_SCORED, seed + 1), seed)
 
 
 def _quantizer(embeddings: Embeddings, settings: dict[str, Any], folder: Path) -> ProductQuantizer:

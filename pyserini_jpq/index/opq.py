@@ -15,7 +15,7 @@ from pyserini_jpq.quantizer import Floats, ProductQuantizer
 
 ROUNDS = 50
 """Alternations of centroids and rotation, as in faiss."""
-BOOKS = 24
+BOOKS = 48
 """Most codebooks of a part, by default: what they take in memory grows with the square."""
 _SAVED_EVERY = 10.0
 """Seconds between saved states; an interruption costs one round more at most."""
@@ -44,7 +44,7 @@ def check_documents(documents: int, bits: int) -> None:
 
 
 def default_parts(dimension: int, m: int) -> int:
-    """Return the least number of parts with at most 24 codebooks each, a divisor of M and D."""
+    """Return the least number of parts with at most 48 codebooks each, a divisor of M and D."""
     return next(s for s in range(1, m + 1) if (m % s == dimension % s == 0 and m <= BOOKS * s) or s == m)
 
 
@@ -54,6 +54,8 @@ def check_parts(dimension: int, m: int, parts: int, bits: int, documents: int) -
         raise QuantizerError(
             f"--parts {parts} does not divide --m {m} and the {dimension} dimensions of the embeddings; 1 always does"
         )
+    if m < 2 * parts:
+        raise QuantizerError(f"--m {m} is too small for {parts} parts of additive codes; {2 * parts} is the least")
     check_documents(documents, bits)
 
 

@@ -23,5 +23,5 @@ class IndexOptions(Options):
         choices=("product", "additive"),
     )
     parts: int | None = option(
-        None, "parts of the dimensions in which additive codes are sums; by default one for each 24 of M", positive_int
+        None, "parts of the dimensions in which additive codes are sums; by default one for each 48 of M", positive_int
     )

@@ -1,5 +1,6 @@
 """Additive codes: the sums of several codebooks, from training to the stock searcher."""
 
+import dataclasses
 import itertools
 
 import faiss
@@ -11,7 +12,8 @@ from pyserini_jpq.convert.foreign import read_foreign
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import QuantizerError
 from pyserini_jpq.index import additive
-from pyserini_jpq.index.additive import AdditiveAssigner, fitted_norms, train_additive
+from pyserini_jpq.index.additive import AdditiveAssigner, scoring_quantizer, train_additive
+from pyserini_jpq.index.assign import assigning_quantizer
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import change_index
 from pyserini_jpq.index.faiss_format import from_faiss, to_faiss
@@ -76,19 +78,33 @@ def test_faiss_ranks_by_sums_of_centroids(m, parts, k, biased):
     assert np.array_equal(lists.search(queries, 10)[1], order)
 
 
+def unit_length(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def with_levels(quantizer, levels):
+    centroids = quantizer.centroids.copy()
+    centroids[-1] = 0
+    centroids[-1, :, 0] = levels
+    return dataclasses.replace(quantizer, centroids=centroids, biases=None)
+
+
 @pytest.mark.unit
-def test_a_wide_beam_finds_the_nearest_sum():
-    quantizer = random_quantizer(2, 1, 16, False)
+def test_a_wide_beam_finds_the_nearest_sum_and_the_level_of_its_norm():
+    levels = np.random.default_rng(5).uniform(0.1, 1, 16)  # in any order
+    quantizer = with_levels(random_quantizer(3, 1, 16, False), levels)
     vectors = clustered(40, 0)
-    sums = quantizer.centroids[0][:, None] + quantizer.centroids[1][None]
-    far = ((quantizer.rotate(vectors)[:, None, None] - sums) ** 2).sum(-1).reshape(40, -1)
-    expected = np.stack(np.unravel_index(far.argmin(axis=1), (16, 16)), axis=1)
-    assert np.array_equal(AdditiveAssigner(quantizer, beam=16).assign(vectors), expected)
+    sums = (quantizer.centroids[0][:, None] + quantizer.centroids[1][None]).reshape(256, D)
+    nearest = ((quantizer.rotate(vectors)[:, None] - sums) ** 2).sum(-1).argmin(axis=1)
+    kept = (sums[nearest] ** 2).sum(axis=1) / (vectors**2).sum(axis=1)
+    expected = [nearest // 16, nearest % 16, np.abs(kept[:, None] - levels).argmin(axis=1)]
+    assert np.array_equal(AdditiveAssigner(quantizer, beam=16).assign(vectors), np.stack(expected, axis=1))
 
 
 @pytest.mark.unit
 def test_codes_do_not_depend_on_how_rows_are_grouped():
-    quantizer, vectors = random_quantizer(8, 2, 256, True), clustered(700, 1)
+    quantizer = with_levels(random_quantizer(8, 2, 256, True), np.linspace(0.1, 1.05, 256))
+    vectors = clustered(700, 1)
     assigner = AdditiveAssigner(quantizer)
     whole = assigner.assign(vectors)
     for size in (1, 7, 300):
@@ -98,7 +114,7 @@ def test_codes_do_not_depend_on_how_rows_are_grouped():
 
 @pytest.fixture(scope="module")
 def trained():
-    return train_additive(clustered(1500, 2), 4, 1, 4, 7)
+    return train_additive(clustered(1500, 2), 5, 1, 4, 7)
 
 
 @pytest.mark.unit
@@ -127,27 +143,31 @@ def test_interrupted_training_goes_on_to_the_same_codebooks(tmp_path, monkeypatc
 
     monkeypatch.setattr(additive._Training, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_additive(clustered(1500, 2), 4, 1, 4, 7, state=state)
-    again = train_additive(clustered(1500, 2), 4, 1, 4, 7, state=state)
+        train_additive(clustered(1500, 2), 5, 1, 4, 7, state=state)
+    again = train_additive(clustered(1500, 2), 5, 1, 4, 7, state=state)
     assert calls == [0, 1, 2, 2, 3] and np.array_equal(again.centroids, trained.centroids)
 
 
 @pytest.mark.unit
-def test_norms_are_fitted(trained):
-    codes = AdditiveAssigner(trained).assign(clustered(1500, 2))
-    values, share = fitted_norms(trained, codes)
-    norms = (trained.decode(codes) ** 2).sum(axis=1)
-    left = values[np.arange(4), codes].sum(axis=1) - norms
-    assert 0.3 < share < 1 and np.isclose(1 - left.var() / norms.var(), share, atol=0.02)
-    product = random_quantizer(4, 4, 16, False)
-    codes = np.random.default_rng(1).integers(0, 16, (3000, 4), dtype=np.uint8)
-    values, share = fitted_norms(product, codes)  # of these the norms are sums
-    assert share > 0.999
+def test_biases_offset_what_short_reconstructions_lose():
+    documents, queries = unit_length(clustered(3000, 8)), unit_length(clustered(200, 10))
+    trained = train_additive(unit_length(clustered(1500, 2)), 4, 1, 4, 7, rounds=1)
+    scoring, codes = scoring_quantizer(trained, documents, 3), AdditiveAssigner(trained).assign(documents)
+    assert not scoring.centroids[-1].any() and np.array_equal(scoring.centroids[:-1], trained.centroids[:-1])
+    norms = (scoring.decode(codes) ** 2).sum(axis=1)
+    biases = scoring.biases[np.arange(scoring.m), codes].sum(axis=1)
+    assert np.corrcoef(norms, -biases)[0, 1] > 0.9 and not scoring.biases[:-1].any()
+    exact = np.argsort(-queries @ documents.T)[:, :10]
+    shared = [
+        sum(len(set(a) & set(b)) for a, b in zip(exact, quantizer.search(queries, codes, 10)[1], strict=True))
+        for quantizer in (scoring, dataclasses.replace(scoring, biases=None))
+    ]
+    assert shared[0] > shared[1]
 
 
 @pytest.mark.unit
 def test_parts():
-    assert [default_parts(384, m) for m in (12, 24, 48, 96)] == [1, 1, 2, 4]
+    assert [default_parts(384, m) for m in (12, 24, 48, 96)] == [1, 1, 1, 2]
     assert default_parts(7, 5) == 1
     with pytest.raises(QuantizerError, match="--parts 3 does not divide --m 4"):
         train_additive(clustered(300, 0), 4, 3, 4, 0)
@@ -174,11 +194,11 @@ def index(embeddings, tmp_path):
 def test_an_additive_index(index, embeddings, tmp_path):
     assert (index.manifest.parts, index.manifest.bytes_per_document) == (1, 2)
     quantizer, codes = from_faiss(index.read(), "x")
-    assert np.array_equal(codes, AdditiveAssigner(quantizer).assign(embeddings.rows(np.arange(600))))
+    assigning = assigning_quantizer(index, quantizer)
+    assert np.array_equal(codes, AdditiveAssigner(assigning).assign(embeddings.rows(np.arange(600))))
     queries = clustered(4, 5)
-    scores, rows = quantizer.search(queries, codes, 10)
-    hits = Index(index.path).batch_search(queries, k=10)
-    assert [[hit.docid for hit in found] for found in hits] == [[f"d{row}" for row in found] for found in rows]
+    scores, _ = quantizer.search(queries, codes, 10)
+    hits = Index(index.path).batch_search(queries, k=10)  # in another order where codes are alike
     assert np.allclose([[hit.score for hit in found] for found in hits], scores, atol=1e-4)
     assert run("convert", "--index", index.path, "--to", "jpq", "--output", tmp_path / "jpq") == 2
     assert run("convert", "--index", index.path, "--to", "faiss", "--output", tmp_path / "faiss") == 0
@@ -189,7 +209,8 @@ def test_documents_that_are_added_get_the_codes_they_would_have_had(index, embed
     more = Embeddings(make_embeddings(tmp_path / "more", clustered(50, 6), [f"n{i}" for i in range(50)]))
     change_index(index, more, ["d3"])
     quantizer, codes = from_faiss(IndexFolder(index.path).read(), "x")
-    assert np.array_equal(codes[-50:], AdditiveAssigner(quantizer).assign(clustered(50, 6))) and len(codes) == 649
+    assigning = assigning_quantizer(index, quantizer)
+    assert np.array_equal(codes[-50:], AdditiveAssigner(assigning).assign(clustered(50, 6))) and len(codes) == 649
     build_from(IndexFolder(index.path), embeddings, tmp_path / "y")
     assert IndexFolder(tmp_path / "y", verify=True).manifest.parts == 1
 
