@@ -6,6 +6,15 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each worker, set before anything loads OpenMP: teams of all workers would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test depends on how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "shutil.copyfile")
@@ -32,6 +33,16 @@ def _use_one_thread() -> None:
     for name, limit in (("faiss", "omp_set_num_threads"), ("torch", "set_num_threads")):
         if name in sys.modules:
             getattr(sys.modules[name], limit)(1)
+
+
+def limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has, where the system says how many it has."""
+    if sys.platform == "linux":
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def killed_at_each_step(function: Callable[[], Any], most: int = 1000) -> Iterator[int]:
