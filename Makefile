@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The CPU build of torch, where pip knows one for this Python, must come first: else pip fetches gigabytes of CUDA.
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+# Tests run in as many processes as there are cores; make WORKERS=0 test runs them in one.
+WORKERS ?= logical
+PYTEST := -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist worksteal
 # The tests that a second Python runs in CI: all quick ones, and those of Pyserini's door and of the whole way.
 QUICK := unit or property
 DOOR := tests/compat tests/test_pipeline.py tests/test_signals.py tests/test_package.py tests/benchmarks/test_search.py
@@ -33,13 +36,13 @@ fuzz: $(STAMP) ## damage every kind of file at random for ten minutes, or PYSERI
 
 test: $(STAMP) ## all tests, with coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q
+	$(BIN)/python -m coverage run $(PYTEST)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 
 quick: $(STAMP) ## the tests that CI runs on a second Python
-	$(BIN)/python -m pytest -q -m "$(QUICK)"
-	$(BIN)/python -m pytest -q -m "not ($(QUICK))" $(DOOR)
+	$(BIN)/python $(PYTEST) -m "$(QUICK)"
+	$(BIN)/python $(PYTEST) -m "not ($(QUICK))" $(DOOR)
 
 check: $(STAMP) ## ruff, mypy and import-linter, as pre-commit runs them
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pre_commit run --all-files --show-diff-on-failure

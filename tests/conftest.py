@@ -6,6 +6,32 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each worker, set before anything loads OpenMP: teams of all workers would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test depends on how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Skip a test where files of the repository are not beside the tests, as where an installed wheel is tested."""
+    missing = [name for name in names if not (CHECKOUT / name).exists()]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} of the repository not beside the tests")
+
+
+def cards_of(kind: str) -> dict[str, Path]:
+    """Return the cards by name: those of the repository or, where it is not here, those of the installed package."""
+    import pyserini_jpq
+
+    folders = (CHECKOUT / kind, Path(pyserini_jpq.__file__).parent / "cards" / kind)
+    folder = next(folder for folder in folders if folder.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 @pytest.fixture(scope="session", autouse=True)

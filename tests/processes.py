@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "shutil.copyfile")
@@ -34,12 +35,24 @@ def _use_one_thread() -> None:
             getattr(sys.modules[name], limit)(1)
 
 
-def killed_at_each_step(function: Callable[[], Any], most: int = 1000) -> Iterator[int]:
+def limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has, where the system says how many it has."""
+    if sys.platform == "linux":
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def killed_at_each_step(function: Callable[[], Any], most: int = 1000, every: int = 1) -> Iterator[int]:
     """Run a function again and again in a child that is killed before its first, second, ... step on the disk.
+
+    Where a run takes long, `every` leaves out all steps but each third, or whatever it says.
 
     Yields the number of the step after each kill; ends when the function came to its end.
     """
-    for step in range(1, most):
+    for step in range(1, most, every):
         if forked(lambda step=step: _killed_before(function, step)) == 0:
             return
         yield step

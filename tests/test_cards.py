@@ -4,16 +4,16 @@ Every file in `encoders/` is checked, so a new card is too.
 """
 
 import re
-from pathlib import Path
 from string import Formatter
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-CARDS = {path.stem: path for path in sorted((ROOT / "encoders").glob("*.yaml"))}
-GUIDE = ROOT / "docs" / "encoders.md"
+from tests.conftest import CHECKOUT, cards_of, needs
+
+CARDS = cards_of("encoders")
+GUIDE = CHECKOUT / "docs" / "encoders.md"
 
 pytestmark = pytest.mark.unit
 
@@ -134,6 +134,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 every_card = pytest.mark.parametrize("name", CARDS)
+of_the_guide = needs("docs/encoders.md")
 published_card = pytest.mark.parametrize("name", PUBLISHED)
 
 
@@ -302,10 +303,12 @@ def _guide_rows() -> dict[str, list[str]]:
     return rows
 
 
+@of_the_guide
 def test_guide_lists_every_card() -> None:
     assert set(_guide_rows()) == set(CARDS)
 
 
+@of_the_guide
 @every_card
 def test_guide_says_what_the_card_says(name: str) -> None:
     card = _read(name)
@@ -322,11 +325,13 @@ def test_guide_says_what_the_card_says(name: str) -> None:
         assert cell == (f"`{prefix}`" if prefix else "none")
 
 
+@of_the_guide
 @every_card
 def test_guide_says_where_its_values_were_read(name: str) -> None:
     assert f"\n### {name}\n" in GUIDE.read_text(encoding="utf-8")
 
 
+@of_the_guide
 def test_guide_explains_every_field() -> None:
     explained = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`[^|]*) \|", GUIDE.read_text("utf-8"), re.M))))
     assert EVERY_FIELD | set(DOCUMENT_FIELDS) <= explained

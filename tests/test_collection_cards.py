@@ -9,10 +9,10 @@ import pytest
 
 from pyserini_jpq import cards
 from pyserini_jpq.download.download import name_of
+from tests.conftest import cards_of
 
-ROOT = Path(__file__).resolve().parents[1]
-COLLECTIONS = [path.stem for path in sorted((ROOT / "collections").glob("*.yaml"))]
-INDEXES = [path.stem for path in sorted((ROOT / "indexes").glob("*.yaml"))]
+COLLECTIONS = list(cards_of("collections"))
+INDEXES = list(cards_of("indexes"))
 SIZES = (16, 24, 32, 48, 64, 96)
 
 pytestmark = pytest.mark.unit

@@ -6,13 +6,14 @@ import re
 import runpy
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import CHECKOUT, needs
+
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[1]
+ROOT = CHECKOUT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("demo/**/*.md")])
 ROOMS = ("compare", "convert", "encode", "evaluate", "index", "reproduce", "search", "train")
 COMMAND = re.compile(r"python -m ((?:pyserini_jpq|benchmarks)(?:\.\w+)+)((?:[^\n`\\]|\\\n)*)")
@@ -22,6 +23,7 @@ def name(page):
     return str(page.relative_to(ROOT))
 
 
+@needs("README.md", "docs")
 def test_pages_are_found():
     assert {"README.md", "training.md"} <= {page.name for page in PAGES}
 

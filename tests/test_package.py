@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "pyserini_jpq"
+import pyserini_jpq
+from tests.conftest import CHECKOUT, needs
+
+PACKAGE = Path(pyserini_jpq.__file__).parent
 COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "compare", "reproduce"]
 
 
@@ -44,12 +47,13 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.unit
+@needs("pyproject.toml")
 def test_imports_point_down():
     """The floors stand in pyproject.toml; `make check` says which import breaks them."""
     pytest.importorskip("importlinter")
     # In a process of its own: it turns off all loggers that there are.
     lint = "from importlinter import cli; raise SystemExit(cli.lint_imports(no_cache=True))"
-    done = subprocess.run([sys.executable, "-c", lint], cwd=PACKAGE.parent, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", lint], cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

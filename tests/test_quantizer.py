@@ -29,7 +29,7 @@ def products(quantizer, queries, codes):
     return exact + biases
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(quantizers(), st.integers(1, 40), st.integers(1, 50))
 def test_scores_are_products_with_the_decoded_document_and_biases(pair, documents, k):
     quantizer, rng = pair
@@ -45,7 +45,7 @@ def test_scores_are_products_with_the_decoded_document_and_biases(pair, document
     assert np.abs(np.take_along_axis(exact, offsets, axis=1) - scores).max() < 1e-4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(quantizers())
 def test_assignment_is_nearest_and_idempotent(pair):
     quantizer, rng = pair
@@ -62,7 +62,7 @@ def test_assignment_is_nearest_and_idempotent(pair):
     assert np.allclose(picked, best, atol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([16, 256]).flatmap(quantizers), st.integers(0, 70))
 def test_streamed_file_is_what_faiss_writes(pair, documents):
     quantizer, rng = pair
@@ -83,7 +83,7 @@ def test_streamed_file_is_what_faiss_writes(pair, documents):
     assert np.array_equal(back_codes, codes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([16, 256]).flatmap(quantizers))
 def test_assigned_codes_are_packed_and_unpacked(pair):
     quantizer, rng = pair

@@ -14,7 +14,7 @@ from pyserini_jpq.compat import pyserini
 def main(argv):
     pyserini.lucene_searcher()
     os.kill(os.getpid(), int(argv[0]))
-    time.sleep(30)
+    time.sleep(300)
 
 sys.exit(cli.run(main))
 """

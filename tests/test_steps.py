@@ -11,7 +11,7 @@ import pytest
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.steps import holding, make, run, run_command
 
-SLEEPS = "import pathlib, time; pathlib.Path('pid').write_text(str(__import__('os').getpid())); time.sleep(60)"
+SLEEPS = "import pathlib, time; pathlib.Path('pid').write_text(str(__import__('os').getpid())); time.sleep(600)"
 PARENT = f"""
 from pathlib import Path
 from pyserini_jpq import cli, steps
@@ -55,7 +55,7 @@ def test_a_killed_run_leaves_nothing_running(tmp_path, how):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, env=environment, **quiet)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert parent.poll() is None and time.monotonic() < until
         time.sleep(0.02)
@@ -63,7 +63,7 @@ def test_a_killed_run_leaves_nothing_running(tmp_path, how):
     with pytest.raises(JPQError, match=r"another run holds .*work"), holding(tmp_path / "work"):
         pass
     parent.send_signal(how)
-    parent.wait(30)
+    parent.wait(300)
     while is_alive(child):
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -10,11 +10,13 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, TypeVar
 
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.trust.plain import check_depth
+
+V = TypeVar("V")
 
 WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")
 # Not allowed in any column; trec_eval would end a docid at a NUL. Other Unicode whitespace stays part of an id.
@@ -65,6 +67,18 @@ def rows_of(
         if _CONTROL.search(line):
             raise error(f"{path} line {number} holds a control character, as no id does; {expected}")
         yield number, row
+
+
+def rows_by_query(
+    rows: Iterable[tuple[int, list[bytes]]], found: dict[str, dict[str, V]]
+) -> Iterator[tuple[int, list[bytes], dict[str, V]]]:
+    """Yield number and columns of each row, and the values of its query in `found`, which get their place there."""
+    qid, values = b"", dict[str, V]()
+    for number, row in rows:
+        if row[0] != qid:  # rows of a query mostly follow each other: its id is decoded once
+            qid = row[0]
+            values = found.setdefault(qid.decode(), {})
+        yield number, row, values
 
 
 def json_object(line: str, where: str, error: type[JPQError], expected: str = "") -> dict[str, Any]:

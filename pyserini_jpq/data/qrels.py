@@ -1,6 +1,8 @@
 """Relevance judgements: TREC's four columns or BEIR's three."""
 
-from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_of
+from itertools import dropwhile
+
+from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_by_query, rows_of
 from pyserini_jpq.data.source import file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
 
@@ -37,13 +39,8 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
         source = pyserini.qrels_path_by_name(source)
     qrels: dict[str, dict[str, int]] = {}
     grades: dict[bytes, int] = {}
-    qid, judged = b"", {}
-    for number, row in rows_of(source, TopicsError, (3, 4), _QRELS_COLUMNS):
-        if not qid and _is_header(row):
-            continue
-        if row[0] != qid:
-            qid = row[0]
-            judged = qrels.setdefault(qid.decode(), {})
+    rows = rows_of(source, TopicsError, (3, 4), _QRELS_COLUMNS)
+    for number, row, judged in rows_by_query(dropwhile(lambda numbered: _is_header(numbered[1]), rows), qrels):
         # Looking a grade up is faster than parsing it again on every line.
         grade = grades.get(row[-1])
         if grade is None:
@@ -51,7 +48,7 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
         docid = row[-2].decode()
         if judged.setdefault(docid, grade) != grade:
             raise TopicsError(
-                f"{source} line {number} judges {docid!r} for query {qid.decode()!r} as {grade}, "
+                f"{source} line {number} judges {docid!r} for query {row[0].decode()!r} as {grade}, "
                 f"but a line before it as {judged[docid]}; keep one of the two"
             )
     if not qrels:

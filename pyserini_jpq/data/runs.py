@@ -3,7 +3,7 @@
 import math
 import os
 
-from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_of
+from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_by_query, rows_of
 from pyserini_jpq.errors import JPQError, RunError, TopicsError
 
 _SCORE_COLUMNS = "a line is `qid docid score`"
@@ -32,15 +32,13 @@ def read_run(path: str) -> dict[str, dict[str, float]]:
     if not os.path.exists(path) or os.path.isdir(path):
         raise RunError(f"{path} {'is a folder' if os.path.isdir(path) else 'does not exist'}; expected a run file")
     run: dict[str, dict[str, float]] = {}
-    qid, hits = b"", {}
-    for number, row in rows_of(path, RunError, (3, 6), _RUN_COLUMNS):
-        if row[0] != qid:
-            qid = row[0]
-            hits = run.setdefault(qid.decode(), {})
+    for number, row, hits in rows_by_query(rows_of(path, RunError, (3, 6), _RUN_COLUMNS), run):
         is_trec = len(row) == 6
         docid = row[2 if is_trec else 1].decode()
         if docid in hits:
-            raise RunError(f"{path} line {number} repeats {docid!r} for query {qid.decode()!r}; a document ranks once")
+            raise RunError(
+                f"{path} line {number} repeats {docid!r} for query {row[0].decode()!r}; a document ranks once"
+            )
         hits[docid] = _score(row[4], path, number) if is_trec else 1 / _rank(row[2], path, number)
     if not run:
         raise RunError(f"{path} holds no hit; {_RUN_COLUMNS}")
@@ -68,8 +66,8 @@ def read_scores(path: str) -> dict[str, dict[str, float]]:
     if not os.path.isfile(path):
         raise TopicsError(f"{path} does not exist; expected a file of scores: {_SCORE_COLUMNS}")
     scores: dict[str, dict[str, float]] = {}
-    for number, row in rows_of(path, TopicsError, (3,), _SCORE_COLUMNS):
-        scores.setdefault(row[0].decode(), {})[row[1].decode()] = _score(row[2], path, number, TopicsError)
+    for number, row, of_query in rows_by_query(rows_of(path, TopicsError, (3,), _SCORE_COLUMNS), scores):
+        of_query[row[1].decode()] = _score(row[2], path, number, TopicsError)
     if not scores:
         raise TopicsError(f"{path} holds no score; {_SCORE_COLUMNS}")
     return scores

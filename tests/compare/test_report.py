@@ -7,6 +7,7 @@ import pytest
 
 from pyserini_jpq.errors import how_to_install
 from tests.conftest import run
+from tests.processes import killed_at_each_step
 
 pytestmark = pytest.mark.integration
 
@@ -103,6 +104,37 @@ def test_goes_on_where_it_stopped(words, built, tmp_path, capsys, monkeypatch, i
     assert err.count("python -m pyserini_jpq.compare --output") == 1
     assert (folder / "report.md").is_file() and "pyserini_jpq.compare" in (folder / "report.md").read_text()
     assert not list(tmp_path.glob(".report*"))
+
+
+def test_killed_again_and_again_it_goes_on_to_the_same_report(words, built, tmp_path, monkeypatch, in_process):
+    from pyserini_jpq.compare import charts, neighbours, worker
+    from pyserini_jpq.compare.timer import TIMERS
+    from pyserini_jpq.files import partial_folder
+
+    taken = {timer: {"median_ms": 2.0, "p99_ms": 3.0, "count": 9} for timer in TIMERS}
+    for name, value in (("latency", taken), ("measured", taken), ("resident_bytes", None)):
+        monkeypatch.setattr(worker, name, lambda *_, value=value: value)
+    for module, name in ((charts, "draw_all"), (neighbours, "draw")):
+        monkeypatch.setattr(module, name, lambda *_: [])
+    flags = [word for word in words if word != built / "x.opq-m4"] + ["--baselines", "none"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(*flags, "--output", whole) == 0
+    partial, seen = partial_folder(killed), {}
+    for _ in killed_at_each_step(lambda: run(*flags, "--output", killed), every=3):
+        if killed.exists() or (partial / "report.md").exists():
+            continue  # all rows were measured: what is left of them is being removed
+        rows = {file.name: file.stat().st_mtime_ns for file in partial.glob("work/rows/*.json")}
+        assert seen.items() <= rows.items()  # no row is lost or measured again
+        seen = rows
+    assert seen.keys() >= {"x.jpq-m4.json"}
+    results = [json.loads((folder / "results.json").read_text()) for folder in (whole, killed)]
+    for result in results:
+        assert result.pop("command") and result.pop("machine")  # which says how busy it is
+        assert [row.pop("build_seconds") for row in result["rows"]]
+    assert results[0] == results[1] and len(results[0]["rows"]) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "whole"]
+    names = [sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) for folder in (whole, killed)]
+    assert names[0] == names[1]
 
 
 def test_one_run_at_a_time(words, tmp_path, capsys):

@@ -657,6 +657,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel and the editable wheel, built from a copy of what is in the repository."""
     if int(importlib.metadata.version("setuptools").split(".")[0]) < 77:
         pytest.skip("needs setuptools 77 or newer")
+    if not (ROOT / "setup.py").is_file():
+        pytest.skip("the repository is not beside the tests")
     source = tmp_path_factory.mktemp("source")
     shutil.copytree(ROOT / "pyserini_jpq", source / "pyserini_jpq", ignore=shutil.ignore_patterns("__pycache__"))
     for kind in CARDS:

@@ -95,7 +95,7 @@ def test_index_of_pyserini_is_a_start_for_training(built, tiny_encoder, tiny_col
         tmp_path / "f",
     ]
     options = ["--dim", "32", "--pq", "--pq-m", "4", "--threads", "1"]
-    subprocess.run([*command, *options], check=True, capture_output=True, timeout=200)
+    subprocess.run([*command, *options], check=True, capture_output=True, timeout=600)
     source = IndexFolder(built / "x.opq-m4")
     card = tmp_path / "tiny.yaml"
     card.write_text(json.dumps(source.manifest.query_encoder["card"]))

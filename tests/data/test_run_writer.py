@@ -79,5 +79,5 @@ def test_runs_are_utf8_whatever_the_locale(tmp_path, locale):
         "with RunWriter(sys.argv[1]) as writer: writer.write('1', [types.SimpleNamespace(docid='\\u65e5', score=1.0)])"
     )
     off = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=True, env={**os.environ, **off}, timeout=60)
+    subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=True, env={**os.environ, **off}, timeout=300)
     assert read_run(str(tmp_path / "run")) == {"1": {"日": 1.0}}

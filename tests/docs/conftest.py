@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import make_encoder
+from tests.conftest import cards_of, make_encoder
 from tests.docs.blocks import run_command
 
 DIMENSION = 384
@@ -68,7 +68,7 @@ def bare(tiny_collection, tmp_path_factory):
     (model / "1_Pooling").mkdir()
     pooling = {"word_embedding_dimension": DIMENSION, "pooling_mode_mean_tokens": True}
     (model / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    card = yaml.safe_load((ROOT / "encoders" / "all-minilm-l6-v2.yaml").read_text())
+    card = yaml.safe_load(cards_of("encoders")["all-minilm-l6-v2"].read_text())
     card |= {"backbone": "encoders/tiny", "package": None, "sha256": {}}
     (folder / "encoders" / "all-minilm-l6-v2.yaml").write_text(yaml.safe_dump(card))
     return folder

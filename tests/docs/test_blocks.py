@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyserini_jpq.scan import available
+from tests.conftest import needs
 from tests.docs.blocks import LANGUAGES, blocks_of, commands_of, run_block
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ def name(page: Path) -> str:
 
 
 @pytest.mark.unit
+@needs("README.md", "docs")
 def test_every_block_is_run_or_says_why_not():
     blocks = [block for page in PAGES for block in blocks_of(page)]
     fences = sum(page.read_text().count("```") for page in PAGES)
@@ -69,6 +71,7 @@ def test_a_guide_runs(page, made, published, here, names):
 
 
 @pytest.mark.integration
+@needs("README.md")
 def test_the_readme_runs(bare, here, names):
     shutil.copytree(bare, here, dirs_exist_ok=True)
     _run(ROOT / "README.md", names)

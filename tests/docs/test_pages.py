@@ -10,9 +10,12 @@ import yaml
 
 import pyserini_jpq
 from pyserini_jpq.cards import parse_encoder_card
+from tests.conftest import needs
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pyserini_jpq"
+
+pytestmark = needs("docs", "pyserini_jpq")
 
 
 def messages() -> list[str]:

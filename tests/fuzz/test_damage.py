@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from pyserini_jpq.errors import JPQError
 from tests.conftest import make_embeddings, make_index
+from tests.processes import limit_memory
 
 pytestmark = [pytest.mark.property, pytest.mark.skipif(sys.platform != "linux", reason="limits memory by /proc")]
 
@@ -95,10 +96,8 @@ def outcome(read: Callable[[Path], object], place: Path, size: int) -> tuple[int
             devnull = os.open(os.devnull, os.O_WRONLY)
             os.dup2(devnull, 1)
             os.dup2(devnull, 2)
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            limit = pages * os.sysconf("SC_PAGE_SIZE") + 2 * size + CONSTANT
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            resource.setrlimit(resource.RLIMIT_CPU, (8, 8))
+            limit_memory(2 * size + CONSTANT)
+            resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
             try:
                 read(place)
                 status = FINE
@@ -344,7 +343,6 @@ def attack(file: Path, place: Path, read: Callable[[Path], object], seconds: flo
 
     @settings(
         max_examples=max(5, int(seconds * 50)),
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -9,7 +9,7 @@ from pyserini_jpq.quantizer import ProductQuantizer
 pytestmark = pytest.mark.property
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     m=st.integers(1, 6),
     width=st.sampled_from([1, 5, 15, 16, 33]),

@@ -213,7 +213,7 @@ def test_killed_append_leaves_the_old_index(index, tmp_path, moment):
         f"{where[moment]}\n"
         "change.change_index(IndexFolder(sys.argv[1]), Embeddings(sys.argv[2]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, index.path, new.folder], capture_output=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code, index.path, new.folder], capture_output=True, timeout=300)
     assert done.returncode == -signal.SIGKILL
     assert contents(index.path) == before
     IndexFolder(index.path, verify=True)

@@ -12,7 +12,7 @@ from tests.conftest import make_index, run
 
 
 @pytest.mark.property
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Z", "C"], codec="utf-8"), min_size=1), max_size=70),
     st.integers(1, 40),

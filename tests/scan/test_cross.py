@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs
+
 SOURCE = Path(__file__).parents[2] / "pyserini_jpq" / "scan" / "src"
 FILES = [Path(__file__).with_name("agree.cpp"), *sorted(set(SOURCE.glob("*.cpp")) - {SOURCE / "module.cpp"})]
+
+pytestmark = needs("pyserini_jpq/scan/src")
 
 
 def said(compiler, tmp_path, emulator=()):

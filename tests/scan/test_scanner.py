@@ -75,7 +75,7 @@ def cases(draw):
 
 @needs_extension
 @pytest.mark.property
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_every_kernel_equals_the_reference(case):
     codes, bits, tables, k, threads = case
@@ -112,7 +112,6 @@ def test_a_sample_that_misleads_loses_nothing(bits, queries, misleading):
 
 
 @pytest.mark.property
-@settings(deadline=None)
 @given(
     st.sampled_from([0, 1, 511, 512, 513, 1500, 8191, 8192, 8193, 20_000]),
     st.sampled_from([1, 3, 16, 31, 32, 33, 65, 96]),

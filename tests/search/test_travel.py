@@ -50,9 +50,9 @@ def engine(request, folder, vectors, tmp_path, monkeypatch):
 
 
 def in_process(method, work, *args):
-    """Return what a function returns in another process; fail where that takes a minute."""
+    """Return what a function returns in another process; fail where it waits for a thread that is gone."""
     with multiprocessing.get_context(method).Pool(1) as pool:
-        return pool.apply_async(work, args).get(60)
+        return pool.apply_async(work, args).get(300)
 
 
 def searched(engine, queries, threads):

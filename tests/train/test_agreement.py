@@ -1,5 +1,6 @@
 """However the steps are computed (two processes, parts of a batch, a compiled encoder), they are the same steps."""
 
+import json
 import subprocess
 import sys
 
@@ -42,24 +43,43 @@ def centroids(folder, name):
     return from_faiss(index, name)[0].centroids
 
 
-def launch(module, *words):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", module]
-    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
+# Two commands in one launch, as three processes that import torch are most of its time.
+SCRIPT = """
+import json, sys
+from pyserini_jpq import cli
+from pyserini_jpq.encode.__main__ import main as encode
+from pyserini_jpq.train.__main__ import main as train
+
+words = json.loads(sys.argv[1])
+sys.exit(cli.run(encode, words["encode"]) or cli.run(train, words["train"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def launched(without_dropout, tiny_collection):
+    """Encode and train in two processes; returns what they wrote to standard error."""
+    (without_dropout / "script.py").write_text(SCRIPT)
+    (without_dropout / "by-two").mkdir()
+    encode = ["--corpus", tiny_collection / "documents.jsonl", "--encoder", without_dropout / "tiny", *ENCODER_FLAGS]
+    words = {
+        "encode": [*map(str, encode), "--output", str(without_dropout / "by-two" / "e")],
+        "train": flags(without_dropout, tiny_collection, "two", "--checkpoint-every", 3),
+    }
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(without_dropout / "script.py"), json.dumps(words)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done
+    return done.stderr
 
 
-def test_two_ranks_encode_a_collection(without_dropout, tiny_collection, tmp_path):
-    corpus, encoder = tiny_collection / "documents.jsonl", without_dropout / "tiny"
-    launch("pyserini_jpq.encode", "--corpus", corpus, "--encoder", encoder, "--output", tmp_path / "e", *ENCODER_FLAGS)
-    two, one = Embeddings(tmp_path / "e"), Embeddings(without_dropout / "e")
+def test_two_ranks_encode_a_collection(launched, without_dropout):
+    two, one = Embeddings(without_dropout / "by-two" / "e"), Embeddings(without_dropout / "e")
     assert np.allclose(two.sample(1000, 0), one.sample(1000, 0), atol=1e-5)
     assert list(two.docids()) == list(one.docids())
-    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+    assert [p.name for p in (without_dropout / "by-two").iterdir()] == ["e"]
 
 
-def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
-    done = launch("pyserini_jpq.train", *flags(without_dropout, tiny_collection, "two", "--checkpoint-every", 3))
+def test_two_ranks_agree_with_one(launched, without_dropout, tiny_collection):
     assert run("train", *flags(without_dropout, tiny_collection, "one")) == 0
     assert run("train", *flags(without_dropout, tiny_collection, "parts", "--accumulate", 3)) == 0
     one = centroids(without_dropout, "one")
@@ -67,7 +87,7 @@ def test_two_ranks_agree_with_one(without_dropout, tiny_collection):
     for other in ("two", "parts"):
         assert np.abs(centroids(without_dropout, other) - one).max() < 0.02 * moved
     # What is said and written comes from the first process alone.
-    assert done.stderr.count("query encoder: ") == 1 and not list(without_dropout.glob(".*"))
+    assert launched.count("query encoder: ") == 1 and not list(without_dropout.glob(".*"))
 
 
 def test_a_compiled_encoder_agrees(without_dropout, tiny_collection, monkeypatch):
@@ -78,7 +98,13 @@ def test_a_compiled_encoder_agrees(without_dropout, tiny_collection, monkeypatch
     except TrainingError as problem:
         pytest.skip(str(problem))
     compiled, compile_module = [], torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda *a, **k: compiled.append(k) or compile_module(*a, **k))
+
+    def traced(module, **options):
+        """Trace with torch's compiler, forwards and backwards, but leave out the C++, which takes a minute."""
+        compiled.append(options)
+        compile_module(module, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
     assert run("train", *flags(without_dropout, tiny_collection, "plain", "--epochs", 1)) == 0 and not compiled
     assert run("train", *flags(without_dropout, tiny_collection, "compiled", "--epochs", 1, "--compile")) == 0
     plain = centroids(without_dropout, "plain")

@@ -2,44 +2,38 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.files import check_regular, regular
+from pyserini_jpq.encode.document import _kept_partial
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.row_files import RowFile, described, mapped
+from pyserini_jpq.encode.weights import check_folder, check_layer
+from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
+from pyserini_jpq.files import check_regular, regular, sha256_of
+from pyserini_jpq.index.blocks import open_blocks
+from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.faiss_io import read_faiss
+from pyserini_jpq.index.opening import _manifest_of, opened
+from pyserini_jpq.index.texts import Texts
+from pyserini_jpq.index.writing import preparing
+from pyserini_jpq.trust.arrays import open_npy, safetensors_header
+from pyserini_jpq.trust.plain import NotPlain, read_json, read_yaml
 from tests.conftest import make_embeddings, make_index
+from tests.processes import forked, limit_memory
 
 pytestmark = pytest.mark.unit
 
 VECTORS = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
 DOCIDS = [f"d{i}" for i in range(300)]
 
-# One process for all readers: each gets a pipe and a device, and prints what it raised.
-CHILD = """
-import json, resource, signal, sys
-from pathlib import Path
-import numpy as np
-from pyserini_jpq.encode.document import _kept_partial
-from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.encode.row_files import RowFile, described, mapped
-from pyserini_jpq.encode.weights import check_folder, check_layer
-from pyserini_jpq.errors import EncoderError, IndexFolderError, JPQError
-from pyserini_jpq.files import sha256_of
-from pyserini_jpq.index.blocks import open_blocks
-from pyserini_jpq.index.docids import Docids
-from pyserini_jpq.index.faiss_io import read_faiss
-from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.opening import _manifest_of, opened
-from pyserini_jpq.index.texts import Texts
-from pyserini_jpq.index.writing import preparing
-from pyserini_jpq.trust.arrays import open_npy, safetensors_header
-from pyserini_jpq.trust.plain import NotPlain, read_json, read_yaml
-
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
     "index folder": lambda p: opened(p.parent, lambda folder: folder.read()),
     "json": read_json,
     "yaml": lambda p: read_yaml(p, JPQError),
@@ -59,15 +53,6 @@ READERS = {
     "settings": lambda p: preparing(p.parent.with_name("y"), {}).__enter__(),
     "manifest": lambda p: _manifest_of(p.parent),
 }
-resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
-for name, path in json.loads(sys.argv[1]):
-    signal.alarm(20)
-    try:
-        found = READERS[name](Path(path))
-        print(json.dumps([name, path, "", str(found)[:80]]), flush=True)
-    except (JPQError, NotPlain) as problem:
-        print(json.dumps([name, path, type(problem).__name__, str(problem)]), flush=True)
-"""
 OF_A_FILE = ("json", "yaml", "npy", "faiss", "docids", "blocks", "texts", "hash", "safetensors", "mapped", "partial")
 
 
@@ -78,12 +63,24 @@ def put(path: Path, kind: str) -> Path:
     return path
 
 
-def told(tasks: list[tuple[str, Path]]) -> list[list[str]]:
-    """Return name, path, type of the error (empty if there was none) and message of each reader."""
-    words = [sys.executable, "-c", CHILD, json.dumps([(name, str(path)) for name, path in tasks])]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0 and len(found) == len(tasks), (found[-1:], done.returncode, done.stderr)
+def told(tasks: list[tuple[str, Path]], file: Path) -> list[list[str]]:
+    """Return name, path, type of the error (empty if there was none) and message of each reader, written to a file."""
+
+    def read_all() -> None:
+        limit_memory(4 << 30)  # a device has no end
+        for name, path in tasks:
+            signal.alarm(100)  # a pipe is waited for
+            error = message = ""
+            try:
+                READERS[name](path)
+            except (JPQError, NotPlain) as problem:
+                error, message = type(problem).__name__, str(problem)
+            with file.open("a") as lines:
+                lines.write(json.dumps([name, str(path), error, message]) + "\n")
+
+    file.touch()
+    status, found = forked(read_all), [json.loads(line) for line in file.open()]
+    assert status == 0 and len(found) == len(tasks), (found[-1:], status)
     return found
 
 
@@ -109,7 +106,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
         put(folder / name, kind)
         tasks.append(("encoder", folder / "any"))
     tasks.append(("layer", put(tmp_path / "layer" / "pytorch_model.bin", kind)))
-    for name, path, error, message in told(tasks):
+    for name, path, error, message in told(tasks, tmp_path / "told"):
         assert error and "\n" not in message and len(message) < 500, (name, path, error, message)
 
 
@@ -117,7 +114,8 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
 def test_settings_and_manifests_that_are_no_regular_files_are_as_if_missing(tmp_path, kind):
     settings = put(tmp_path / ".y.partial" / ".settings.json", kind)
     manifest = put(tmp_path / "x" / "jpq.json", kind)
-    assert [error for _, _, error, _ in told([("settings", settings), ("manifest", manifest)])] == ["", ""]
+    tasks = [("settings", settings), ("manifest", manifest)]
+    assert [error for _, _, error, _ in told(tasks, tmp_path / "told")] == ["", ""]
     assert settings.is_file() and json.loads(settings.read_text()) == {}
 
 
@@ -126,7 +124,7 @@ def test_commands_end_in_one_line(tmp_path, kind):
     index = make_index(tmp_path / "x", VECTORS, DOCIDS)
     put(index / "jpq.json", kind)
     words = [sys.executable, "-m", "pyserini_jpq.index", "--index", str(index), "--delete", "d5"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
 
 

@@ -48,7 +48,7 @@ def test_all_lists_are_exhaustive_search_bit_for_bit(monkeypatch, threads, m, bi
 
 @needs_extension
 @pytest.mark.property
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from([1, 40, 700, 3000]),
     st.integers(1, 12),
