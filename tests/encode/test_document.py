@@ -163,17 +163,6 @@ def test_killed_at_each_step_it_goes_on(encode, tmp_path):
     check_whole(tmp_path / "e")
 
 
-class Killed(Letters):
-    def __init__(self, batches):
-        super().__init__()
-        self.left = batches
-
-    def __call__(self, rows):
-        if self.batches == self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(rows)
-
-
 def test_the_bar_goes_on_from_what_is_there(encode, tmp_path, monkeypatch):
     bars = []
 
@@ -183,8 +172,15 @@ def test_the_bar_goes_on_from_what_is_there(encode, tmp_path, monkeypatch):
             bars.append(self)
             self.began = self.n
 
+    class Killing(document.Progress):
+        def update(self, n=1):
+            super().update(n)
+            if self.n == 14:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(document, "Progress", Killing)
+    assert forked(encode) == -signal.SIGKILL
     monkeypatch.setattr(document, "Progress", Bar)
-    assert forked(lambda: encode(encoder=Killed(4))) == -signal.SIGKILL
     encode()
     # A file of 10, and a batch of 4 in the next.
     assert (bars[0].began, bars[0].n, bars[0].total) == (14, 30, 30)
