@@ -97,6 +97,20 @@ def test_shards_that_an_older_version_did_not_note(encode, tmp_path):
     check_whole(tmp_path / "e")
 
 
+def test_an_interrupted_run_of_an_older_version_or_of_another_backend(encode, tmp_path):
+    encode(Shard(0, 2))
+    manifest = json.loads((tmp_path / "e" / MANIFEST).read_text())
+    assert (manifest.pop("backend"), manifest["compute_dtype"]) == ("torch", "float32")
+    (tmp_path / "e" / MANIFEST).write_text(json.dumps(manifest))
+    encode(Shard(1, 2))
+    check_whole(tmp_path / "e")
+    assert Embeddings(tmp_path / "e").computed == "torch float32"
+    manifest |= {"backend": "onnx-int8", "compute_dtype": "int8"}
+    (tmp_path / "e" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(OutputError, match=r"made otherwise \(backend, compute_dtype\); give --overwrite"):
+        encode(Shard(1, 2))
+
+
 def test_two_at_once(encode, tmp_path):
     def meets(**flags):
         """Tell what another process is told, which encodes while a part is being written."""
