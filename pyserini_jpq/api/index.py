@@ -60,7 +60,7 @@ class Index(Building):
     device
         Device of search and encoder: `cpu`, `cuda`, `cuda:1` or `auto`.
     backend
-        Backend of the query encoder on a CPU: `torch`, `bfloat16`, `onnx` or `onnx-int8`.
+        Backend of the query encoder on a CPU: `torch`, `bfloat16`, `onnx`, `onnx-int8` or `openvino`.
     ivf
         Number of inverted lists: those beside the index, else made in memory now. None searches all documents.
     nprobe
