@@ -72,6 +72,17 @@ def test_vectors_do_not_depend_on_batches_and_threads(encoder, monkeypatch, thre
     assert torch.get_num_threads() == 3
 
 
+def test_what_is_encoded_after_an_interruption_is_the_same_bit_by_bit(encoder, threads):
+    threads(2)
+    whole, wanted = encoded(encoder, batch_size=7), np.arange(len(TEXTS)) % 23 == 5
+    seen: list[int] = []
+    with pipeline(encoder, document_backend(encoder, "torch"), 7, torch.float32) as encoding:
+        for positions, vectors in encoding.vectors(TEXTS, wanted):
+            assert np.array_equal(vectors, whole[positions])
+            seen += positions.tolist()
+    assert set(np.flatnonzero(wanted)) <= set(seen) and len(seen) < len(TEXTS)
+
+
 @pytest.mark.parametrize("lengths", [[], [3], [0, 5, 5, 9, 2, 7, 7, 7, 1], list(range(40))])
 @pytest.mark.parametrize(("batch_size", "tokens"), [(4, None), (3, 14), (100, 1), (1, 100)])
 def test_batches_hold_every_row_once_and_no_more_than_asked(lengths, batch_size, tokens):
