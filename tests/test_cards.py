@@ -77,6 +77,7 @@ PUBLISHED = {
     "qwen3-embedding-4b": (2560, "last", True, 512, 8192),
     "snowflake-arctic-embed-l-v2.0": (1024, "cls", True, 512, 8192),
     "snowflake-arctic-embed-m-v1.5": (768, "cls", True, 512, 512),
+    "snowflake-arctic-embed-m-v2.0": (768, "cls", True, 512, 8192),
     "star": (768, "cls", False, 32, 256),
     "star-doc": (768, "cls", False, 32, 512),
     "tas-b": (768, "cls", False, 30, 200),
@@ -90,7 +91,7 @@ PREFIXES = {
     "embeddinggemma-300m": ("task: search result | query: ", "title: none | text: "),
     "multilingual-e5-large-instruct": (f"{WEB_SEARCH} ", ""),
     "nomic-embed-text-v1.5": ("search_query: ", "search_document: "),
-    "snowflake-arctic-embed-l-v2.0": ("query: ", ""),
+    **dict.fromkeys(("snowflake-arctic-embed-l-v2.0", "snowflake-arctic-embed-m-v2.0"), ("query: ", "")),
     "tct_colbert-v2-hnp-msmarco": ("[CLS] [Q] ", "[CLS] [D] "),
 }
 HEADS = {"embeddinggemma-300m": "2_Dense 3_Dense", "gtr-t5-base": "2_Dense"}

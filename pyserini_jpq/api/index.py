@@ -20,7 +20,7 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import beside
 from pyserini_jpq.index.change import Changed, change_index
 from pyserini_jpq.index.docids import Docids
-from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
+from pyserini_jpq.index.encoders import check_encoder, document_backend, document_encoder_source, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.manifest import DOCID, Manifest
 from pyserini_jpq.index.opening import opened
@@ -60,7 +60,7 @@ class Index(Building):
     device
         Device of search and encoder: `cpu`, `cuda`, `cuda:1` or `auto`.
     backend
-        Backend of the query encoder on a CPU: `torch`, `bfloat16`, `onnx` or `onnx-int8`.
+        Backend of the query encoder on a CPU: `torch`, `bfloat16`, `onnx`, `onnx-int8` or `openvino`.
     ivf
         Number of inverted lists: those beside the index, else made in memory now. None searches all documents.
     nprobe
@@ -202,7 +202,7 @@ class Index(Building):
         encoder
             Where the document encoder is, if it is not where the index names it.
         encode_options
-            Options of the encoding.
+            Options of the encoding; by default it is computed by what computed the other documents.
 
         Returns
         -------
@@ -215,13 +215,14 @@ class Index(Building):
             If a document exists already or cannot be encoded; the index is not changed.
         """
         encoder = encoder or document_encoder_source(self._now.folder)
+        options = encode_options or EncodeOptions(encoder_backend=document_backend(self._now.folder))
         folder = self.path.resolve()
         with (
             exclusive(folder),
             beside(folder) as temporary,
             spooled(documents_of(ids, texts), temporary / "added") as corpus,
         ):
-            added = encode(corpus, encoder, temporary / "embeddings", options=encode_options)
+            added = encode(corpus, encoder, temporary / "embeddings", options=options)
             return self._changed(added, (), replace, corpus if self.texts is not None else None)
 
     def delete(self, ids: Iterable[Any]) -> Changed:

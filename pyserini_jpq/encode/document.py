@@ -1,8 +1,8 @@
-"""Encode a collection in windows of documents that are sorted by length; an interrupted run resumes."""
+"""Encode a collection into a folder of embeddings, a window of documents at a time; an interrupted run resumes."""
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,8 +13,10 @@ import torch
 
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Collection, Document, Summary, check_template
+from pyserini_jpq.encode.backend import document_backend
 from pyserini_jpq.encode.embeddings import MANIFEST, SCHEMA, Embeddings, is_complete, is_usable, read_manifest
 from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.encode.pipeline import Pipeline, pipeline
 from pyserini_jpq.encode.row_files import RowFile, described, row_file
 from pyserini_jpq.errors import EmbeddingsError, OutputError
 from pyserini_jpq.files import (
@@ -34,7 +36,6 @@ from pyserini_jpq.locks import BusyError
 WINDOW = 16384
 """Documents that are sorted by length together: enough for little padding; 50 MB at 768 dimensions."""
 
-_TOKENIZED_AT_ONCE = 256
 _PATIENCE = 10.0
 """Seconds to wait for another shard to create the folder."""
 
@@ -65,6 +66,7 @@ def encode_collection(
     shard: Shard | None = None,
     batch_size: int = 32,
     dtype: torch.dtype = torch.float32,
+    backend: str = "torch",
     overwrite: bool = False,
 ) -> Summary:
     """Encode the documents of a collection into a folder of embeddings.
@@ -84,9 +86,11 @@ def encode_collection(
     shard
         The part to encode; all by default.
     batch_size
-        Documents per batch.
+        Most documents of a batch.
     dtype
-        Number type of the backbone; embeddings on disk are float32.
+        Number type of the backbone, by torch; embeddings on disk are float32.
+    backend
+        What computes: one of `backend.DOCUMENT_BACKENDS`.
     overwrite
         Replace existing embeddings.
 
@@ -100,6 +104,8 @@ def encode_collection(
         If the encoder returns a value that is not finite, or existing rows do not fit.
     EncoderError
         If the card's template cannot be used.
+    JPQError, InstallationError
+        If the backend does not run on the device, or is not installed.
     """
     check_template(encoder.card.document.template)
     shard = shard or Shard()
@@ -108,11 +114,13 @@ def encode_collection(
         "schema": SCHEMA,
         "documents": summary.documents,
         "dimension": encoder.dimension,
-        "compute_dtype": str(dtype).removeprefix("torch."),
+        "compute_dtype": "int8" if backend.endswith("int8") else str(dtype).removeprefix("torch."),
+        "backend": backend,
         "encoder": entry,
         "collection_sha256": summary.sha256,
         "shards": shard.num,
     }
+    compute = document_backend(encoder, backend)
     _prepare_folder(output, manifest, shard, overwrite)
     rows = shard.rows(summary.documents)
     documents = islice(collection, rows.start, rows.stop)
@@ -120,8 +128,7 @@ def encode_collection(
     with (
         exclusive(output, shared=True),
         exclusive(output / f"shard-{shard.id}", f"part {shard.id} of {shard.num} of {output}"),
-        torch.inference_mode(),
-        torch.autocast(encoder.device.type, dtype, enabled=dtype != torch.float32),
+        pipeline(encoder, compute, batch_size, dtype) as encoding,
         Progress(
             total=len(rows),
             initial=sum(_rows_done(file, rows, encoder.dimension) for file, rows in files),
@@ -133,7 +140,7 @@ def encode_collection(
         for file, count in files:
             window = list(islice(documents, count))
             with writing(output):
-                _encode_window(file, window, encoder, batch_size, progress)
+                _encode_window(file, window, encoder, encoding, progress)
     if shard.num == 1:
         Embeddings(output)  # raises if there are rows of another collection
     return summary
@@ -166,7 +173,7 @@ def _is_begun(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: b
         if output.is_dir() and any(not file.name.startswith(".embeddings") for file in output.iterdir()):
             raise OutputError(f"{output} holds other files and no embeddings; give another --output")
         return False
-    begun = {"shards": shard.num, **read_manifest(output)}  # older folders lack the entry
+    begun = {"shards": shard.num, "backend": "torch", **read_manifest(output)}  # older folders lack these
     if begun == manifest and not _is_done(output, manifest, shard):
         return True
     if overwrite:
@@ -206,25 +213,24 @@ def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
         return rows
     if (vectors := _kept_partial(_partial_of(file), rows, dimension)) is None:
         return 0
-    return rows - int(np.isnan(vectors).any(axis=1).sum())
+    return rows - int(_is_missing(vectors).sum())
 
 
 def _encode_window(
-    file: RowFile, window: Sequence[Document], encoder: Encoder, batch_size: int, progress: Progress
+    file: RowFile, window: Sequence[Document], encoder: Encoder, encoding: Pipeline, progress: Progress
 ) -> None:
     """Encode consecutive documents into one file, leaving out batches that are already written."""
     if file.npy.is_file():
         return
     partial = _partial_of(file)
     vectors = _open_partial(partial, len(window), encoder.dimension)
-    tokens = _tokens_of(window, encoder)
-    for batch in _batches_by_length(tokens, batch_size):
-        # NaN marks rows that are not written yet; an incomplete batch is encoded again.
-        if missing := int(np.isnan(vectors[batch]).any(axis=1).sum()):
-            embeddings = encoder(*encoder.pad([tokens[i] for i in batch])).float().cpu().numpy()
-            _refuse_unusable(embeddings, [window[i].docid for i in batch])
-            vectors[batch] = embeddings
-            progress.update(missing)
+    texts = [document.render(encoder.card.document.template) for document in window]
+    # NaN marks rows that are not written yet; an incomplete batch is encoded again.
+    for batch, embeddings in encoding.vectors(texts, _is_missing(vectors)):
+        missing = int(_is_missing(vectors[batch]).sum())
+        _refuse_unusable(embeddings, [window[i].docid for i in batch])
+        vectors[batch] = embeddings
+        progress.update(missing)
     vectors.flush()
     del vectors
     write_text_atomically(file.docid, "".join(f"{d.docid}\n" for d in window))
@@ -233,18 +239,13 @@ def _encode_window(
         remove(killed)
 
 
+def _is_missing(vectors: np.ndarray) -> np.ndarray:
+    missing: np.ndarray = np.isnan(vectors).any(axis=1)
+    return missing
+
+
 def _partial_of(file: RowFile) -> Path:
     return file.npy.with_suffix(".partial")
-
-
-def _tokens_of(window: Sequence[Document], encoder: Encoder) -> list[list[int]]:
-    """Tokenize documents in batches, as a tokenizer needs far more memory per document than the ids."""
-    side = encoder.card.document
-    tokens: list[list[int]] = []
-    for start in range(0, len(window), _TOKENIZED_AT_ONCE):
-        part = window[start : start + _TOKENIZED_AT_ONCE]
-        tokens += encoder.tokenize([document.render(side.template) for document in part], side)
-    return tokens
 
 
 def _open_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]":
@@ -266,13 +267,6 @@ def _kept_partial(path: Path, rows: int, dimension: int) -> "np.memmap[Any, Any]
     except (FileNotFoundError, ValueError):  # missing or incomplete
         return None
     return array if array.shape == (rows, dimension) and array.dtype == np.float32 else None
-
-
-def _batches_by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
-    """Yield batches of positions, longest first: memory peaks at once, and the estimated time only falls."""
-    order = np.argsort([-len(row) for row in tokens], kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
 
 
 def _refuse_unusable(embeddings: np.ndarray, docids: Sequence[str]) -> None:

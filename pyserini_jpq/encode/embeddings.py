@@ -12,12 +12,13 @@ import numpy as np
 from pyserini_jpq.encode.row_files import RowFile, described, forget, mapped
 from pyserini_jpq.errors import EmbeddingsError
 from pyserini_jpq.files import regular
-from pyserini_jpq.trust.fields import ENCODER, is_count, wrong_fields
+from pyserini_jpq.trust.fields import ENCODER, is_count, is_text, wrong_fields
 from pyserini_jpq.trust.plain import NotPlain, read_json_object
 
 MANIFEST = "embeddings.json"
 SCHEMA = 1
 _FIELDS = {"documents": is_count, "dimension": is_count, "encoder": ENCODER}
+_OPTIONAL = {"compute_dtype": is_text, "backend": is_text}
 
 _MAPPED = 32
 """Most mapped files: 21 million documents have 1,282, and a process may often open 1,024 only."""
@@ -44,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise EmbeddingsError(
                 f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it"
             )
-        is_whole = _FIELDS.keys() <= manifest.keys() and not wrong_fields(manifest, _FIELDS)
+        is_whole = _FIELDS.keys() <= manifest.keys() and not wrong_fields(manifest, _FIELDS | _OPTIONAL)
     except (NotPlain, KeyError):
         is_whole = False
     if not is_whole:
@@ -77,6 +78,8 @@ class Embeddings:
         Number of columns D.
     encoder : dict
         Name, card and weights hash of the encoder.
+    computed : str or None
+        What computed the vectors, and in which number type: `torch float32`; None if they come from elsewhere.
 
     Raises
     ------
@@ -90,6 +93,8 @@ class Embeddings:
         self.documents = int(self.manifest["documents"])
         self.dimension = int(self.manifest["dimension"])
         self.encoder: dict[str, Any] = self.manifest["encoder"]
+        dtype = self.manifest.get("compute_dtype")
+        self.computed: str | None = f"{self.manifest.get('backend', 'torch')} {dtype}" if dtype else None
         files = (described(npy, self.dimension) for npy in self.folder.glob("rows-*.npy"))
         self._files = sorted(files, key=lambda file: file.start)
         self._check_whole()

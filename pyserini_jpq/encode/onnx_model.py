@@ -1,4 +1,4 @@
-"""A query encoder in ONNX Runtime: exported once, quantized if asked for, and kept for the next time."""
+"""An encoder in ONNX Runtime: exported once, quantized if asked for, and kept for the next time."""
 
 import hashlib
 import json
@@ -26,14 +26,18 @@ _TOLERANCE = 1e-3
 
 
 class OnnxBackend:
-    """Encodes queries by ONNX Runtime, with as many threads as torch is set to.
+    """Encodes by ONNX Runtime.
 
     Parameters
     ----------
     encoder
         The encoder, on the CPU.
     int8
-        Weights of 8 bits, and activations of 8 bits with a range found for each query.
+        Weights of 7 bits, and activations of 8 bits with a range found for each batch.
+    threads
+        Threads of a call.
+    calls
+        Threads that may call at once.
 
     Raises
     ------
@@ -43,38 +47,55 @@ class OnnxBackend:
         If the exported model gives other vectors.
     """
 
-    def __init__(self, encoder: Encoder, int8: bool) -> None:
-        self._encoder, self._int8 = encoder, int8
+    def __init__(self, encoder: Encoder, int8: bool, threads: int, calls: int = 1) -> None:
+        self._encoder, self._int8, self._threads, self._calls = encoder, int8, threads, calls
         self._session: Any = None
         self._process = os.getpid()
         self._open()
 
     def __call__(self, texts: Sequence[str]) -> Floats:
-        """Encode B texts to [B, D] float32."""
+        """Encode B queries to [B, D] float32."""
         if self._process != os.getpid():
             self._open()  # the threads of the session were not forked
-        inputs = self._encoder.pad(self._encoder.tokenize(texts, self._encoder.card.query))
-        named = {name: tensor.numpy() for name, tensor in zip(_INPUTS, inputs, strict=True)}
-        return np.asarray(self._session.run(None, named)[0], dtype=np.float32)
+        return self.compute(self._encoder.tokenize(texts, self._encoder.card.query))
+
+    def compute(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """Encode the token ids of B texts to [B, D] float32."""
+        return self._run(_named(self._encoder, rows))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the session out: it is opened again from the cache, or exported once more."""
-        return {"_encoder": self._encoder, "_int8": self._int8}
+        return {"how": (self._encoder, self._int8, self._threads, self._calls)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open a session of its own."""
-        self.__init__(state["_encoder"], state["_int8"])  # type: ignore[misc]  # a new object
+        self.__init__(*state["how"])  # type: ignore[misc]  # a new object
 
     def _open(self) -> None:
-        runtime = _module("onnxruntime")
-        path = cache_folder() / f"{_key(self._encoder)}{'.int8' if self._int8 else ''}.onnx"
-        if not path.is_file():
-            cli.say(f"exporting the query encoder to {path}, once")
-            _export(self._encoder, path, self._int8)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        path = self._exported()
+        self._session = self._session_of(path)
         self._process = os.getpid()
+
+    def _exported(self) -> Path:
+        # Of 7 bits: without VNNI, sums of two products of 8 bits overflow 16 bits, and on every machine alike.
+        path = cache_folder() / f"{_key(self._encoder)}{'.int7' if self._int8 else ''}.onnx"
+        if not path.is_file():
+            cli.say(f"exporting the encoder to {path}, once")
+            _export(self._encoder, path, self._int8)
+        return path
+
+    def _session_of(self, path: Path) -> Any:
+        runtime = module_of("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> Floats:
+        return np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)
+
+
+def _named(encoder: Encoder, rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in zip(_INPUTS, encoder.pad(rows), strict=True)}
 
 
 def _key(encoder: Encoder) -> str:
@@ -87,7 +108,7 @@ def _key(encoder: Encoder) -> str:
 
 def _export(encoder: Encoder, path: Path, int8: bool) -> None:
     """Write the model atomically."""
-    _module("onnx")  # torch's exporter needs it, and says so in words of its own
+    module_of("onnx")  # torch's exporter needs it, and says so in words of its own
     # One of the two is padded: with a mask of ones alone, the mask would be left out of what is exported.
     row = encoder.tokenize(["a"], encoder.card.query)[0]
     ids, mask = encoder.pad([row, [*row, *row]])
@@ -121,7 +142,7 @@ def _check(encoder: Encoder, model: str) -> None:
         expected = encoder(*inputs).numpy()
     problem = "gives other vectors in ONNX"
     try:
-        found = _module("onnxruntime").InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, named)[0]
+        found = module_of("onnxruntime").InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, named)[0]
         same = np.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE * np.abs(expected).max())
     except InstallationError:
         raise
@@ -132,11 +153,11 @@ def _check(encoder: Encoder, model: str) -> None:
 
 
 def _quantized(model: str) -> str:
-    quantization = _module("onnxruntime.quantization")
+    quantization = module_of("onnxruntime.quantization")
     logging.getLogger().addFilter(_no_advice)
     try:
         quantization.quantize_dynamic(
-            model, f"{model}.int8", weight_type=quantization.QuantType.QInt8, per_channel=True
+            model, f"{model}.int8", weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True
         )
     finally:
         logging.getLogger().removeFilter(_no_advice)
@@ -147,10 +168,11 @@ def _no_advice(record: logging.LogRecord) -> bool:
     return "pre-processing before quantization" not in record.getMessage()
 
 
-def _module(name: str) -> Any:
+def module_of(name: str, extra: str = "onnx") -> Any:
+    """Import a package of a backend; raises InstallationError, which names the extra, where it is missing."""
     try:
         return import_module(name)
     except ImportError:
         raise InstallationError(
-            f"the encoder backend needs {name.partition('.')[0]}; run {how_to_install('onnx')}"
+            f"the encoder backend needs {name.partition('.')[0]}; run {how_to_install(extra)}"
         ) from None

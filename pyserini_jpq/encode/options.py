@@ -14,20 +14,29 @@ from pyserini_jpq.options import Options, on_or_off, option, switch
 class EncodeOptions(Options):
     """Options of encoding; every field is a flag of `python -m pyserini_jpq.encode`."""
 
-    batch_size: int = option(32, "documents encoded at once", positive_int)
+    batch_size: int = option(32, "most documents encoded at once; on a CPU fewer where they are long", positive_int)
     device: str = option("auto", "cpu, cuda, cuda:1, or auto: a GPU if there is one")
     dtype: str = option(
         "auto",
         "what the encoder computes in; auto is the fastest type of the device that leaves rankings as they are",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    encoder_backend: str = option(
+        "torch",
+        "what computes it: torch, or on a CPU float32 or 8 bits by ONNX Runtime, float32 by OpenVINO",
+        choices=("torch", "onnx", "onnx-int8", "openvino"),
+    )
     shard_id: int = option(0, "which part to encode, from 0; by torchrun its rank", int)
     shard_num: int = option(1, "parts the collection is encoded in; by torchrun all ranks", positive_int)
     skip_empty: bool = option(False, "leave out documents without text", switch)
 
     def __post_init__(self) -> None:
-        """Check each value, and that the shard exists."""
+        """Check each value, that the shard exists, and that the backend computes in the number type."""
         super().__post_init__()
+        if self.encoder_backend != "torch" and self.dtype not in ("auto", "float32"):
+            raise JPQError(
+                f"--dtype {self.dtype} is for --encoder-backend torch; {self.encoder_backend} has its own, leave it out"
+            )
         if not 0 <= self.shard_id < self.shard_num:
             raise JPQError(f"--shard-id {self.shard_id} is not between 0 and --shard-num {self.shard_num} less one")
 

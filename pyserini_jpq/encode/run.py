@@ -36,7 +36,7 @@ def encode(
     output
         The folder to write.
     options
-        Batch size, device, number type, shard.
+        Batch size, device, number type, backend, shard.
     changes
         The description of an encoder without a card, or changes to its card.
     overwrite
@@ -53,6 +53,8 @@ def encode(
         If a document cannot be used.
     EncoderError
         If the encoder cannot be found or loaded.
+    JPQError, InstallationError
+        If device or backend cannot be used here.
     OutputError
         If `output` is complete, or was begun with other settings.
 
@@ -75,7 +77,8 @@ def encode(
         from pyserini_jpq.encode.document import Shard, encode_collection
         from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
 
-        device = resolve_device(options.device)
+        is_torch = options.encoder_backend == "torch"
+        device = resolve_device(options.device if is_torch or options.device != "auto" else "cpu")
         loaded = source.load().to(device)
         encode_collection(
             collection,
@@ -84,7 +87,8 @@ def encode(
             output,
             shard=Shard(options.shard_id, options.shard_num),
             batch_size=options.batch_size,
-            dtype=resolve_dtype(options.dtype, device),
+            dtype=resolve_dtype(options.dtype if is_torch else "float32", device),
+            backend=options.encoder_backend,
             overwrite=overwrite,
         )
     return Embeddings(output) if options.shard_num == 1 else None

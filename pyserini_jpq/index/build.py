@@ -12,7 +12,7 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, QuantizerError
 from pyserini_jpq.files import check_regular, remove, save_array
 from pyserini_jpq.index.assign import assigner_of, assigning_quantizer
-from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
+from pyserini_jpq.index.encoders import check_document_encoder, document_entry, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
@@ -71,15 +71,14 @@ def build_opq(
         write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, assigner_of(assigning)))
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
-        encoder = moved_entry(embeddings.encoder, embeddings.folder, output)
         manifest = Manifest(
             documents=embeddings.documents,
             dimension=quantizer.dimension,
             m=quantizer.m,
             bits=quantizer.bits,
             bytes_per_document=quantizer.bytes_per_document,
-            document_encoder=encoder,
-            query_encoder=encoder,
+            document_encoder=document_entry(embeddings, output),
+            query_encoder=moved_entry(embeddings.encoder, embeddings.folder, output),
             embeddings=seen_from(output, embeddings.folder),
             parts=quantizer.parts if quantizer.additive else None,
         )
@@ -135,7 +134,7 @@ def build_from(
         manifest = dataclasses.replace(
             index.manifest,
             documents=embeddings.documents,
-            document_encoder=moved_entry(embeddings.encoder, embeddings.folder, output),
+            document_encoder=document_entry(embeddings, output),
             query_encoder=moved_entry(index.manifest.query_encoder, index.path, output),
             training={**training, "trained_on": index.path.resolve().name} if training else None,
             embeddings=seen_from(output, embeddings.folder),

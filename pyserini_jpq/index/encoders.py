@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyserini_jpq import cli
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD, EncoderCard, parse_encoder_card, read_encoder_card
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.source import EncoderSource, noted_encoder
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 UNKNOWN: dict[str, Any] = {"name": None, "card": None, "sha256": None, "folder": None}
 """The entry in `jpq.json` of an index that was imported without an encoder."""
+
+_PLAIN = "torch float32"
+"""What computed vectors where an entry does not say: most indexes, and all older ones."""
 
 _HERE = "."  # the backbone of an encoder folder that we wrote
 _USE = ("architecture", "pooling", "normalize", "skip_tokens", "include_prompt", "lower_case", "truncate_dim")
@@ -80,6 +84,17 @@ def moved_entry(entry: dict[str, Any], here: Path, place: Path) -> dict[str, Any
     return {**entry, "folder": seen_from(place, folder) if folder else None}
 
 
+def document_entry(embeddings: Embeddings, place: Path) -> dict[str, Any]:
+    """Return the entry of the document encoder for `jpq.json` of an index at `place`, and what computed them."""
+    entry = moved_entry(embeddings.encoder, embeddings.folder, place)
+    return entry if embeddings.computed in (None, _PLAIN) else {**entry, "computed": embeddings.computed}
+
+
+def document_backend(index: IndexFolder) -> str:
+    """Return the `--encoder-backend` that the documents of an index were encoded by."""
+    return str(index.manifest.document_encoder.get("computed", _PLAIN)).partition(" ")[0]
+
+
 def check_encoder(index: IndexFolder, encoder: "Encoder", name: str) -> None:
     """Refuse an encoder that the index was not built or trained with.
 
@@ -116,7 +131,8 @@ def check_document_encoder(index: IndexFolder, embeddings: Embeddings, any_encod
     Raises
     ------
     EncoderError
-        If the number of dimensions, the weights, or their use differ from the entry in `jpq.json`.
+        If the number of dimensions, the weights, or their use differ from the entry in `jpq.json`, or only one of the
+        two was computed in 8 bits.
     """
     if embeddings.dimension != index.manifest.dimension:
         raise EncoderError(
@@ -142,6 +158,20 @@ def check_document_encoder(index: IndexFolder, embeddings: Embeddings, any_encod
     found, wanted = (parse_encoder_card(entry["card"], where) for entry in (embeddings.encoder, expected))
     if difference := _difference(found, wanted, "document"):
         raise EncoderError(f"{embeddings.folder} was made otherwise than {index.path}: {difference}; {hint}")
+    _check_computed(index, embeddings)
+
+
+def _check_computed(index: IndexFolder, embeddings: Embeddings) -> None:
+    found, wanted = embeddings.computed or _PLAIN, index.manifest.document_encoder.get("computed", _PLAIN)
+    if found == wanted:
+        return
+    how = f"{embeddings.folder} was computed by {found}, the documents of {index.path} by {wanted}"
+    if "int8" in found + wanted:
+        backend = document_backend(index)
+        raise EncoderError(
+            f"{how}, whose vectors differ; encode them with --encoder-backend {backend}, or give --any-encoder"
+        )
+    cli.warn(f"{how}: the vectors of the two differ by rounding")
 
 
 def _difference(found: EncoderCard, wanted: EncoderCard, side: str) -> str | None:

@@ -30,7 +30,7 @@ class JPQQueryEncoder(_QueryEncoder):  # type: ignore[misc]
     prefix
         Text in front of every query; the card's by default.
     backend
-        `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`).
+        `torch`, `bfloat16`, `onnx` or `onnx-int8` (the extra `onnx`), or `openvino` (an extra, too).
 
     Raises
     ------

@@ -33,8 +33,8 @@ class SearchOptions(Options):
     device: str = option("cpu", "of the query encoder: cpu, cuda, cuda:1, auto")
     encoder_backend: str = option(
         "torch",
-        "what computes it: float32 or bfloat16 by torch, float32 or 8 bits by ONNX Runtime",
-        choices=("torch", "bfloat16", "onnx", "onnx-int8"),
+        "what computes it: float32 or bfloat16 by torch, float32 or 8 bits by ONNX Runtime, float32 by OpenVINO",
+        choices=("torch", "bfloat16", "onnx", "onnx-int8", "openvino"),
     )
     faiss_device: str = option("cpu", "of the search: cpu, cuda:0")
     ivf: int | None = option(None, "number of inverted lists to search", positive_int, metavar="LISTS")

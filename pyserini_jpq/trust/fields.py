@@ -49,7 +49,8 @@ def object_of(required: Mapping[str, Fits], optional: Mapping[str, Fits] | None 
 
 
 ENCODER = object_of(
-    {"name": or_none(is_text), "card": or_none(is_object), "sha256": or_none(is_text)}, {"folder": or_none(is_text)}
+    {"name": or_none(is_text), "card": or_none(is_object), "sha256": or_none(is_text)},
+    {"folder": or_none(is_text), "computed": is_text},
 )
 """The entry for an encoder in an index or embeddings; the card itself is checked where it is read."""
 

@@ -36,6 +36,7 @@ _KINDS = {
     ),
     "gpt2": ("GPT2Model", "GPT2Config", {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64}),
     "nomic": ("NomicBertModel", "NomicBertConfig", {**_SIZES, "max_position_embeddings": 64}),
+    "gte": ("GteModel", "GteConfig", {**_SIZES, "max_position_embeddings": 64}),
     "dpr-query": ("DPRQuestionEncoder", "DPRConfig", {**_SIZES, "max_position_embeddings": 64}),
     "dpr-context": ("DPRContextEncoder", "DPRConfig", {**_SIZES, "max_position_embeddings": 64}),
     "bart": (

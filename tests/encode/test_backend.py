@@ -1,3 +1,5 @@
+import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +19,11 @@ pytestmark = pytest.mark.integration
 QUERIES = ["alpha beta", "gamma", "one two three four five six seven", "beta gamma alpha alpha"]
 
 
+def needs(backend):
+    for name in {"onnx": ("onnxruntime", "onnx"), "open": ("openvino", "onnxruntime", "onnx")}.get(backend[:4], ()):
+        pytest.importorskip(name)
+
+
 @pytest.fixture(scope="module")
 def encoder(tiny_encoder):
     source = find_encoder(str(tiny_encoder)).with_changes({"pooling": "mean", "normalize": True})
@@ -29,11 +36,11 @@ def exports(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize(("backend", "least"), [("bfloat16", 0.999), ("onnx", 0.999999), ("onnx-int8", 0.99)])
+@pytest.mark.parametrize(
+    ("backend", "least"), [("bfloat16", 0.999), ("onnx", 0.999999), ("onnx-int8", 0.99), ("openvino", 0.999999)]
+)
 def test_vectors_are_those_of_the_tower(encoder, exports, backend, least):
-    if backend.startswith("onnx"):
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnx")
+    needs(backend)
     weights = encoder.weights_sha256()
     encode, exact = query_backend(encoder, backend), query_backend(encoder, "torch")
     for queries in (QUERIES, QUERIES[:1], QUERIES[2:3]):
@@ -111,3 +118,34 @@ def test_a_model_that_lost_something_is_refused(encoder, exports, monkeypatch):
     with pytest.raises(EncoderError, match="gives other vectors in ONNX"):
         query_backend(encoder, "onnx")
     assert not list(exports.glob("*.onnx"))
+
+
+@pytest.mark.parametrize(("backend", "least"), [("onnx", 0.999999), ("onnx-int8", 0.98), ("openvino", 0.999999)])
+def test_documents(tiny_encoder, tmp_path, exports, backend, least):
+    import pyserini_jpq as jpq
+
+    needs(backend)
+    documents = {f"d{i}": " ".join(["alpha", "bado", "kefa", "ligi"][i % 3 :] * (1 + i % 7)) for i in range(80)}
+    expected = jpq.encode(documents, tiny_encoder, tmp_path / "torch").sample(80, 0)
+    options = {"encoder_backend": backend, "batch_size": 8}
+    made = jpq.encode(documents, tiny_encoder, tmp_path / "made", options=jpq.EncodeOptions(**options))
+    assert list(made.docids()) == list(documents)
+    assert made.computed == f"{backend} {'int8' if 'int8' in backend else 'float32'}"
+    found = made.sample(80, 0)
+    cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosines.min() > least and not np.array_equal(found, expected)
+
+
+def test_what_documents_cannot_be_encoded_by(tiny_encoder, tmp_path, capfd):
+    corpus = tmp_path / "c.jsonl"
+    corpus.write_text(json.dumps({"id": "a", "contents": "alpha"}) + "\n")
+    flags = ("--corpus", corpus, "--encoder", tiny_encoder, "--output", tmp_path / "e")
+    for more, told in (
+        (("--encoder-backend", "onnx", "--dtype", "bfloat16"), "--dtype bfloat16 is for --encoder-backend torch"),
+        (("--encoder-backend", "openvino", "--device", "meta"), "runs on the CPU, not on meta|cannot be used here"),
+        (("--encoder-backend", "abacus"), "invalid choice: 'abacus'"),
+    ):
+        assert run("encode", *flags, *more) == 2
+        said = capfd.readouterr().err
+        assert re.search(told, said) and said.count("\n") == 1, said
+    assert not (tmp_path / "e").exists()

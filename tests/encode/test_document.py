@@ -97,6 +97,20 @@ def test_shards_that_an_older_version_did_not_note(encode, tmp_path):
     check_whole(tmp_path / "e")
 
 
+def test_an_interrupted_run_of_an_older_version_or_of_another_backend(encode, tmp_path):
+    encode(Shard(0, 2))
+    manifest = json.loads((tmp_path / "e" / MANIFEST).read_text())
+    assert (manifest.pop("backend"), manifest["compute_dtype"]) == ("torch", "float32")
+    (tmp_path / "e" / MANIFEST).write_text(json.dumps(manifest))
+    encode(Shard(1, 2))
+    check_whole(tmp_path / "e")
+    assert Embeddings(tmp_path / "e").computed == "torch float32"
+    manifest |= {"backend": "onnx-int8", "compute_dtype": "int8"}
+    (tmp_path / "e" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(OutputError, match=r"made otherwise \(backend, compute_dtype\); give --overwrite"):
+        encode(Shard(1, 2))
+
+
 def test_two_at_once(encode, tmp_path):
     def meets(**flags):
         """Tell what another process is told, which encodes while a part is being written."""
@@ -163,17 +177,6 @@ def test_killed_at_each_step_it_goes_on(encode, tmp_path):
     check_whole(tmp_path / "e")
 
 
-class Killed(Letters):
-    def __init__(self, batches):
-        super().__init__()
-        self.left = batches
-
-    def __call__(self, rows):
-        if self.batches == self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(rows)
-
-
 def test_the_bar_goes_on_from_what_is_there(encode, tmp_path, monkeypatch):
     bars = []
 
@@ -183,8 +186,15 @@ def test_the_bar_goes_on_from_what_is_there(encode, tmp_path, monkeypatch):
             bars.append(self)
             self.began = self.n
 
+    class Killing(document.Progress):
+        def update(self, n=1):
+            super().update(n)
+            if self.n == 14:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(document, "Progress", Killing)
+    assert forked(encode) == -signal.SIGKILL
     monkeypatch.setattr(document, "Progress", Bar)
-    assert forked(lambda: encode(encoder=Killed(4))) == -signal.SIGKILL
     encode()
     # A file of 10, and a batch of 4 in the next.
     assert (bars[0].began, bars[0].n, bars[0].total) == (14, 30, 30)

@@ -171,11 +171,9 @@ def test_broken_folders_are_refused_in_one_line(tiny_encoder, tmp_path):
 
 
 def test_tokens_are_the_same_in_whatever_parts(tiny_encoder, monkeypatch):
-    from pyserini_jpq.data.collection import Document
-    from pyserini_jpq.encode import document
+    from pyserini_jpq.encode import pipeline
 
     encoder = Encoder.load(EncoderCard(backbone=str(tiny_encoder)))
-    window = [Document(str(i), "", text) for i, text in enumerate(TEXTS * 5)]
-    whole = document._tokens_of(window, encoder)
-    monkeypatch.setattr(document, "_TOKENIZED_AT_ONCE", 4)
-    assert document._tokens_of(window, encoder) == whole == encoder.tokenize(TEXTS * 5, encoder.card.document)
+    whole = pipeline.tokens_of(TEXTS * 5, encoder)
+    monkeypatch.setattr(pipeline, "_TOKENIZED_AT_ONCE", 4)
+    assert pipeline.tokens_of(TEXTS * 5, encoder) == whole == encoder.tokenize(TEXTS * 5, encoder.card.document)

@@ -64,6 +64,24 @@ def test_every_architecture_with_every_pooling_in_turn(tmp_path, kind, number):
     assert np.abs(expected[0] - expected[1]).max() > 1e-2  # a random model that says something
 
 
+def test_gte_needs_no_code_of_its_publisher(tmp_path):
+    """As Snowflake/snowflake-arctic-embed-m-v2.0 is published: packed weights, and code that is not run."""
+    from safetensors import safe_open
+
+    folder = make_folder(tmp_path / "st", "gte", "cls")
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        assert {"encoder.layer.0.attention.qkv_proj.weight", "encoder.layer.0.mlp.up_gate_proj.weight"} <= set(
+            weights.keys()
+        )
+    expected = ours(folder, TEXTS)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_theta"] = config.pop("rope_parameters", {}).get("rope_theta", 160000)
+    (folder / "code.py").write_text("raise SystemExit('run')")
+    config |= {"auto_map": {"AutoConfig": "code.GteConfig", "AutoModel": "code.GteModel"}, "pack_qkv": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert np.array_equal(ours(folder, TEXTS), expected)
+
+
 @pytest.mark.parametrize(
     "after",
     [

@@ -10,7 +10,7 @@ from pyserini_jpq.errors import EncoderError
 from pyserini_jpq.index.build import build_from
 from pyserini_jpq.index.encoders import moved_entry, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder
-from tests.conftest import make_index
+from tests.conftest import make_embeddings, make_index
 
 pytestmark = pytest.mark.integration
 
@@ -62,3 +62,36 @@ def test_embeddings_note_where_an_encoder_written_here_lies(built, tmp_path, mon
         jpq.encode({"a": "b", "c": "d"}, encoder, "embeddings/others"), "indexes/others", quantizer_of="indexes/notes"
     )
     assert query_encoder_source(IndexFolder("indexes/others")).folder.samefile(encoder)
+
+
+def test_documents_of_8_bits_are_mixed_with_no_others(tmp_path, caplog):
+    """Embeddings note what computed them, and so does an index of them."""
+    import numpy as np
+
+    from pyserini_jpq.index.change import change_index
+    from pyserini_jpq.index.encoders import document_backend
+
+    vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+
+    def made(name, **how):
+        folder = make_embeddings(tmp_path / name, vectors, [f"{name}{i}" for i in range(300)])
+        manifest = json.loads((folder / "embeddings.json").read_text())
+        (folder / "embeddings.json").write_text(json.dumps({**manifest, **how}))
+        return Embeddings(folder)
+
+    plain = IndexFolder(make_index(tmp_path / "plain", vectors, range(300)))
+    eight = {"backend": "onnx-int8", "compute_dtype": "int8"}
+    with pytest.raises(EncoderError, match=r"by onnx-int8 int8, .* by torch float32, .* --encoder-backend torch, or"):
+        build_from(plain, made("eight", **eight), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    build_from(plain, Embeddings(tmp_path / "eight"), tmp_path / "x", any_encoder=True)
+    index = IndexFolder(tmp_path / "x")
+    assert index.manifest.document_encoder["computed"] == "onnx-int8 int8" and document_backend(index) == "onnx-int8"
+    assert "computed" not in index.manifest.query_encoder
+    for how in ({}, {"compute_dtype": "bfloat16"}):
+        with pytest.raises(EncoderError, match="--encoder-backend onnx-int8, or give --any-encoder"):
+            change_index(index, made(f"other{len(how)}", **how))
+    assert change_index(index, made("more", **eight)).documents == 600
+    assert caplog.text == ""
+    assert change_index(plain, made("half", compute_dtype="bfloat16")).documents == 600
+    assert "torch bfloat16, the documents of" in caplog.text and "differ by rounding" in caplog.text
