@@ -140,7 +140,9 @@ class Measuring:
             row.disk_bytes += size
             row.code_bytes += kept
             row.family, row.note = "", f"{kept} of the bytes stay on disk"
-        run = self._search(row, OURS, path, path, index.docids(), None, rescore=self.options.rescore if rescore else None)
+        run = self._search(
+            row, OURS, path, path, index.docids(), None, rescore=self.options.rescore if rescore else None
+        )
         write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
         return row
 

@@ -16,6 +16,7 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
 from pyserini_jpq.train.options import TrainOptions
+from pyserini_jpq.train.pseudo import made_queries
 from pyserini_jpq.train.source import SourceIndex
 
 V = TypeVar("V")
@@ -47,6 +48,8 @@ class Inputs:
         Dev topics and qrels, if there are any.
     names
         Names of scores, dev topics and dev qrels, part of a checkpoint's fingerprint.
+    made
+        Whether the queries were made of the documents.
     """
 
     source: SourceIndex
@@ -56,6 +59,7 @@ class Inputs:
     scores: Mapping[str, Mapping[str, float]] | None = None
     dev: tuple[Mapping[str, str], Mapping[str, Mapping[str, int]]] | None = None
     names: Sequence[str | None] = (None, None, None)
+    made: bool = False
 
     def fingerprint(self, options: TrainOptions) -> dict[str, Any]:
         """Return what must be equal for a checkpoint to be resumed, as JSON values."""
@@ -81,19 +85,25 @@ class Inputs:
 
 def read_inputs(
     source: SourceIndex,
-    topics: Topics,
+    topics: Topics | None,
     qrels: Qrels | None,
+    options: TrainOptions,
     embeddings: Path | None = None,
     scores: Scores | None = None,
     dev: Dev | None = None,
+    corpus: str | Path | None = None,
 ) -> Inputs:
-    """Read and match the inputs of `train`, each given as mapping, file or name."""
+    """Read and match the inputs of `train`, each given as mapping, file or name; without topics, make queries."""
+    made = topics is None
+    if topics is None:
+        topics, made_of = made_queries(source, corpus, options)
+        qrels = made_of if options.learns_from_labels else None
     queries, coverage = _queries(source, topics, qrels)
     taught = None if scores is None else scores_of(scores)
     watched = (topics_of(dev[0]), qrels_of(dev[1])) if dev else None
     names = [_name(*pair) for pair in zip((scores, *(dev or ())), (taught, *(watched or ())), strict=True)]
     names += [None] * (3 - len(names))
-    return Inputs(source, queries, coverage, find_embeddings(source, embeddings), taught, watched, names)
+    return Inputs(source, queries, coverage, find_embeddings(source, embeddings), taught, watched, names, made)
 
 
 def topics_of(given: Topics) -> Mapping[str, str]:
