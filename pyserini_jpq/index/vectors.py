@@ -1,5 +1,6 @@
 """The file `vectors` of an index folder: document vectors in 8 or 16 bits, by which the best hits are scored again."""
 
+import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,6 +53,7 @@ class Vectors:
                 if head == _header(kind, documents, dimension) and size == _HEADER + documents * record.itemsize:
                     self.kind = kind
                     self._rows: Any = np.memmap(file, record, "r", _HEADER, (documents,))
+                    _read_single_pages(self.file)
                     return
         raise IndexFolderError(
             f"{path} is not of {documents} documents of {dimension} dimensions, of another version, or damaged; "
@@ -62,9 +64,25 @@ class Vectors:
         """Return the number of documents N."""
         return len(self._rows)
 
-    def __getitem__(self, rows: Rows | slice) -> Floats:
-        """Return the vectors of rows, [n] int64 to [n, D] float32."""
+    @property
+    def file(self) -> mmap.mmap:
+        """The mapped file."""
+        mapped: mmap.mmap = self._rows._mmap
+        return mapped
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What is read, in the place of a manifest of embeddings."""
+        return {"vectors": self.kind}
+
+    def rows(self, rows: Rows) -> Floats:
+        """Return the vectors of rows, [n] int64 to [n, D] float32; only these are read from disk."""
         return _decoded(self._rows[rows], self.kind)
+
+    def blocks(self, rows: int) -> Iterator[Floats]:
+        """Yield all vectors in row order, as [<= rows, D] float32 blocks."""
+        for start in range(0, len(self), rows):
+            yield _decoded(self._rows[start : start + rows], self.kind)
 
     def scores(self, queries: Floats, rows: Rows) -> Floats:
         """Return the inner products of queries and documents, [B, D] float32 and [B, n] int64 to [B, n] float32.
@@ -78,16 +96,20 @@ class Vectors:
         for query, chosen, scores in zip(queries, rows, found, strict=True):
             # In the order of the file, as neighbouring rows share a page.
             order = np.argsort(chosen)
-            scores[order] = self[chosen[order]] @ query
+            scores[order] = self.rows(chosen[order]) @ query
         if not np.isfinite(found).all():
             raise IndexFolderError(f"{self.path} is damaged: a score is not finite; {_again(self.path.parent)}")
         return found
 
-    def blocks(self, rows: Rows | None = None) -> Iterator[Any]:
+    def records(self, rows: Rows | None = None) -> Iterator[Any]:
         """Yield the records of all rows, or of those given, as they are stored, block by block."""
         for start in range(0, len(self) if rows is None else len(rows), _BLOCK):
             part = slice(start, start + _BLOCK)
             yield self._rows[part if rows is None else rows[part]]
+
+
+DocumentVectors = Embeddings | Vectors
+"""The vectors of an index's documents, in its order: `rows` reads some, `blocks` all of them."""
 
 
 def vectors_of(index: IndexFolder) -> Vectors | None:
@@ -193,7 +215,7 @@ def carry_vectors(index: IndexFolder, folder: Path, rows: Rows, embeddings: Embe
         return
 
     def blocks() -> Iterator[Any]:
-        yield from old.blocks(rows)
+        yield from old.records(rows)
         if embeddings is not None:
             yield from embeddings.blocks(_BLOCK)
 
@@ -233,6 +255,12 @@ def _decoded(records: Any, kind: str) -> Floats:
     if kind == "int8":
         vectors *= records["scale"][:, None]
     return vectors
+
+
+def _read_single_pages(file: mmap.mmap) -> None:
+    """Tell the system that rows are read here and there: else it reads 128 KB of the disk for each."""
+    if hasattr(mmap, "MADV_RANDOM"):
+        file.madvise(mmap.MADV_RANDOM)
 
 
 def _again(index: Path) -> str:

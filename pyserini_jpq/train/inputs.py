@@ -14,6 +14,7 @@ from pyserini_jpq.data.runs import read_scores
 from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
+from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.pseudo import made_queries
@@ -41,7 +42,7 @@ class Inputs:
     coverage
         Counts of what matches between topics, qrels and index.
     embeddings
-        Uncompressed embeddings of the same documents in the same order, if available.
+        Embeddings of the same documents in the same order, or vectors that the index keeps, if there are any.
     scores
         A teacher's scores by query id and docid, for margin-MSE.
     dev
@@ -55,7 +56,7 @@ class Inputs:
     source: SourceIndex
     queries: Sequence[TrainingQuery]
     coverage: Coverage
-    embeddings: Embeddings | None = None
+    embeddings: DocumentVectors | None = None
     scores: Mapping[str, Mapping[str, float]] | None = None
     dev: tuple[Mapping[str, str], Mapping[str, Mapping[str, int]]] | None = None
     names: Sequence[str | None] = (None, None, None)
@@ -188,8 +189,8 @@ def _by_text(values: Mapping[Any, V], what: str) -> dict[str, V]:
     return found
 
 
-def find_embeddings(source: SourceIndex, given: Path | None) -> Embeddings | None:
-    """Open the uncompressed embeddings of an index: the given folder, else the one the index names, if it still fits.
+def find_embeddings(source: SourceIndex, given: Path | None) -> DocumentVectors | None:
+    """Open the embeddings of an index: the given folder, else the one it names if that fits, else the kept vectors.
 
     Raises
     ------
@@ -200,21 +201,21 @@ def find_embeddings(source: SourceIndex, given: Path | None) -> Embeddings | Non
     """
     folder = given or source.folder.embeddings()
     if folder is None or (given is None and not folder.is_dir()):
-        return None
+        return source.vectors
     try:
         embeddings = Embeddings(folder)
         same = embeddings.documents == source.manifest.documents and list(embeddings.docids()) == source.docids
     except JPQError:
         if given:
             raise
-        return None
+        return source.vectors
     if same:
         return embeddings
     if given:
         raise TrainingError(
             f"{folder} does not hold the embeddings of the documents of {source.folder.path}, in their order"
         )
-    return None
+    return source.vectors
 
 
 def _queries(source: SourceIndex, topics: Topics, qrels: Qrels | None) -> tuple[list[TrainingQuery], Coverage]:

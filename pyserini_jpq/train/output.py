@@ -132,5 +132,5 @@ def write_index(
             write_texts(folder / TEXTS, source.texts.values())
         if (vectors := source.vectors) is not None:
             shape = manifest.documents, manifest.dimension
-            write_vectors(folder / VECTORS, vectors.kind, *shape, vectors.blocks())
+            write_vectors(folder / VECTORS, vectors.kind, *shape, vectors.records())
         write_manifest(folder, manifest)

@@ -1,5 +1,6 @@
 """Queries made of documents: of their words, the same in every run; and training that needs no others."""
 
+import numpy as np
 import pytest
 
 from pyserini_jpq.data.collection import Document
@@ -87,9 +88,10 @@ def test_training_carries_texts_and_vectors(built, tiny_collection, tmp_path):
     keep_texts(IndexFolder(tmp_path / "x.opq"), tiny_collection / "documents.jsonl")
     keep_vectors(IndexFolder(tmp_path / "x.opq"), "int8", Embeddings(embeddings))
     options = TrainOptions(pseudo_queries=64, epochs=1, num_negatives=20, device="cpu", threads=1)
-    folder = train(tmp_path / "x.opq", embeddings=embeddings, output_encoder=tmp_path / "enc", options=options)
+    # The copy's embeddings are not where it says: the vectors that it keeps teach.
+    folder = train(tmp_path / "x.opq", output_encoder=tmp_path / "enc", options=options)
     kept, before = (vectors_of(IndexFolder(path, verify=True)) for path in (folder, tmp_path / "x.opq"))
-    assert (kept[:] == before[:]).all() and kept.kind == "int8"
+    assert all(map(np.array_equal, kept.records(), before.records())) and kept.kind == "int8"
 
 
 @pytest.mark.integration

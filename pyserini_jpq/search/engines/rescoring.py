@@ -51,7 +51,7 @@ class RescoringEngine(SearchEngine):
         )
 
     def _vectors(self, rows: Rows) -> Floats:
-        return self.vectors[rows]
+        return self.vectors.rows(rows)
 
 
 def kept_vectors(index: IndexFolder) -> Vectors:
