@@ -11,7 +11,7 @@ from pyserini_jpq.train.options import WITHOUT_TOPICS, Recipe, TrainOptions, wit
 _INDEX, _TOPICS = "msmarco-v1-passage.opq-m96", "msmarco-passage-train"
 _DEV = ("dev_metric", "eval_every", "patience")
 _KEPT = ("checkpoint_every", "keep_checkpoints", "resume", "log_every", "tensorboard")
-_MADE = ("pseudo_queries", "pseudo_kinds", "generator")
+_MADE = ("pseudo_queries", "pseudo_kinds", "generator", "margins")
 _MACHINE = ("device", "threads", "dtype", "accumulate", "gradient_checkpointing", "compile", "lora_rank")
 
 

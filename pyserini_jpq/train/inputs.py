@@ -98,7 +98,11 @@ def read_inputs(
     made = topics is None
     if topics is None:
         topics, made_of = made_queries(source, corpus, options)
-        qrels = made_of if options.learns_from_labels else None
+        if options.margins is not None:
+            from pyserini_jpq.train.margins import margin_scores
+
+            scores = margin_scores(source, corpus, topics, made_of, options)
+        qrels = made_of if options.learns_from_labels or scores else None
     queries, coverage = _queries(source, topics, qrels)
     taught = None if scores is None else scores_of(scores)
     watched = (topics_of(dev[0]), qrels_of(dev[1])) if dev else None

@@ -162,6 +162,9 @@ class TrainOptions(Recipe):
     generator: str | None = option(
         None, "sequence-to-sequence model that writes them instead, such as docT5query: a folder or name"
     )
+    margins: str | None = option(
+        None, "cross-encoder whose score margins for these queries are learned (GPL): a folder or name", metavar="MODEL"
+    )
     lora_rank: int | None = option(None, "train low-rank updates of this rank (extra: lora)", cli.positive_int)
 
     @property

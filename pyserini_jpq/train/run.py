@@ -1,5 +1,6 @@
 """Training as a function: check all inputs, train, write."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def train(
     if recipe is None:
         recipe = WITHOUT_TOPICS if topics is None else card_of(index, output)
     options = with_recipe(changed(TrainOptions.of(options)), recipe)
+    if topics is None and options.margins is not None:
+        options = dataclasses.replace(options, loss="margin-mse")
     _check(options, topics, qrels, scores, (dev_topics, dev_qrels))
     # Check files before an index is downloaded or built.
     for given, what in ((topics, "topics"), (qrels, "qrels"), (dev_topics, "topics"), (dev_qrels, "qrels")):
@@ -148,7 +151,9 @@ def _check(
         raise TrainingError("--dev-topics and --dev-qrels go together")
     if dev[0] is not None:
         _check_metric(options.dev_metric)
-    if (options.loss == "margin-mse") != (scores is not None):
+    if topics is not None and options.margins is not None:
+        raise TrainingError("--margins scores queries that are made of the documents: leave --topics or --margins out")
+    if (options.loss == "margin-mse") != (scores is not None or options.margins is not None):
         raise TrainingError("--loss margin-mse and --scores go together")
     if topics is None and (qrels is not None or scores is not None):
         raise TrainingError("--qrels and --scores are of queries: give these with --topics")
@@ -209,7 +214,7 @@ def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
     if means:
         shown = ", ".join(f"{of:g}: {mean:.4f}" for of, mean in means.items())
         cli.say(f"kept {share:g} of what training changed; {metric} by share: {shown}")
-    made_of = {name: getattr(trainer.options, name) for name in ("pseudo_kinds", "generator")}
+    made_of = {name: getattr(trainer.options, name) for name in ("pseudo_kinds", "generator", "margins")}
     training = {
         "recipe": trainer.options.recipe(),
         "queries": inputs.coverage.queries,

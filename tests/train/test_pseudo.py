@@ -110,3 +110,26 @@ def test_a_model_writes_the_queries(built, tiny_encoder, tiny_collection, tmp_pa
     assert 0 < len(topics) <= 12 and all(qid.endswith(f".{docid}") for qid, docid in sources.items())
     with pytest.raises(EncoderError, match="is no sequence-to-sequence model that can be loaded"):
         made_queries(source, corpus, TrainOptions(generator=str(tmp_path), device="cpu"))
+
+
+@pytest.mark.integration
+def test_a_cross_encoder_gives_the_margins(built, tiny_encoder, tiny_collection, tmp_path):
+    from pyserini_jpq.train.margins import margin_scores
+    from pyserini_jpq.train.run import train
+    from tests.search.test_rerank import make_classifier
+
+    make_classifier(tmp_path / "cross", tiny_encoder)
+    corpus = tiny_collection / "documents.jsonl"
+    options = TrainOptions(pseudo_queries=20, margins=str(tmp_path / "cross"), epochs=1, device="cpu", threads=1)
+    source = read_source(built / "x.opq-m4")
+    topics, sources = made_queries(source, corpus, options)
+    scores = margin_scores(source, corpus, topics, sources, options)
+    assert scores.keys() == topics.keys() and all(next(iter(scores[qid])) == sources[qid] for qid in topics)
+    assert all(10 <= len(found) <= 11 for found in scores.values())
+    folder = train(
+        built / "x.opq-m4", None, None, tmp_path / "x", options=options, corpus=corpus, output_encoder=tmp_path / "enc"
+    )
+    training = IndexFolder(folder).manifest.training
+    assert training["recipe"]["loss"] == "margin-mse" and training["made_of"]["margins"] == options.margins
+    with pytest.raises(TrainingError, match="leave --topics or --margins out"):
+        train(built / "x.opq-m4", topics, None, tmp_path / "y", options=options)
