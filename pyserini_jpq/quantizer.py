@@ -1,4 +1,4 @@
-"""The product quantizer in NumPy: rotation, centroids and codes; the reference in the tests of every engine."""
+"""The quantizer in NumPy: rotation, centroids and codes; the reference in the tests of every engine."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,14 +17,18 @@ _SCORE_BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class ProductQuantizer:
-    """An OPQ rotation and the centroids of M subspaces (Jégou et al., TPAMI 2011; Ge et al., CVPR 2013).
+    """A rotation and M codebooks, over S parts of the dimensions.
+
+    With S = M this is OPQ: each subspace has one codebook (Jégou et al., TPAMI 2011; Ge et al., CVPR 2013). With fewer
+    parts it is additive: a part is the sum of one centroid of each of its M/S codebooks (Chen et al., Sensors 2010;
+    Babenko and Lempitsky, CVPR 2014). Tables, scores and search are the same.
 
     Attributes
     ----------
     rotation : numpy.ndarray
         [D, D] float32, orthogonal; a vector x is rotated to `rotation @ x`.
     centroids : numpy.ndarray
-        [M, K, D/M] float32, K a power of two up to 256.
+        [M, K, D/S] float32, K a power of two up to 256; the codebooks of a part follow each other.
     biases : numpy.ndarray or None
         [M, K] float32, added to a document's score for each of its codes; None for none.
 
@@ -40,10 +44,11 @@ class ProductQuantizer:
 
     def __post_init__(self) -> None:
         """Check shapes and values."""
-        if self.centroids.ndim != 3 or self.rotation.shape != (self.dimension, self.dimension):
+        square = self.rotation.ndim == 2 and self.rotation.shape[0] == self.rotation.shape[1] > 0
+        if self.centroids.ndim != 3 or not self.centroids.size or not square or not self._divides():
             raise QuantizerError(
                 f"rotation {self.rotation.shape} and centroids {self.centroids.shape} do not fit: "
-                "expected [D, D] and [M, K, D/M]"
+                "expected [D, D] and [M, K, D/S], S a divisor of D and M"
             )
         if self.k & (self.k - 1) or not 2 <= self.k <= 256:
             raise QuantizerError(f"{self.k} centroids a subspace; expected a power of two from 2 to 256")
@@ -73,12 +78,25 @@ class ProductQuantizer:
     @property
     def dimension(self) -> int:
         """Number of dimensions D of a vector."""
-        return int(self.centroids.shape[0] * self.centroids.shape[2])
+        return len(self.rotation)
+
+    @property
+    def parts(self) -> int:
+        """Number of parts S of the dimensions: M for a product quantizer."""
+        return self.dimension // int(self.centroids.shape[2])
+
+    @property
+    def additive(self) -> bool:
+        """Whether a part has several codebooks."""
+        return self.parts < self.m
 
     @property
     def bytes_per_document(self) -> int:
         """Bytes of a document's codes, packed."""
         return (self.m * self.bits + 7) // 8
+
+    def _divides(self) -> bool:
+        return self.dimension % self.centroids.shape[2] == 0 and self.m % self.parts == 0
 
     def rotate(self, vectors: Floats) -> Floats:
         """Rotate vectors, [N, D] float32 to [N, D] float32."""
@@ -97,7 +115,14 @@ class ProductQuantizer:
         -------
         numpy.ndarray
             [N, M] uint8; of equally near centroids the first.
+
+        Raises
+        ------
+        QuantizerError
+            If the quantizer is additive: `index.additive` assigns its codes.
         """
+        if self.additive:
+            raise QuantizerError("codes of an additive quantizer are not the nearest centroids, one by one")
         parts = self.rotate(vectors).reshape(len(vectors), self.m, -1)
         codes = np.empty((len(vectors), self.m), dtype=np.uint8)
         for j in range(self.m):
@@ -108,22 +133,25 @@ class ProductQuantizer:
 
     def decode(self, codes: Codes) -> Floats:
         """Return the rotated vectors of codes, without biases: [N, M] uint8 to [N, D] float32."""
-        vectors: Floats = self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
-        return vectors
+        vectors = np.zeros((len(codes), self.parts, self.centroids.shape[2]), dtype=np.float32)
+        for j in range(self.m):
+            vectors[:, j * self.parts // self.m] += self.centroids[j, codes[:, j]]
+        return vectors.reshape(len(codes), self.dimension)
 
     def lookup_tables(self, queries: Floats) -> Floats:
         """Return the lookup tables of queries, [B, D] to [B, M, K] float32.
 
-        An entry is the inner product of a centroid and the query's part in its subspace, plus the centroid's bias.
+        An entry is the inner product of a centroid and the query's part, plus the centroid's bias.
         """
         return self.rotated_lookup_tables(self.rotate(queries))
 
     def rotated_lookup_tables(self, rotated: Floats) -> Floats:
         """Return the lookup tables of rotated queries, [B, D] to [B, M, K] float32."""
         # einsum took three times as long for one query.
-        parts = rotated.reshape(len(rotated), self.m, -1).transpose(1, 0, 2)
-        products = np.matmul(parts, self.centroids.transpose(0, 2, 1)).transpose(1, 0, 2)
-        tables: Floats = np.ascontiguousarray(products, dtype=np.float32)
+        parts = rotated.reshape(len(rotated), self.parts, -1).transpose(1, 0, 2)
+        books = self.centroids.reshape(self.parts, -1, self.centroids.shape[2])
+        products = np.matmul(parts, books.transpose(0, 2, 1)).transpose(1, 0, 2)
+        tables: Floats = np.ascontiguousarray(products, dtype=np.float32).reshape(len(rotated), self.m, self.k)
         return tables if self.biases is None else tables + self.biases
 
     def score(self, queries: Floats, codes: Codes) -> Floats:

@@ -45,7 +45,7 @@ def export_faiss(index: IndexFolder, output: Path, initial: bool = False, overwr
 def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrite: bool = False) -> None:
     """Write an index in the authors' format: `OPQ{M},IVF1,PQ{M}x8`, coarse centroid zero, ids the row offsets.
 
-    Parameters and errors are those of `export_faiss`; codes of other than 8 bits are a `ConversionError`.
+    Parameters and errors are those of `export_faiss`; additive codes, and codes of 4 bits, are a `ConversionError`.
     """
     refuse_existing_file(output, overwrite)
     if index.manifest.bits != 8:
@@ -53,6 +53,8 @@ def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrit
             f"{index.path} has codes of {index.manifest.bits} bits; the authors' format has 8, so export it to faiss"
         )
     quantizer, codes, _whole = _read(index, initial)
+    if quantizer.additive:
+        raise ConversionError(f"{index.path} has additive codes; the authors' format has none, so export it to faiss")
     _write(_authors_index(quantizer, codes), output)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyserini_jpq.errors import ConversionError
-from pyserini_jpq.index.faiss_format import of_widened, rotation_before
+from pyserini_jpq.index.faiss_format import chain_quantizer, of_widened
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.trust.faiss_file import faiss_layout
@@ -77,7 +77,7 @@ def read_foreign(path: Path) -> ForeignIndex:
     if not layout.known:
         raise ConversionError(f"{path} is a {layout.kind}; what can be converted is {_KINDS}")
     whole = read_faiss(path)
-    rotation, core, ids = _unwrap(whole, path)
+    rotation, core, ids, biased = _unwrap(whole, path)
     _check_core(core, path)
     pq = core.pq
     centroids = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).copy()
@@ -94,28 +94,33 @@ def read_foreign(path: Path) -> ForeignIndex:
     ids = own if ids is None else ids[own]
     codes, ids = _in_order(codes, ids, path)
     inner_product = core.metric_type == faiss.METRIC_INNER_PRODUCT
-    return ForeignIndex(of_widened(rotation, centroids), codes, ids, inner_product, folded, path, whole)
+    return ForeignIndex(of_widened(rotation, centroids, biased), codes, ids, inner_product, folded, path, whole)
 
 
-def _unwrap(index: Any, path: Path) -> tuple[Floats, Any, Ids | None]:
-    """Return the rotation, the index behind it, and the ids of an `IndexIDMap`, if there is one."""
+def _unwrap(index: Any, path: Path) -> tuple[Floats, Any, Ids | None, bool]:
+    """Return the rotation, the index behind it, the ids of an `IndexIDMap`, if any, and whether it has biases."""
     import faiss
 
     index = faiss.downcast_index(index)
     rotation = np.eye(index.d, dtype=np.float32)
     ids: Ids | None = None
+    biased = False
     while isinstance(index, faiss.IndexPreTransform | faiss.IndexIDMap):
         if isinstance(index, faiss.IndexIDMap):
             mapped: Ids = faiss.vector_to_array(index.id_map)
             ids = mapped if ids is None else ids[mapped]
         else:
-            chain: Any = index.chain
-            ours = rotation_before(index)
-            steps = [chain.at(i) for i in range(chain.size())] if ours is None else [ours]
-            for step in steps:
-                rotation = _matrix(faiss.downcast_VectorTransform(step), path) @ rotation
+            ours = chain_quantizer(index)
+            if ours is None:
+                chain: Any = index.chain
+                for i in range(chain.size()):
+                    rotation = _matrix(faiss.downcast_VectorTransform(chain.at(i)), path) @ rotation
+            else:
+                _check_rotation(ours.rotation, "LinearTransform", path)
+                rotation = ours.rotation @ rotation
+                biased = ours.biases is not None
         index = faiss.downcast_index(index.index)
-    return np.ascontiguousarray(rotation), index, ids
+    return np.ascontiguousarray(rotation), index, ids, biased
 
 
 def _matrix(transform: Any, path: Path) -> Floats:
@@ -130,12 +135,17 @@ def _matrix(transform: Any, path: Path) -> Floats:
             "which keeps them"
         )
     matrix: Floats = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
-    shifted = transform.have_bias and faiss.vector_to_array(transform.b).any()
-    if shifted or not np.allclose(matrix @ matrix.T, np.eye(transform.d_in), atol=1e-3):
+    if transform.have_bias and faiss.vector_to_array(transform.b).any():
+        matrix = np.zeros_like(matrix)  # shifted, so no rotation
+    _check_rotation(matrix, name, path)
+    return matrix
+
+
+def _check_rotation(matrix: Floats, name: str, path: Path) -> None:
+    if not np.allclose(matrix @ matrix.T, np.eye(len(matrix)), atol=1e-3):
         raise ConversionError(
             f"{path} changes vectors by a {name} that is no rotation; a JPQ index has a rotation alone"
         )
-    return matrix
 
 
 def _check_core(core: Any, path: Path) -> None:

@@ -1,9 +1,9 @@
-"""Code assignment by faiss: `ProductQuantizer.assign`, on all cores."""
+"""Code assignment: by faiss as `ProductQuantizer.assign` does, on all cores; of additive codes by beam search."""
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,24 @@ from pyserini_jpq.index.faiss_format import set_centroids, unpack
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
+if TYPE_CHECKING:
+    from pyserini_jpq.index.additive import AdditiveAssigner
+
 _DIRECT_BELOW = 16
 """Least width of a subspace for which faiss computes distances by matrix products."""
 
 
+def assigner_of(quantizer: ProductQuantizer) -> "Assigner | AdditiveAssigner":
+    """Return the assigner for a quantizer's codes."""
+    if not quantizer.additive:
+        return Assigner(quantizer)
+    from pyserini_jpq.index.additive import AdditiveAssigner
+
+    return AdditiveAssigner(quantizer)
+
+
 class Assigner:
-    """Assigns codes; those of a row do not depend on how rows are grouped into calls.
+    """Assigns nearest centroids; the codes of a row do not depend on how rows are grouped into calls.
 
     So documents that are appended in several parts get the same codes as at once. Matrix products in float32 do not
     guarantee that: their order of summation may depend on the number of rows.

@@ -3,19 +3,20 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, QuantizerError
 from pyserini_jpq.files import check_regular, remove, save_array
-from pyserini_jpq.index.assign import Assigner, assigning_quantizer
+from pyserini_jpq.index.assign import assigner_of, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder, moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
-from pyserini_jpq.index.opq import check_shape, train_opq
+from pyserini_jpq.index.opq import check_parts, check_shape, default_parts, train_opq
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.texts import new_texts
 from pyserini_jpq.index.vectors import new_vectors
@@ -34,7 +35,7 @@ Texts = str | Path | Collection | None
 def build_opq(
     embeddings: Embeddings, options: IndexOptions, output: Path, overwrite: bool = False, texts: Texts = None
 ) -> None:
-    """Train an OPQ quantizer on embeddings and build an index folder.
+    """Train a quantizer on embeddings and build an index folder.
 
     Memory holds the sample and one block. An interrupted run leaves quantizer and codes beside the output, and the
     next run resumes from them.
@@ -44,7 +45,7 @@ def build_opq(
     embeddings
         [N, D] float32 on disk.
     options
-        M, bits, sample, seed, and what is kept besides: blocks, vectors.
+        M, bits, kind of quantizer, sample, seed, and what is kept besides: blocks, vectors.
     output
         The folder to write.
     overwrite
@@ -61,12 +62,11 @@ def build_opq(
     OutputError
         If `output` exists and `overwrite` is false, or another process writes it.
     """
-    check_shape(embeddings.dimension, options.m, options.bits, min(embeddings.documents, options.sample))
-    settings = {name: getattr(options, name) for name in ("m", "bits", "sample", "seed")}
+    settings = checked_settings(embeddings, options)
     with new_index(output, {"embeddings": identity(embeddings), "settings": settings}, overwrite) as folder:
         embeddings.check_docids()
-        quantizer = _quantizer(embeddings, options, folder)
-        write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, Assigner(quantizer)))
+        quantizer = _quantizer(embeddings, settings, folder)
+        write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, assigner_of(quantizer)))
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
         new_vectors(folder, embeddings, options.keep_vectors)
@@ -80,6 +80,7 @@ def build_opq(
             document_encoder=encoder,
             query_encoder=encoder,
             embeddings=seen_from(output, embeddings.folder),
+            parts=quantizer.parts if quantizer.additive else None,
         )
         (folder / _ROTATION).unlink()
         finish(folder, manifest, output, options.blocks)
@@ -125,7 +126,7 @@ def build_from(
     """
     check_document_encoder(index, embeddings, any_encoder)
     scoring = quantizer_of(index.read(mapped=True), index.path)
-    assigner = Assigner(assigning_quantizer(index, scoring))
+    assigner = assigner_of(assigning_quantizer(index, scoring))
     with new_index(output, {"from": index.manifest.files, "embeddings": identity(embeddings)}, overwrite) as folder:
         embeddings.check_docids()
         write_codes(folder, scoring, embeddings.documents, assigned(embeddings, assigner))
@@ -145,15 +146,36 @@ def build_from(
         finish(folder, manifest, output, blocks, index.check_unchanged)
 
 
-def _quantizer(embeddings: Embeddings, options: IndexOptions, folder: Path) -> ProductQuantizer:
+def checked_settings(embeddings: Embeddings, options: IndexOptions) -> dict[str, Any]:
+    """Return the options that determine the quantizer, by name; raise QuantizerError if it cannot be trained."""
+    names = ("m", "bits", "sample", "seed", "quantizer", "parts")
+    settings = {name: getattr(options, name) for name in names}
+    if options.quantizer == "additive":
+        parts = options.parts or default_parts(embeddings.dimension, options.m)
+        sample = min(options.sample, embeddings.documents // 2)
+        check_parts(embeddings.dimension, options.m, parts, options.bits, sample)
+        return {**settings, "parts": parts, "sample": sample}
+    if options.parts is not None:
+        raise QuantizerError("--parts goes with --quantizer additive")
+    check_shape(embeddings.dimension, options.m, options.bits, min(embeddings.documents, options.sample))
+    return settings
+
+
+def _quantizer(embeddings: Embeddings, settings: dict[str, Any], folder: Path) -> ProductQuantizer:
     try:
         for name in (_ROTATION, INITIAL_CENTROIDS):
             check_regular(folder / name)
         return ProductQuantizer(np.load(folder / _ROTATION), np.load(folder / INITIAL_CENTROIDS))
     except (JPQError, OSError, ValueError, EOFError):
         pass
-    sample = embeddings.sample(options.sample, options.seed)
-    quantizer = train_opq(sample, options.m, options.bits, options.seed, state=folder / _STATE)
+    m, bits, seed, state = settings["m"], settings["bits"], settings["seed"], folder / _STATE
+    sample = embeddings.sample(settings["sample"], seed)
+    if settings["quantizer"] == "additive":
+        from pyserini_jpq.index.additive import train_additive
+
+        quantizer = train_additive(sample, m, settings["parts"], bits, seed, state=state)
+    else:
+        quantizer = train_opq(sample, m, bits, seed, state=state)
     save_array(folder / _ROTATION, quantizer.rotation)
     save_array(folder / INITIAL_CENTROIDS, quantizer.centroids)
     remove(folder / _STATE)

@@ -14,7 +14,7 @@ from pyserini_jpq.data.collection import Collection as Documents
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError
 from pyserini_jpq.files import exclusive
-from pyserini_jpq.index.assign import Assigner, assigning_quantizer
+from pyserini_jpq.index.assign import assigner_of, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
 from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import IndexFolder
@@ -148,7 +148,7 @@ def _rewrite(
     blocks: list[Iterable[Block]] = [kept(stored_codes(faiss_index, index.path), rows, scoring)]
     work = {"index": index.manifest.files, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
     if embeddings is not None:
-        blocks.append(assigned(embeddings, Assigner(assigning_quantizer(index, scoring))))
+        blocks.append(assigned(embeddings, assigner_of(assigning_quantizer(index, scoring))))
         work["embeddings"] = identity(embeddings)
     output = index.path.resolve()  # the folder, not a link to it
     with preparing(output, work) as folder:

@@ -1,9 +1,13 @@
 """The only conversions between our quantizer and faiss.
 
-On disk the index is faiss's own: `IndexPreTransform(OPQ rotation -> IndexPQ)`, inner product, which the stock
-`FaissSearcher` of Pyserini opens. faiss has no biases: they are one more coordinate of each centroid. After the
-rotation a query gets a coordinate of 1 in each subspace, which makes D/M + 1; decoding drops it, so that faiss scores
-and reconstructs as we do.
+On disk the index is faiss's own: `IndexPreTransform(rotation -> IndexPQ)`, inner product, which the stock
+`FaissSearcher` of Pyserini opens. Two things faiss lacks are put into its dimensions:
+
+- Biases are one more coordinate of each centroid. After the rotation a query gets a coordinate of 1 in each subspace,
+  which makes D/M + 1; decoding drops it, so that faiss scores and reconstructs as we do.
+- Additive codes: after the rotation a query is repeated for every codebook of a part, so that the `IndexPQ` has M
+  subspaces of D/S dimensions. Only ranking is the stock searcher's: faiss would reconstruct the last codebook's
+  centroids, not their sum, which our searcher returns.
 """
 
 from pathlib import Path
@@ -60,62 +64,83 @@ def widened(quantizer: ProductQuantizer) -> Floats:
     Returns
     -------
     numpy.ndarray
-        [M, K, D/M + 1] or [M, K, D/M] float32.
+        [M, K, D/S + 1] or [M, K, D/S] float32.
     """
     if quantizer.biases is None:
         return quantizer.centroids
     return np.concatenate([quantizer.centroids, quantizer.biases[:, :, None]], axis=2)
 
 
-def of_widened(rotation: Floats, centroids: Floats) -> ProductQuantizer:
+def of_widened(rotation: Floats, centroids: Floats, biased: bool) -> ProductQuantizer:
     """Return the quantizer of `widened` centroids, which are copied."""
-    if centroids.shape[0] * centroids.shape[2] == len(rotation):
+    if not biased:
         return ProductQuantizer(rotation, centroids.copy())
     return ProductQuantizer(rotation, centroids[:, :, :-1].copy(), centroids[:, :, -1].copy())
 
 
 def spread(quantizer: ProductQuantizer, rotated: Floats, value: float) -> Floats:
-    """Return rotated vectors with one more coordinate in each subspace; unchanged if the quantizer has no biases.
+    """Return rotated vectors in the dimensions of the `IndexPQ`.
 
     Parameters
     ----------
     quantizer
-        Quantizer of D dimensions and M subspaces.
+        Quantizer of D dimensions and M codebooks.
     rotated
         [N, D] float32.
     value
-        Value of the new coordinates: 1 adds the biases to scores, as for a query; 0 does not.
+        Value of the coordinates of biases, if there are any: 1 adds them to scores, as for a query; 0 does not.
 
     Returns
     -------
     numpy.ndarray
-        [N, D + M] or [N, D] float32.
+        [N, D], with biases [N, D + M]; additive [N, M D/S] or [N, M (D/S + 1)] float32.
     """
-    if quantizer.biases is None:
+    if quantizer.biases is None and not quantizer.additive:
         return rotated
-    parts = rotated.reshape(len(rotated), quantizer.m, -1)
-    wide = np.pad(parts, ((0, 0), (0, 0), (0, 1)), constant_values=value)
-    return np.ascontiguousarray(wide.reshape(len(rotated), -1))
+    places = _places(quantizer)
+    wide = rotated[:, places]
+    wide[:, places < 0] = value
+    return wide
 
 
 def _spreading(quantizer: ProductQuantizer) -> list[Any]:
-    """Return the transforms that add a coordinate of 1 to each subspace; none without biases."""
+    """Return the transforms that do what `spread` does."""
     import faiss
 
-    if quantizer.biases is None:
+    if quantizer.biases is None and not quantizer.additive:
         return []
-    places, mean = _places(quantizer.dimension, quantizer.m)
-    zeros: Any = faiss.RemapDimensionsTransform(quantizer.dimension, len(places), faiss.swig_ptr(places))
+    places = _places(quantizer)
+    repeated: Any = faiss.RemapDimensionsTransform(quantizer.dimension, len(places), faiss.swig_ptr(places))
+    if quantizer.biases is None:
+        return [repeated]
     ones: Any = faiss.CenteringTransform(len(places))
-    faiss.copy_array_to_vector(mean, ones.mean)
+    faiss.copy_array_to_vector(_mean(places), ones.mean)
     ones.is_trained = True
-    return [zeros, ones]
+    return [repeated, ones]
 
 
-def _places(d: int, m: int) -> tuple[NDArray[np.int32], Floats]:
-    """Return the source of each coordinate, -1 for those of biases, and the mean to subtract, [D + M] each."""
-    places = np.pad(np.arange(d, dtype=np.int32).reshape(m, -1), ((0, 0), (0, 1)), constant_values=-1).ravel()
-    return places, -(places < 0).astype(np.float32)
+def dimensions_of(quantizer: ProductQuantizer) -> int:
+    """Return the number of dimensions of the `IndexPQ`."""
+    return len(_places(quantizer))
+
+
+def first_places(quantizer: ProductQuantizer) -> NDArray[np.int32]:
+    """Return the first coordinate of the `IndexPQ` that repeats each of the D dimensions, [D] int32."""
+    dimensions, first = np.unique(_places(quantizer), return_index=True)
+    return np.ascontiguousarray(first[dimensions >= 0], dtype=np.int32)
+
+
+def _places(quantizer: ProductQuantizer) -> NDArray[np.int32]:
+    """Return the source of each coordinate of the `IndexPQ`, int32; -1 for those of biases."""
+    parts = np.arange(quantizer.dimension, dtype=np.int32).reshape(quantizer.parts, -1)
+    books = np.repeat(parts, quantizer.m // quantizer.parts, axis=0)
+    width = int(quantizer.biases is not None)
+    return np.pad(books, ((0, 0), (0, width)), constant_values=-1).ravel()
+
+
+def _mean(places: NDArray[np.int32]) -> Floats:
+    """Return what is subtracted, so that the coordinates of biases, which are 0, become 1."""
+    return -(places < 0).astype(np.float32)
 
 
 def rotation_of(quantizer: ProductQuantizer) -> Any:
@@ -147,32 +172,66 @@ def parts_of(index: Any, where: str | Path) -> tuple[Any, Any]:
     import faiss
 
     index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform) and (rotation := rotation_before(index)) is not None:
+    if isinstance(index, faiss.IndexPreTransform):
         inner = faiss.downcast_index(index.index)
-        if isinstance(inner, faiss.IndexPQ) and inner.metric_type == faiss.METRIC_INNER_PRODUCT:
-            return rotation, inner
+        is_ours = isinstance(inner, faiss.IndexPQ) and inner.metric_type == faiss.METRIC_INNER_PRODUCT
+        if is_ours and (found := transform_before(index)) is not None:
+            return found, inner
     raise IndexFolderError(f"{where} is no rotation followed by an IndexPQ with inner product, but {type(index)}")
 
 
-def rotation_before(index: Any) -> Any:
-    """Return the rotation of an `IndexPreTransform` with exactly the transforms of `transformed`, else None."""
+def transform_before(index: Any) -> Any:
+    """Return the first transform of an `IndexPreTransform` with exactly those of `transformed`, else None."""
+    chain = _chain(index)
+    if len(chain) == 1 and _is_linear(chain[0]):
+        return chain[0]
+    return None if chain_quantizer(index) is None else chain[0]
+
+
+def chain_quantizer(index: Any) -> ProductQuantizer | None:
+    """Return the quantizer, copied, of an `IndexPreTransform` before codes of 4 or 8 bits, lists or none.
+
+    None if its transforms are not those of `transformed`.
+    """
+    import faiss
+
+    chain, pq = _chain(index), getattr(faiss.downcast_index(index.index), "pq", None)
+    if not chain or pq is None or not _is_linear(chain[0]) or len(chain) > 3:
+        return None
+    matrix = faiss.vector_to_array(chain[0].A).reshape(chain[0].d_out, chain[0].d_in).copy()
+    centroids = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
+    try:
+        found = of_widened(matrix, centroids, len(chain) == 3)
+    except QuantizerError:
+        return None
+    return found if _alike(chain[1:], _spreading(found)) else None
+
+
+def _chain(index: Any) -> list[Any]:
     import faiss
 
     chain: Any = index.chain
-    steps: list[Any] = [faiss.downcast_VectorTransform(chain.at(i)) for i in range(chain.size())]
-    if not steps or not isinstance(steps[0], faiss.LinearTransform):
-        return None
-    if len(steps) == 1:
-        return steps[0]
-    if len(steps) != 3 or not isinstance(steps[1], faiss.RemapDimensionsTransform):
-        return None
-    found, d = faiss.vector_to_array(steps[1].map), steps[0].d_out
-    m = len(found) - d
-    if not isinstance(steps[2], faiss.CenteringTransform) or m <= 0 or d % m:
-        return None
-    places, mean = _places(d, m)
-    alike = np.array_equal(found, places) and np.array_equal(faiss.vector_to_array(steps[2].mean), mean)
-    return steps[0] if alike else None
+    return [faiss.downcast_VectorTransform(chain.at(i)) for i in range(chain.size())]
+
+
+def _is_linear(transform: Any) -> bool:
+    import faiss
+
+    return isinstance(transform, faiss.LinearTransform) and not transform.have_bias
+
+
+def _alike(found: list[Any], expected: list[Any]) -> bool:
+    """Return whether transforms are a remapping of dimensions, and then a shift, with the same values."""
+    import faiss
+
+    if len(found) != len(expected):
+        return False
+    kinds = (("map", faiss.RemapDimensionsTransform), ("mean", faiss.CenteringTransform))
+    return all(
+        isinstance(step, kind)
+        and np.array_equal(faiss.vector_to_array(getattr(step, name)), faiss.vector_to_array(getattr(other, name)))
+        for step, other, (name, kind) in zip(found, expected, kinds, strict=False)
+    )
 
 
 def pack(codes: Codes, bits: int) -> Codes:
@@ -223,13 +282,11 @@ def stored_codes(index: Any, where: str | Path) -> Codes:
 
 def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
     """Return the quantizer of an index, copied."""
-    import faiss
-
-    rotation, inner = parts_of(index, where)
-    pq = inner.pq
-    centroids = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
-    matrix = faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in).copy()
-    return of_widened(matrix, centroids)
+    parts_of(index, where)
+    found = chain_quantizer(index)
+    if found is None:
+        raise IndexFolderError(f"{where} is damaged: its rotation and centroids do not fit, or are not finite")
+    return found
 
 
 def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:

@@ -190,7 +190,7 @@ class IndexFolder:
         """Return the centroids by which codes were assigned, [M, K, D/M] float32."""
         path, manifest = self.path / INITIAL_CENTROIDS, self.manifest
         centroids: Floats = open_npy(path, IndexFolderError, "make the index again", mapped=False)
-        shape = (manifest.m, 1 << manifest.bits, manifest.dimension // manifest.m)
+        shape = (manifest.m, 1 << manifest.bits, manifest.width)
         if centroids.shape != shape:
             raise IndexFolderError(f"{path} has the shape {centroids.shape}, expected {shape}; make the index again")
         return centroids
@@ -221,8 +221,8 @@ class IndexFolder:
             manifest = Manifest(**values)
         except TypeError as problem:
             raise IndexFolderError(f"{path} is damaged ({problem}); make the index again") from None
-        if not wrong and (not manifest.m or not 0 < manifest.bits <= 8 or manifest.dimension % manifest.m):
-            wrong = ["dimension, m, bits"]
+        if not wrong and not manifest.fits():
+            wrong = ["dimension, m, bits, parts"]
         if wrong:
             raise IndexFolderError(f"{path} is damaged ({', '.join(wrong)}); make the index again")
         return manifest

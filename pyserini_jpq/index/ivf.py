@@ -3,6 +3,7 @@
 faiss's `IndexIVFPQ` gets the centroids and codes of the index, without residuals, so that scores are the same.
 """
 
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index.faiss_format import (
+    dimensions_of,
+    first_places,
     quantizer_of,
     set_centroids,
     spread,
@@ -71,15 +74,14 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
 
     quantizer, stored = by_bytes(quantizer_of(index, where)), stored_codes(index, where)
     check_lists(lists, len(stored), where)
-    # Biases do not affect the choice of lists: directions are 0 in the extra coordinates.
-    coarse = _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
+    coarse, owned = _coarse(quantizer, _directions(quantizer, stored, lists))
     inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
     inner.by_residual = False
     set_centroids(inner, widened(quantizer))
     inner.is_trained = True
     _fill(inner, stored, _nearest(coarse, quantizer, stored))
     outer = transformed(quantizer, inner)
-    outer.referenced_objects.append(coarse)
+    outer.referenced_objects += owned
     return outer
 
 
@@ -90,7 +92,7 @@ def set_nprobe(index: Any, nprobe: int) -> None:
     inner: Any = faiss.downcast_index(index.index)
     check_nprobe(nprobe, lists_in(index))
     inner.nprobe = nprobe
-    coarse: Any = faiss.downcast_index(inner.quantizer)
+    coarse = directions_of(inner)
     if isinstance(coarse, faiss.IndexHNSW):
         coarse.hnsw.efSearch = max(2 * nprobe, 64)
 
@@ -117,7 +119,9 @@ def check_nprobe(nprobe: int, lists: int) -> None:
 
 def by_bytes(quantizer: ProductQuantizer) -> ProductQuantizer:
     """Return a quantizer with codes of 8 bits, if possible: `paired` for 4 bits and even M, else the same."""
-    return paired(quantizer) if quantizer.bits == 4 and quantizer.m % 2 == 0 else quantizer
+    books = quantizer.m // quantizer.parts
+    can = quantizer.m % 2 == 0 and (books == 1 or books % 2 == 0)
+    return paired(quantizer) if quantizer.bits == 4 and can else quantizer
 
 
 def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
@@ -126,9 +130,14 @@ def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
     Parameters
     ----------
     quantizer
-        16 centroids in each of M subspaces, M even.
+        16 centroids in each of M codebooks, M even, as is M/S if it is additive.
     """
     first, second = quantizer.centroids[::2], quantizer.centroids[1::2]
+    if quantizer.additive:
+        sums = first[:, None] + second[:, :, None]
+        return dataclasses.replace(
+            quantizer, centroids=sums.reshape(len(first), 256, -1), biases=_paired_biases(quantizer)
+        )
     pairs = np.concatenate(
         [
             np.broadcast_to(first[:, None], (len(first), 16, *first.shape[1:])),  # the lower half of a byte
@@ -136,20 +145,45 @@ def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
         ],
         axis=3,
     )
+    centroids = np.ascontiguousarray(pairs.reshape(len(first), 256, -1))
+    return ProductQuantizer(quantizer.rotation, centroids, _paired_biases(quantizer))
+
+
+def _paired_biases(quantizer: ProductQuantizer) -> Floats | None:
     biases = quantizer.biases
-    if biases is not None:
-        biases = (biases[::2, None, :] + biases[1::2, :, None]).reshape(len(first), 256)
-    return ProductQuantizer(quantizer.rotation, np.ascontiguousarray(pairs.reshape(len(first), 256, -1)), biases)
+    return None if biases is None else (biases[::2, None, :] + biases[1::2, :, None]).reshape(-1, 256)
 
 
 def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
     """Return the list of each document, [N] int64."""
     blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
-    vectors = (spread(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
-    nearest = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in vectors])
+    vectors = (in_directions(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
+    directions = _behind(coarse)
+    nearest = np.concatenate([directions.search(block, 1)[1][:, 0] for block in vectors])
     # A graph that finds nothing returns -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists
+
+
+def directions_of(inner: Any) -> Any:
+    """Return the faiss index of the directions of lists, which is searched with vectors of `in_directions`."""
+    return _behind(inner.quantizer)
+
+
+def in_directions(quantizer: ProductQuantizer, rotated: Floats, value: float) -> Floats:
+    """Return rotated vectors in the dimensions of the directions of lists; parameters as for `spread`.
+
+    Biases do not affect the choice of lists: directions are 0 in their coordinates. Directions of additive codes have
+    the D dimensions of a vector, as M times as many would take M times the memory.
+    """
+    return rotated if quantizer.additive else spread(quantizer, rotated, value)
+
+
+def _behind(coarse: Any) -> Any:
+    import faiss
+
+    coarse = faiss.downcast_index(coarse)
+    return faiss.downcast_index(coarse.index) if isinstance(coarse, faiss.IndexPreTransform) else coarse
 
 
 def _fill(inner: Any, stored: Codes, nearest: NDArray[np.int64]) -> None:
@@ -183,12 +217,19 @@ def _directions(quantizer: ProductQuantizer, stored: Codes, lists: int) -> Float
     return np.asarray(kmeans.centroids, dtype=np.float32)
 
 
-def _coarse(directions: Floats) -> Any:
+def _coarse(quantizer: ProductQuantizer, directions: Floats) -> tuple[Any, list[Any]]:
+    """Return the faiss index of directions for the dimensions of the codes, and what Python has to keep for it."""
     import faiss
 
+    directions = in_directions(quantizer, directions, 0.0)
     if len(directions) < HNSW_FROM:
         coarse: Any = faiss.IndexFlatIP(directions.shape[1])
     else:
         coarse = faiss.IndexHNSWFlat(directions.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
     coarse.add(directions)
-    return coarse
+    if not quantizer.additive:
+        return coarse, [coarse]
+    first = first_places(quantizer)
+    once: Any = faiss.RemapDimensionsTransform(dimensions_of(quantizer), len(first), faiss.swig_ptr(first))
+    outer: Any = faiss.IndexPreTransform(once, coarse)
+    return outer, [outer, once, coarse]

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss_format import quantizer_of, rotation_before, stored_codes, widened
+from pyserini_jpq.index.faiss_format import chain_quantizer, quantizer_of, stored_codes
 from pyserini_jpq.index.faiss_io import read_faiss, write_faiss
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.ivf import build_ivf, make_again, paired
+from pyserini_jpq.index.ivf import build_ivf, by_bytes, make_again
 from pyserini_jpq.index.manifest import IVF
-from pyserini_jpq.quantizer import Codes
+from pyserini_jpq.quantizer import Codes, ProductQuantizer
 
 _SAMPLE = 32
 
@@ -72,21 +72,25 @@ def read_ivf(index: IndexFolder, faiss_index: Any) -> Any:
     try:
         found = read_faiss(path, mapped=True)
         inner: Any = faiss.downcast_index(found.index)
-        centroids = faiss.vector_to_array(inner.pq.centroids)
-        rotation = faiss.vector_to_array(rotation_before(found).A)
+        own = chain_quantizer(found)
     except (IndexFolderError, AttributeError):
         raise IndexFolderError(f"the lists in {path} are damaged; {again}") from None
     quantizer = quantizer_of(faiss_index, index.path)
     if not isinstance(inner, faiss.IndexIVFPQ):
         raise IndexFolderError(f"{path} holds no inverted lists, but {type(inner).__name__}; {again}")
-    alike = found.ntotal == faiss_index.ntotal and np.array_equal(rotation, quantizer.rotation.ravel())
     if quantizer.bits == 4 and inner.pq.nbits == 8:
-        quantizer = paired(quantizer)
-    if not alike or not np.array_equal(centroids, widened(quantizer).ravel()):
+        quantizer = by_bytes(quantizer)
+    if own is None or found.ntotal != faiss_index.ntotal or not _alike(own, quantizer):
         raise IndexFolderError(f"the lists in {path} were made of another index; {again}")
     if not _hold(inner, stored_codes(faiss_index, index.path)):
         raise IndexFolderError(f"the lists in {path} hold other codes than the index; {again}")
     return found
+
+
+def _alike(one: ProductQuantizer, other: ProductQuantizer) -> bool:
+    biases = [np.zeros(0) if each.biases is None else each.biases for each in (one, other)]
+    pairs = ((one.rotation, other.rotation), (one.centroids, other.centroids), biases)
+    return all(np.array_equal(*pair) for pair in pairs)
 
 
 def _hold(inner: Any, codes: Codes) -> bool:

@@ -51,6 +51,9 @@ class Manifest:
     initial_centroids_known
         Whether `initial_centroids.npy` holds the centroids by which codes were assigned. False for a trained index that
         was imported without them: then it holds the trained ones, and no document can be appended.
+    parts
+        S, the parts of the dimensions that have several codebooks each, of additive codes; None for a product
+        quantizer.
     files
         Size and SHA-256 of every other file.
     """
@@ -67,7 +70,18 @@ class Manifest:
     schema: int = SCHEMA
     embeddings: str | None = None
     initial_centroids_known: bool = True
+    parts: int | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Dimensions of a centroid, D/S; D/M of a product quantizer."""
+        return self.dimension // (self.parts or self.m)
+
+    def fits(self) -> bool:
+        """Return whether dimensions, codes and parts go together."""
+        parts = self.parts or self.m
+        return parts > 0 and self.dimension % parts == self.m % parts == 0 < self.bits <= 8
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -113,5 +127,6 @@ FIELDS: dict[str, Any] = {
     "metric": lambda value: value == "inner_product",
     "embeddings": or_none(is_text),
     "initial_centroids_known": lambda value: type(value) is bool,
+    "parts": or_none(is_count),
     "files": is_file_list,
 }

@@ -15,6 +15,8 @@ from pyserini_jpq.quantizer import Floats, ProductQuantizer
 
 ROUNDS = 50
 """Alternations of centroids and rotation, as in faiss."""
+BOOKS = 24
+"""Most codebooks of a part, by default: what they take in memory grows with the square."""
 _SAVED_EVERY = 10.0
 """Seconds between saved states; an interruption costs one round more at most."""
 
@@ -28,12 +30,31 @@ def check_shape(dimension: int, m: int, bits: int, documents: int) -> None:
             f"--m {m} does not divide the {dimension} dimensions of the embeddings; "
             f"nearest that do: {', '.join(map(str, near))}"
         )
+    check_documents(documents, bits)
+
+
+def check_documents(documents: int, bits: int) -> None:
+    """Raise QuantizerError if there are fewer documents than centroids."""
     if documents < 2**bits:
         fewer = ", or --bits 4, which needs 16" if bits == 8 and documents >= 16 else ""
         raise QuantizerError(
             f"{documents} documents (or --sample) are fewer than the {2**bits} centroids of {bits} bits; "
             f"at least {2**bits} are needed{fewer}"
         )
+
+
+def default_parts(dimension: int, m: int) -> int:
+    """Return the least number of parts with at most 24 codebooks each, a divisor of M and D."""
+    return next(s for s in range(1, m + 1) if (m % s == dimension % s == 0 and m <= BOOKS * s) or s == m)
+
+
+def check_parts(dimension: int, m: int, parts: int, bits: int, documents: int) -> None:
+    """Raise QuantizerError if M codebooks in S parts cannot be trained on these vectors."""
+    if m % parts or dimension % parts:
+        raise QuantizerError(
+            f"--parts {parts} does not divide --m {m} and the {dimension} dimensions of the embeddings; 1 always does"
+        )
+    check_documents(documents, bits)
 
 
 def train_opq(

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.trust.plain import read_json
+
+if TYPE_CHECKING:
+    from pyserini_jpq.index.additive import AdditiveAssigner
 
 BLOCK = 16384
 """Rows per block, whose codes are assigned at once: 100 MB at 768 dimensions."""
@@ -109,7 +112,7 @@ def identity(embeddings: Embeddings) -> dict[str, Any]:
     return {"manifest": embeddings.manifest, "files": files}
 
 
-def assigned(embeddings: Embeddings, assigner: Assigner) -> Iterator[Block]:
+def assigned(embeddings: Embeddings, assigner: "Assigner | AdditiveAssigner") -> Iterator[Block]:
     """Yield the codes of embeddings, block by block."""
     for vectors in embeddings.blocks(BLOCK):
         yield len(vectors), partial(assigner.assign, vectors)

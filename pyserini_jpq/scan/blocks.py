@@ -7,6 +7,26 @@ import torch
 _BLOCK = 1 << 18
 
 
+def lookup_tables(rotated: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """Return the lookup tables of rotated queries, without biases.
+
+    Parameters
+    ----------
+    rotated
+        [B, D] float32.
+    centroids
+        [M, K, D/S] float32, as in `ProductQuantizer`.
+
+    Returns
+    -------
+    torch.Tensor
+        [B, M, K] float32.
+    """
+    parts = rotated.reshape(len(rotated), -1, centroids.shape[2])
+    books = centroids.reshape(parts.shape[1], -1, centroids.shape[2])
+    return torch.einsum("bsd,sed->bse", parts, books).reshape(len(rotated), *centroids.shape[:2])
+
+
 @torch.no_grad()
 def best_by_table(codes: torch.Tensor, tables: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k documents with the largest sums of table entries.

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from pyserini_jpq import cli
+from pyserini_jpq.index.additive import fitted_norms
 from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.model import JPQModel
@@ -18,13 +20,26 @@ HITS = 10
 
 
 def start_biases(model: JPQModel, weight: float) -> None:
-    """Set the bias of each centroid to minus `weight` times its squared norm.
+    """Set the biases of a document's codes to minus `weight` times the squared norm of its reconstruction.
 
     A document whose reconstruction is short has lost much of its norm, and so of its inner product with queries near
     it. A weight of 1/2 ranks by Euclidean distance to the reconstructions.
     """
-    with torch.no_grad():
-        model.biases.copy_(-weight * model.centroids.pow(2).sum(dim=2))
+    if weight:
+        with torch.no_grad():
+            norms, share = squared_norms(model)
+            model.biases.copy_(-weight * norms)
+        if share < 1:
+            cli.say(f"biases explain {share:.1%} of the variance of the documents' squared norms")
+
+
+def squared_norms(model: JPQModel) -> tuple[torch.Tensor, float]:
+    """Return values of the codes that sum up to the squared norms of documents, [M, K], and their R²: 1 of products."""
+    quantizer = model.quantizer()
+    if not quantizer.additive:
+        return model.centroids.pow(2).sum(dim=2), 1.0
+    values, share = fitted_norms(quantizer, model.codes.cpu().numpy())
+    return torch.from_numpy(values).to(model.biases.device), share
 
 
 @torch.no_grad()
@@ -57,8 +72,7 @@ def fitted_weight(
     rows = search.search(rotated, HITS)
     exact = torch.einsum("bd,bcd->bc", vectors, document_vectors(embeddings, rows))
     error = exact - model.score(rotated, rows)
-    squares = model.centroids.pow(2).sum(dim=2)
-    norms = squares.gather(1, model.codes[rows.flatten()].long().T).sum(dim=0).view(rows.shape)
+    norms = squared_norms(model)[0].gather(1, model.codes[rows.flatten()].long().T).sum(dim=0).view(rows.shape)
     spread = norms - norms.mean()
     variance = spread.pow(2).sum()
     return max(0.0, -(spread * error).sum().item() / variance.item()) if variance > 0 else 0.0

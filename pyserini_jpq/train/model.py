@@ -8,6 +8,7 @@ from torch import nn
 
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
+from pyserini_jpq.scan.blocks import lookup_tables
 
 
 class JPQModel(nn.Module):
@@ -18,7 +19,7 @@ class JPQModel(nn.Module):
     encoder
         The query encoder.
     quantizer
-        Rotation and centroids of OPQ. Without biases these start at 0.
+        Rotation and centroids. Without biases these start at 0.
     codes
         [N, M] uint8; only those of a step's candidates are widened. Copied if they are a view.
     """
@@ -61,8 +62,7 @@ class JPQModel(nn.Module):
 
     def tables(self, rotated_queries: torch.Tensor) -> torch.Tensor:
         """Return the lookup tables of rotated queries, [B, D] to [B, M, K] float32."""
-        parts = rotated_queries.reshape(len(rotated_queries), len(self.centroids), -1)
-        return torch.einsum("bmd,mkd->bmk", parts, self.centroids) + self.biases
+        return lookup_tables(rotated_queries, self.centroids) + self.biases
 
     def quantizer(self) -> ProductQuantizer:
         """Return rotation, centroids and biases as NumPy arrays; no biases where all are 0."""

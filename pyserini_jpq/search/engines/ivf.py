@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.errors import IndexFolderError
-from pyserini_jpq.index.faiss_format import spread
-from pyserini_jpq.index.ivf import by_bytes, make_again
+from pyserini_jpq.index.ivf import by_bytes, directions_of, in_directions, make_again
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.scan import ListScanner
 from pyserini_jpq.search.engines.codes import TableEngine
@@ -39,7 +38,7 @@ class ListsEngine(TableEngine):
         self._spread_as = by_bytes(self.quantizer)
         inner: Any = faiss.downcast_index(lists.index)
         self._inner = inner
-        coarse: Any = faiss.downcast_index(inner.quantizer)
+        coarse = directions_of(inner)
         self._graph: Any = coarse if isinstance(coarse, faiss.IndexHNSW) else None
         self._directions: Any = faiss.downcast_index(coarse.storage) if self._graph else coarse
         kept, numbers = inner.invlists, range(inner.nlist)
@@ -52,8 +51,7 @@ class ListsEngine(TableEngine):
         inner = self._inner
         by_graph = self._graph is not None and inner.nprobe * GRAPH_FROM <= inner.nlist
         coarse = self._graph if by_graph else self._directions
-        # Directions are 0 in the extra dimension, in which queries are 1.
-        _, probed = coarse.search(spread(self._spread_as, rotated, 1.0), inner.nprobe)
+        _, probed = coarse.search(in_directions(self._spread_as, rotated, 1.0), inner.nprobe)
         scores, rows = self._scanner.search(probed, tables, k, threads)
         if rows.max(initial=-1) >= self.documents:
             raise IndexFolderError(

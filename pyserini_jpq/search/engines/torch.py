@@ -7,7 +7,7 @@ import torch
 from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes, unpack
 from pyserini_jpq.index.ivf import by_bytes
 from pyserini_jpq.quantizer import Floats, Rows
-from pyserini_jpq.scan.blocks import best_by_table
+from pyserini_jpq.scan.blocks import best_by_table, lookup_tables
 from pyserini_jpq.search.engines.base import SearchEngine
 
 _QUERIES = 32
@@ -28,6 +28,7 @@ class TorchEngine(SearchEngine):
     def __init__(self, index: Any, where: str, device: torch.device) -> None:
         quantizer = by_bytes(quantizer_of(index, where))  # codes of 4 bits: half the bytes, half the lookups
         codes = unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
+        self._quantizer = quantizer
         self._codes = torch.tensor(codes, device=device)
         self._rotation = torch.tensor(quantizer.rotation, device=device)
         self._centroids = torch.tensor(quantizer.centroids, device=device)
@@ -41,12 +42,9 @@ class TorchEngine(SearchEngine):
 
     def _best(self, queries: Floats, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         rotated = torch.from_numpy(queries).to(self._codes.device) @ self._rotation.T
-        tables = torch.einsum("bmd,mkd->bmk", rotated.view(len(rotated), len(self._centroids), -1), self._centroids)
-        return best_by_table(self._codes, tables + self._biases, k)
+        return best_by_table(self._codes, lookup_tables(rotated, self._centroids) + self._biases, k)
 
     def _vectors(self, rows: Rows) -> Floats:
-        codes = self._codes[torch.from_numpy(rows).to(self._codes.device)].long()
-        m = torch.arange(len(self._centroids), device=codes.device)
-        decoded = self._centroids[m, codes].view(len(codes), -1) @ self._rotation
-        vectors: Floats = decoded.cpu().numpy()
+        codes = self._codes[torch.from_numpy(rows).to(self._codes.device)].cpu().numpy()
+        vectors: Floats = self._quantizer.decode(codes) @ self._quantizer.rotation
         return vectors

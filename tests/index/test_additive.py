@@ -1,0 +1,214 @@
+"""Additive codes: the sums of several codebooks, from training to the stock searcher."""
+
+import itertools
+
+import faiss
+import numpy as np
+import pytest
+
+from pyserini_jpq import Index
+from pyserini_jpq.convert.foreign import read_foreign
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.errors import QuantizerError
+from pyserini_jpq.index import additive
+from pyserini_jpq.index.additive import AdditiveAssigner, fitted_norms, train_additive
+from pyserini_jpq.index.build import build_from, build_opq
+from pyserini_jpq.index.change import change_index
+from pyserini_jpq.index.faiss_format import from_faiss, to_faiss
+from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.ivf import build_ivf, set_nprobe
+from pyserini_jpq.index.opq import default_parts, train_opq
+from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.quantizer import ProductQuantizer
+from tests.conftest import make_embeddings, run
+
+D = 16
+SHAPES = [
+    (4, 1, 256, False),
+    (4, 1, 256, True),
+    (4, 2, 256, True),
+    (4, 4, 256, True),
+    (8, 1, 16, True),
+    (6, 2, 16, True),
+]
+
+
+def random_quantizer(m, parts, k, biased, seed=0):
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.normal(size=(D, D)))[0].astype(np.float32)
+    centroids = rng.normal(size=(m, k, D // parts)).astype(np.float32)
+    return ProductQuantizer(rotation, centroids, rng.normal(size=(m, k)).astype(np.float32) if biased else None)
+
+
+def clustered(rows, seed):
+    """Vectors near sums of a few directions, as embeddings are."""
+    rng = np.random.default_rng(seed)
+    mixed = np.random.default_rng(9).normal(size=(D, D)) * np.linspace(2, 0.1, D)
+    return (rng.normal(size=(rows, D)) @ mixed.T + rng.laplace(size=(rows, D)) * 0.1).astype(np.float32)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("m", "parts", "k", "biased"), SHAPES)
+def test_faiss_ranks_by_sums_of_centroids(m, parts, k, biased):
+    quantizer = random_quantizer(m, parts, k, biased)
+    codes = np.random.default_rng(1).integers(0, k, (500, m), dtype=np.uint8)
+    queries = np.random.default_rng(2).normal(size=(3, D)).astype(np.float32)
+    # By hand: each part of a document is the sum of one centroid of each of the part's codebooks.
+    books = m // parts
+    documents = np.zeros((500, D), np.float64)
+    for row, part in itertools.product(range(500), range(parts)):
+        own = [quantizer.centroids[j, codes[row, j]] for j in range(part * books, (part + 1) * books)]
+        documents[row, part * D // parts : (part + 1) * D // parts] = np.sum(own, axis=0)
+    scores = (queries @ quantizer.rotation.T) @ documents.T
+    if biased:
+        scores += quantizer.biases[np.arange(m), codes].sum(axis=1)
+    assert np.allclose(quantizer.decode(codes), documents, atol=1e-5)
+    assert np.allclose(quantizer.score(queries, codes), scores, atol=1e-4)
+    order = np.argsort(-scores, axis=1)[:, :10]
+    index = faiss.deserialize_index(faiss.serialize_index(to_faiss(quantizer, codes)))
+    assert np.array_equal(index.search(queries, 10)[1], order)
+    read, kept = from_faiss(index, "x")
+    assert np.array_equal(kept, codes) and read.parts == parts
+    for name in ("rotation", "centroids", "biases"):
+        assert np.array_equal(getattr(read, name), getattr(quantizer, name))
+    lists = build_ivf(index, "x", 8)
+    set_nprobe(lists, 8)
+    assert np.array_equal(lists.search(queries, 10)[1], order)
+
+
+@pytest.mark.unit
+def test_a_wide_beam_finds_the_nearest_sum():
+    quantizer = random_quantizer(2, 1, 16, False)
+    vectors = clustered(40, 0)
+    sums = quantizer.centroids[0][:, None] + quantizer.centroids[1][None]
+    far = ((quantizer.rotate(vectors)[:, None, None] - sums) ** 2).sum(-1).reshape(40, -1)
+    expected = np.stack(np.unravel_index(far.argmin(axis=1), (16, 16)), axis=1)
+    assert np.array_equal(AdditiveAssigner(quantizer, beam=16).assign(vectors), expected)
+
+
+@pytest.mark.unit
+def test_codes_do_not_depend_on_how_rows_are_grouped():
+    quantizer, vectors = random_quantizer(8, 2, 256, True), clustered(700, 1)
+    assigner = AdditiveAssigner(quantizer)
+    whole = assigner.assign(vectors)
+    for size in (1, 7, 300):
+        parts = [assigner.assign(vectors[start : start + size]) for start in range(0, 700, size)]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_additive(clustered(1500, 2), 4, 1, 4, 7)
+
+
+@pytest.mark.unit
+def test_unseen_vectors_are_nearer_than_by_a_product_quantizer(trained):
+    unseen, product = clustered(500, 3), train_opq(clustered(1500, 2), 4, 4, 7, rounds=10)
+    errors = [
+        ((quantizer.rotate(unseen) - quantizer.decode(codes)) ** 2).sum()
+        for quantizer, codes in (
+            (trained, AdditiveAssigner(trained).assign(unseen)),
+            (product, product.assign(unseen)),
+        )
+    ]
+    assert errors[0] < 0.95 * errors[1]
+
+
+@pytest.mark.unit
+def test_interrupted_training_goes_on_to_the_same_codebooks(tmp_path, monkeypatch, trained):
+    state, add = tmp_path / "opq.npz", additive._Training.add
+    calls = []
+
+    def interrupted(self, number):
+        calls.append(number)
+        if calls == [0, 1, 2]:
+            raise KeyboardInterrupt
+        add(self, number)
+
+    monkeypatch.setattr(additive._Training, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_additive(clustered(1500, 2), 4, 1, 4, 7, state=state)
+    again = train_additive(clustered(1500, 2), 4, 1, 4, 7, state=state)
+    assert calls == [0, 1, 2, 2, 3] and np.array_equal(again.centroids, trained.centroids)
+
+
+@pytest.mark.unit
+def test_norms_are_fitted(trained):
+    codes = AdditiveAssigner(trained).assign(clustered(1500, 2))
+    values, share = fitted_norms(trained, codes)
+    norms = (trained.decode(codes) ** 2).sum(axis=1)
+    left = values[np.arange(4), codes].sum(axis=1) - norms
+    assert 0.3 < share < 1 and np.isclose(1 - left.var() / norms.var(), share, atol=0.02)
+    product = random_quantizer(4, 4, 16, False)
+    codes = np.random.default_rng(1).integers(0, 16, (3000, 4), dtype=np.uint8)
+    values, share = fitted_norms(product, codes)  # of these the norms are sums
+    assert share > 0.999
+
+
+@pytest.mark.unit
+def test_parts():
+    assert [default_parts(384, m) for m in (12, 24, 48, 96)] == [1, 1, 2, 4]
+    assert default_parts(7, 5) == 1
+    with pytest.raises(QuantizerError, match="--parts 3 does not divide --m 4"):
+        train_additive(clustered(300, 0), 4, 3, 4, 0)
+    with pytest.raises(QuantizerError, match="codes of an additive quantizer"):
+        random_quantizer(4, 1, 16, False).assign(clustered(3, 0))
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory):
+    vectors = clustered(600, 4)
+    return Embeddings(make_embeddings(tmp_path_factory.mktemp("e") / "e", vectors, [f"d{i}" for i in range(600)]))
+
+
+OPTIONS = IndexOptions(m=4, bits=4, quantizer="additive", seed=1)
+
+
+@pytest.fixture
+def index(embeddings, tmp_path):
+    build_opq(embeddings, OPTIONS, tmp_path / "x")
+    return IndexFolder(tmp_path / "x", verify=True)
+
+
+@pytest.mark.integration
+def test_an_additive_index(index, embeddings, tmp_path):
+    assert (index.manifest.parts, index.manifest.bytes_per_document) == (1, 2)
+    quantizer, codes = from_faiss(index.read(), "x")
+    assert np.array_equal(codes, AdditiveAssigner(quantizer).assign(embeddings.rows(np.arange(600))))
+    queries = clustered(4, 5)
+    scores, rows = quantizer.search(queries, codes, 10)
+    hits = Index(index.path).batch_search(queries, k=10)
+    assert [[hit.docid for hit in found] for found in hits] == [[f"d{row}" for row in found] for found in rows]
+    assert np.allclose([[hit.score for hit in found] for found in hits], scores, atol=1e-4)
+    assert run("convert", "--index", index.path, "--to", "jpq", "--output", tmp_path / "jpq") == 2
+    assert run("convert", "--index", index.path, "--to", "faiss", "--output", tmp_path / "faiss") == 0
+
+
+@pytest.mark.integration
+def test_documents_that_are_added_get_the_codes_they_would_have_had(index, embeddings, tmp_path):
+    more = Embeddings(make_embeddings(tmp_path / "more", clustered(50, 6), [f"n{i}" for i in range(50)]))
+    change_index(index, more, ["d3"])
+    quantizer, codes = from_faiss(IndexFolder(index.path).read(), "x")
+    assert np.array_equal(codes[-50:], AdditiveAssigner(quantizer).assign(clustered(50, 6))) and len(codes) == 649
+    build_from(IndexFolder(index.path), embeddings, tmp_path / "y")
+    assert IndexFolder(tmp_path / "y", verify=True).manifest.parts == 1
+
+
+@pytest.mark.unit
+def test_what_cannot_be(embeddings, tmp_path):
+    for options, problem in (
+        (IndexOptions(m=4, bits=4, parts=2), "--parts goes with --quantizer additive"),
+        (IndexOptions(m=4, bits=4, parts=3, quantizer="additive"), "--parts 3 does not divide"),
+        (IndexOptions(m=4, bits=8, quantizer="additive", sample=200), "fewer than the 256 centroids"),
+    ):
+        with pytest.raises(QuantizerError, match=problem):
+            build_opq(embeddings, options, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.unit
+def test_an_additive_file_of_faiss_comes_back(tmp_path):
+    codes = np.zeros((3, 4), np.uint8)
+    faiss.write_index(to_faiss(random_quantizer(4, 1, 256, True), codes), str(tmp_path / "index"))
+    found = read_foreign(tmp_path / "index")
+    assert found.quantizer.parts == 1 and found.quantizer.biases is not None
