@@ -29,6 +29,7 @@ from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INDEX, VECTORS, Manifest
+from pyserini_jpq.index.vectors import vectors_of
 
 RUNS = "runs"
 _WORK = "work"
@@ -75,7 +76,7 @@ class Measuring:
         self._rescored = {
             f"{index.name}, {options.rescore} rescored": index
             for index in inputs.indexes
-            if VECTORS in IndexFolder(index).manifest.files
+            if vectors_of(IndexFolder(index)) is not None
         }
         self._training = None
         if options.train_topics is not None and options.train_qrels is not None:

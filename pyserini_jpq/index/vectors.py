@@ -113,14 +113,14 @@ DocumentVectors = Embeddings | Vectors
 
 
 def vectors_of(index: IndexFolder) -> Vectors | None:
-    """Open the vectors of an index, if it keeps any.
+    """Open the vectors of an index; None if it keeps none, or a user has deleted the file.
 
     Raises
     ------
     IndexFolderError
-        If the file is missing, damaged, or does not match the manifest.
+        If the file is damaged, or does not match the manifest.
     """
-    if VECTORS not in index.manifest.files:
+    if VECTORS not in index.manifest.files or not (index.path / VECTORS).exists():
         return None
     index.check_file(VECTORS, _again(index.path))
     return Vectors(index.path / VECTORS, index.manifest.documents, index.manifest.dimension)

@@ -65,7 +65,8 @@ def pseudo_queries(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return queries by query id, and the docid of the document that each was made of.
 
-    A document's queries depend on it and the seed only, but for the words that are rare in the collection.
+    A document's queries depend on it and the seed only, but for the words that are rare in the collection. A query that
+    several documents make, such as a copyright, asks for none of them and is left out.
 
     Parameters
     ----------
@@ -86,7 +87,9 @@ def pseudo_queries(
             if query := " ".join(MAKERS[kind](document, chance, rarity).split()):
                 qid = f"{kind}{number}.{document.docid}"
                 topics[qid], sources[qid] = query, document.docid
-    return topics, sources
+    makers = Counter(query for query, _ in {(topics[qid], sources[qid]) for qid in topics})
+    topics = {qid: query for qid, query in topics.items() if makers[query] == 1}
+    return topics, {qid: sources[qid] for qid in topics}
 
 
 def made_queries(

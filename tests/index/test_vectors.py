@@ -95,6 +95,17 @@ def test_what_does_not_fit_is_refused(folder, tmp_path):
         vectors_of(IndexFolder(folder)).scores(random(1, 0), np.array([[0, 1]]))
 
 
+def test_without_its_file_an_index_keeps_none(folder, tmp_path):
+    keep_vectors(IndexFolder(folder), "int8", Embeddings(tmp_path / "e"))
+    stale = (folder / "vectors").read_bytes()
+    (folder / "vectors").unlink()
+    assert vectors_of(IndexFolder(folder)) is None
+    change_index(IndexFolder(folder), delete=["d3"])
+    (folder / "vectors").write_bytes(stale)  # as an interrupted command leaves it: written, not listed
+    changed = change_index(IndexFolder(folder), delete=["d4"])
+    assert changed.dropped == ("vectors",) and "vectors" not in IndexFolder(folder).manifest.files
+
+
 def test_the_command_keeps_them(folder, tmp_path, capsys):
     flags = ("--index", folder, "--keep-vectors", "int8")
     assert run("index", *flags, "--embeddings", tmp_path / "e") == 0

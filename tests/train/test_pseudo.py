@@ -13,8 +13,8 @@ from pyserini_jpq.train.pseudo import MAKERS, made_queries, pseudo_queries
 from pyserini_jpq.train.source import read_source
 from tests.conftest import WORDS, run
 
-SENTENCES = "The first sentence is here. A second one stands here! Short.\nThe third, on a line of its own?"
-DOCUMENTS = [Document(f"d{i}", f"title {i}", f"{SENTENCES} word{i} rare{i % 3}") for i in range(9)]
+SENTENCES = "The first sentence of {0} is here. A second of {0} stands here! Short.\nThe third, on a line of {0}?"
+DOCUMENTS = [Document(f"d{i}", f"title {i}", f"{SENTENCES.format(i)} word{i} rare{i % 3}") for i in range(9)]
 
 
 @pytest.mark.unit
@@ -43,6 +43,13 @@ def test_they_depend_on_document_and_seed():
 
 
 @pytest.mark.unit
+def test_what_several_documents_say_asks_for_none_of_them():
+    documents = [Document(d, f"title of {d}", "All rights are reserved.") for d in "abc"]
+    topics, sources = pseudo_queries(documents, ["title", "sentence", "title"], 42)
+    assert sorted(topics) == sorted(sources) == [f"title{n}.{d}" for n in (0, 2) for d in "abc"]
+
+
+@pytest.mark.unit
 def test_a_document_that_has_nothing_makes_nothing():
     empty = [Document("a", "", "word"), Document("b", "title", "")]
     topics, _ = pseudo_queries(empty, PSEUDO_KINDS, 42)
@@ -56,12 +63,12 @@ def test_texts_come_from_the_index_or_the_collection(built, tiny_collection):
     source, corpus = read_source(built / "x.opq-m4"), tiny_collection / "documents.jsonl"
     with pytest.raises(TrainingError, match="keeps no texts to make queries of: give --topics, or"):
         made_queries(source, None, TrainOptions())
-    topics, sources = made_queries(source, corpus, TrainOptions(pseudo_queries=20, pseudo_kinds="title,span"))
+    topics, sources = made_queries(source, corpus, TrainOptions(pseudo_queries=20, pseudo_kinds="sentence,span"))
     assert len(topics) == 20 and len(set(sources.values())) == 10
     assert all(set(query.split()) <= set(WORDS) for query in topics.values())
     other = tiny_collection / "topics.dev.tsv"  # lines of qid and text: a collection of other documents
     with pytest.raises(CollectionError, match="lacks 10 documents"):
-        made_queries(source, other, TrainOptions(pseudo_queries=20, pseudo_kinds="title,span"))
+        made_queries(source, other, TrainOptions(pseudo_queries=20, pseudo_kinds="sentence,span"))
 
 
 @pytest.mark.integration
@@ -71,7 +78,7 @@ def test_one_command_without_topics(built, tiny_collection, tmp_path, capsys):
     assert run(*base) == 2 and "keeps no texts to make queries of" in capsys.readouterr().err
     assert run(*base, "--corpus", tiny_collection / "documents.jsonl", "--epochs", 1) == 0
     training = IndexFolder(tmp_path / "x", verify=True).manifest.training
-    assert 60 < training["queries"] <= 102 and training["made_of"]["pseudo_kinds"] == TrainOptions().pseudo_kinds
+    assert 40 < training["queries"] <= 102 and training["made_of"]["pseudo_kinds"] == TrainOptions().pseudo_kinds
     qrels = tiny_collection / "qrels.train.txt"
     assert run(*base, "--qrels", qrels) == 2 and "give these with --topics" in capsys.readouterr().err
 
