@@ -25,9 +25,11 @@ from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.manifest import DOCID, Manifest
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.index.texts import Texts, texts_of
+from pyserini_jpq.index.vectors import Vectors, vectors_of
 from pyserini_jpq.locks import exclusive
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.engines.base import SearchEngine, whole
+from pyserini_jpq.search.engines.rescoring import RescoringEngine, kept_vectors
 from pyserini_jpq.search.hits import Hit, hits_of
 from pyserini_jpq.search.open import open_index
 
@@ -40,6 +42,11 @@ class _Opened:
     engine: SearchEngine
     docids: Docids
     texts: Texts | None
+    vectors: Vectors | None
+
+    def rescoring(self, depth: int) -> SearchEngine:
+        """Return an engine that scores the best hits again by the stored vectors."""
+        return RescoringEngine(self.engine, self.vectors or kept_vectors(self.folder), depth)
 
 
 class Index(Building):
@@ -125,7 +132,7 @@ class Index(Building):
         manifest = self.manifest
         return f"<Index {self.path}: {manifest.documents} documents of {manifest.bytes_per_document} bytes>"
 
-    def search(self, query: str | Floats, k: int = 10, *, threads: int = 1) -> list[Hit]:
+    def search(self, query: str | Floats, k: int = 10, *, threads: int = 1, rescore: int | None = None) -> list[Hit]:
         """Search for a text or a vector.
 
         Parameters
@@ -136,6 +143,9 @@ class Index(Building):
             Number of hits.
         threads
             Most threads to use.
+        rescore
+            Number of hits that are scored again by the vectors that the index keeps (`IndexOptions.keep_vectors`);
+            those behind them keep their order.
 
         Returns
         -------
@@ -146,27 +156,31 @@ class Index(Building):
         Raises
         ------
         JPQError
-            If the query is empty, or its vector has another shape or NaN or infinite values.
+            If the query is empty, its vector has another shape or NaN or infinite values, or no vectors are kept.
         """
         if isinstance(query, str):
-            return self._search([query], k, threads)[0]
+            return self._search([query], k, threads, rescore)[0]
         vector = np.asarray(query)
         if vector.ndim != 1:
             raise JPQError(f"a query is a text or a vector [D], not of shape {vector.shape}; see `batch_search`")
-        return self._search(vector[None], k, threads)[0]
+        return self._search(vector[None], k, threads, rescore)[0]
 
     @overload
-    def batch_search(self, queries: Mapping[str, str], k: int = 10, *, threads: int = 1) -> dict[str, list[Hit]]: ...
+    def batch_search(
+        self, queries: Mapping[str, str], k: int = 10, *, threads: int = 1, rescore: int | None = None
+    ) -> dict[str, list[Hit]]: ...
     @overload
-    def batch_search(self, queries: Sequence[str] | Floats, k: int = 10, *, threads: int = 1) -> list[list[Hit]]: ...
-    def batch_search(self, queries: Any, k: int = 10, *, threads: int = 1) -> Any:
+    def batch_search(
+        self, queries: Sequence[str] | Floats, k: int = 10, *, threads: int = 1, rescore: int | None = None
+    ) -> list[list[Hit]]: ...
+    def batch_search(self, queries: Any, k: int = 10, *, threads: int = 1, rescore: int | None = None) -> Any:
         """Search for several texts or vectors at once, which is faster than one by one.
 
         Parameters
         ----------
         queries
             Texts, a mapping of query ids to texts, or vectors [B, D] float32.
-        k, threads
+        k, threads, rescore
             As in `search`.
 
         Returns
@@ -175,8 +189,8 @@ class Index(Building):
             The hits of each query; by query id if a mapping was given.
         """
         if isinstance(queries, Mapping):
-            return dict(zip(queries, self._search(list(queries.values()), k, threads), strict=True))
-        return self._search(several(queries, "queries"), k, threads)
+            return dict(zip(queries, self._search(list(queries.values()), k, threads, rescore), strict=True))
+        return self._search(several(queries, "queries"), k, threads, rescore)
 
     def encode_queries(self, queries: Sequence[str]) -> Floats:
         """Encode texts as queries, to [B, D] float32."""
@@ -246,7 +260,8 @@ class Index(Building):
     def _opened(self, verify: bool) -> _Opened:
         def read(folder: IndexFolder) -> _Opened:
             engine = open_index(folder, self._device, self._ivf, self._nprobe)
-            return _Opened(folder, engine, Docids(folder.path / DOCID, folder.manifest.documents), texts_of(folder))
+            docids = Docids(folder.path / DOCID, folder.manifest.documents)
+            return _Opened(folder, engine, docids, texts_of(folder), vectors_of(folder))
 
         return opened(self.path, read, verify)
 
@@ -256,8 +271,9 @@ class Index(Building):
         self.reload()
         return changed
 
-    def _search(self, queries: Any, k: int, threads: int) -> list[list[Hit]]:
+    def _search(self, queries: Any, k: int, threads: int, rescore: int | None) -> list[list[Hit]]:
         now = self._now
+        engine = now.engine if rescore is None else now.rescoring(rescore)
         if isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu":
             vectors = queries
         else:
@@ -266,8 +282,8 @@ class Index(Building):
         def hit(docid: str, score: Any) -> Hit:
             return Hit(docid, float(score), now.texts)
 
-        k = min(whole(k, "k"), now.engine.documents)
-        return list(hits_of(now.engine, now.docids.at, vectors, k, threads, hit))
+        k = min(whole(k, "k"), engine.documents)
+        return list(hits_of(engine, now.docids.at, vectors, k, threads, hit))
 
     def _encoding(self) -> QueryVectors:
         """Return the query encoder; the first call loads it."""

@@ -28,7 +28,8 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.manifest import INDEX, Manifest
+from pyserini_jpq.index.manifest import INDEX, VECTORS, Manifest
+from pyserini_jpq.index.vectors import vectors_of
 
 RUNS = "runs"
 _WORK = "work"
@@ -72,6 +73,11 @@ class Measuring:
         self.work = folder / _WORK
         self.work.mkdir(parents=True, exist_ok=True)
         self.docids = list(Embeddings(inputs.embeddings).docids())
+        self._rescored = {
+            f"{index.name}, {options.rescore} rescored": index
+            for index in inputs.indexes
+            if vectors_of(IndexFolder(index)) is not None
+        }
         self._training = None
         if options.train_topics is not None and options.train_qrels is not None:
             taught = read_topics(options.train_topics), read_qrels(options.train_qrels)
@@ -82,6 +88,7 @@ class Measuring:
         first, device = self.inputs.indexes[0], self.options.faiss_device
         makers: list[tuple[str, Callable[[str], Row]]] = []
         makers += [(index.name, partial(self._index, path=index)) for index in self.inputs.indexes]
+        makers += [(name, partial(self._index, path=index, rescore=True)) for name, index in self._rescored.items()]
         makers += [(name, self._baseline) for name in named_baselines(self.options.baselines)]
         if device is not None:
             places = {first.name: first, ENGINES[FLAT].title: self.inputs.embeddings}
@@ -115,17 +122,28 @@ class Measuring:
         reference = IndexFolder(self.inputs.indexes[0]).manifest
         if name in indexes:
             return _hashes(IndexFolder(indexes[name]).manifest)
+        if name in self._rescored:
+            manifest = IndexFolder(self._rescored[name]).manifest
+            return {**_hashes(manifest), VECTORS: manifest.files[VECTORS]["sha256"]}
         is_tuned = name not in ENGINES or bool(ENGINES[name].parameters)
         return {"bytes": reference.bytes_per_document, **(_hashes(reference) if is_tuned else {})}
 
-    def _index(self, name: str, path: Path) -> Row:
+    def _index(self, name: str, path: Path, rescore: bool = False) -> Row:
         index = IndexFolder(path)
         row = Row(name, name, "index", family=family(index.manifest))
         row.note = "not trained" if row.family == NOT_TRAINED else ""
         row.code_bytes = index.manifest.bytes_per_document
         # The files that a search reads; initial centroids serve documents that are added later.
         row.disk_bytes = sum(file.stat().st_size for file in (path / INDEX, index.blocks) if file)
-        run = self._search(row, OURS, path, path, index.docids(), target=None)
+        if rescore:
+            size = index.manifest.files[VECTORS]["bytes"]
+            kept = size // index.manifest.documents
+            row.disk_bytes += size
+            row.code_bytes += kept
+            row.family, row.note = "", f"{kept} of the bytes stay on disk"
+        run = self._search(
+            row, OURS, path, path, index.docids(), None, rescore=self.options.rescore if rescore else None
+        )
         write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
         return row
 
@@ -196,6 +214,7 @@ class Measuring:
         docids: list[str],
         target: float | None,
         device: str | None = None,
+        rescore: int | None = None,
     ) -> dict[str, dict[str, float]]:
         """Search with an engine, fill its row, and return its hits."""
         queries, row.encode = self.queries(encoder)
@@ -205,7 +224,7 @@ class Measuring:
         task: dict[str, Any] = {"stage": "search", "engine": engine, "folder": str(folder), "queries": str(queries)}
         task |= {"hits": self.options.hits, "documents": len(docids), "timer": self.options.clock}
         run_step(
-            {**task, "target_ms": target, "device": device, "output": str(output)},
+            {**task, "target_ms": target, "device": device, "rescore": rescore, "output": str(output)},
             self.work / f"{row.name}.search.json",
         )
         facts = _read(output / "search.json")

@@ -54,6 +54,11 @@ class CompareOptions(Options):
     hits: int = option(100, "of each query", cli.positive_int)
     faiss_device: str | None = option(None, "search the first index and flat there, too, as cuda:0")
     clock: str = option("wall", "cpu: without other processes' share", choices=("wall", "cpu"))
+    rescore: int = option(
+        100,
+        "hits of each query that are scored again, in a row more for each index that keeps vectors",
+        cli.positive_int,
+    )
     seed: int = option(42, "of baselines", cli.seed)
     metrics: tuple[str, ...] = DEFAULT_METRICS
 

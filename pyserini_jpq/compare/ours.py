@@ -26,9 +26,9 @@ class OurBuilt(Built):
         return self._search(queries, k)
 
 
-def load(folder: Path) -> OurBuilt:
-    """Open an index folder, which is searched as by `JPQFaissSearcher`."""
-    return OurBuilt(open_index(folder).search)
+def load(folder: Path, rescore: int | None = None) -> OurBuilt:
+    """Open an index folder, which is searched as by `JPQFaissSearcher`; `rescore` hits are scored again."""
+    return OurBuilt(open_index(folder, rescore=rescore).search)
 
 
 def on_device(folder: Path, device: str) -> OurBuilt:

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def _opened(task: dict[str, Any], queries: Floats, hits: int) -> tuple[Built, in
 
         return on_device(folder, task["device"]), None  # its memory is the device's
     if task["engine"] == OURS:
-        load: Any = importlib.import_module("pyserini_jpq.compare.ours").load  # imported before memory is measured
+        ours: Any = importlib.import_module("pyserini_jpq.compare.ours")  # imported before memory is measured
+        load: Any = partial(ours.load, rescore=task.get("rescore"))
     else:
         load = ENGINES[task["engine"]].load
         importlib.import_module(ENGINES[task["engine"]].module)

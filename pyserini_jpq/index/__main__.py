@@ -9,7 +9,7 @@ from pyserini_jpq import cli
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.options import add_flags, from_flags
 
-_OF_A_NEW_INDEX = ("output", "source", "m", "bits", "sample", "seed", "blocks", "overwrite")
+_OF_A_NEW_INDEX = ("output", "source", "m", "bits", "sample", "seed", "blocks", "keep_vectors", "overwrite")
 
 
 def define_flags() -> cli.OneLineParser:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     new = [name for name in _OF_A_NEW_INDEX if name in vars(args) and vars(args)[name] not in (None, False)]
     new += ["blocks"] if vars(args).get("blocks") is False else []
-    flags = ", ".join("--" + {"source": "from"}.get(name, name) for name in new)
+    flags = ", ".join("--" + {"source": "from", "keep_vectors": "keep-vectors"}.get(name, name) for name in new)
     changes = args.append or args.delete or args.delete_file
     if args.ivf:
         if new or changes or args.replace or args.embeddings or args.texts or not args.index:
@@ -63,6 +63,8 @@ def main(argv: Sequence[str]) -> None:
         return sort_into_lists(args)
     if args.index and new == ["blocks"] and not (changes or args.replace or args.embeddings or args.texts):
         return keep_blocks(args)
+    if args.index and new == ["keep_vectors"] and not (changes or args.replace or args.texts):
+        return keep_vectors(args)
     if args.index and args.texts and not (new or changes or args.replace or args.embeddings):
         return keep_texts(args)
     if changes:
@@ -76,11 +78,11 @@ def main(argv: Sequence[str]) -> None:
             parser.error("--append and --embeddings go together where an index is changed")
         return change(args)
     if args.index and new:
-        parser.error(f"{flags} belongs to a new index; with --index, --ivf or --blocks stands alone")
+        parser.error(f"{flags} belongs to a new index; with --index, --ivf, --blocks or --keep-vectors stands alone")
     if args.index or args.replace:
         parser.error(
-            "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf, --blocks or "
-            "--texts"
+            "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf, --blocks, "
+            "--keep-vectors or --texts"
         )
     if not args.embeddings or not args.output:
         parser.error("a new index needs --embeddings and --output")
@@ -146,6 +148,17 @@ def keep_blocks(args: argparse.Namespace) -> None:
     index = open_folder(args.index, whole=False)
     keep_blocks(index, args.blocks)
     cli.say(f"{index.manifest.documents} documents {'with' if index.blocks else 'without'} blocks: {index.path}")
+
+
+def keep_vectors(args: argparse.Namespace) -> None:
+    """Keep the vectors of an index, from its embeddings."""
+    from pyserini_jpq.encode.embeddings import Embeddings
+    from pyserini_jpq.index.opening import open_folder
+    from pyserini_jpq.index.vectors import keep_vectors
+
+    index = open_folder(args.index)
+    keep_vectors(index, args.keep_vectors, Embeddings(args.embeddings) if args.embeddings else None)
+    cli.say(f"{index.manifest.documents} documents with vectors, {args.keep_vectors}: {index.path}")
 
 
 def keep_texts(args: argparse.Namespace) -> None:

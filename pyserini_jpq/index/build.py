@@ -19,6 +19,7 @@ from pyserini_jpq.index.manifest import INITIAL_CENTROIDS, Manifest
 from pyserini_jpq.index.opq import check_parts, check_shape, default_parts, train_opq
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.texts import new_texts
+from pyserini_jpq.index.vectors import new_vectors
 from pyserini_jpq.index.writing import assigned, finish, identity, new_index, write_codes, write_docids
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.trust.places import seen_from
@@ -46,7 +47,7 @@ def build_opq(
     embeddings
         [N, D] float32 on disk.
     options
-        M, bits, kind of quantizer, sample, seed, and whether blocks are written.
+        M, bits, kind of quantizer, sample, seed, and what is kept besides: blocks, vectors.
     output
         The folder to write.
     overwrite
@@ -71,6 +72,7 @@ def build_opq(
         write_codes(folder, quantizer, embeddings.documents, assigned(embeddings, assigner_of(assigning)))
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
+        new_vectors(folder, embeddings, options.keep_vectors)
         manifest = Manifest(
             documents=embeddings.documents,
             dimension=quantizer.dimension,
@@ -94,6 +96,7 @@ def build_from(
     any_encoder: bool = False,
     blocks: bool = True,
     texts: Texts = None,
+    vectors: str | None = None,
 ) -> None:
     """Build an index of other documents with the quantizer and the query encoder of an index (zero-shot).
 
@@ -111,6 +114,8 @@ def build_from(
         Accept embeddings of another or an unknown encoder.
     blocks
         Write blocks, for a faster search.
+    vectors
+        Keep vectors of this number type, `int8` or `float16`.
 
     Raises
     ------
@@ -129,6 +134,7 @@ def build_from(
         write_codes(folder, scoring, embeddings.documents, assigned(embeddings, assigner))
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
+        new_vectors(folder, embeddings, vectors)
         shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
         training = index.manifest.training
         manifest = dataclasses.replace(

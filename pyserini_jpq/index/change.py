@@ -20,6 +20,7 @@ from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INITIAL_CENTROIDS
 from pyserini_jpq.index.texts import carry_texts, check_texts
+from pyserini_jpq.index.vectors import carry_vectors
 from pyserini_jpq.index.writing import (
     Block,
     assigned,
@@ -155,6 +156,7 @@ def _rewrite(
         write_docids(folder, docids)
         shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
         carry(folder)
+        carry_vectors(index, folder, rows, embeddings)
         # No folder of embeddings has the rows of this index now.
         manifest = dataclasses.replace(index.manifest, documents=len(docids), embeddings=None)
         dropped: list[str] = []

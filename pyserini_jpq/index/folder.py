@@ -130,7 +130,7 @@ class IndexFolder:
         Parameters
         ----------
         name
-            `blocks`, `ivf` or `texts`.
+            `blocks`, `ivf`, `texts` or `vectors`.
 
         Yields
         ------

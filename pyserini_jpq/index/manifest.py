@@ -21,6 +21,10 @@ IVF = "ivf"
 """Optional: inverted lists."""
 TEXTS = "texts"
 """Optional: the documents' texts; later files are `texts.1`, `texts.2` and so on."""
+VECTORS = "vectors"
+"""Optional: the documents' vectors in 8 or 16 bits, to score the best hits again."""
+KINDS = ("int8", "float16")
+"""Number types of kept vectors."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the folder's files."""
     there = [path.name for path in folder.iterdir()]
-    names = [*FILES, *(name for name in (BLOCKS, *text_files(there)) if name in there)]
+    names = [*FILES, *(name for name in (BLOCKS, VECTORS, *text_files(there)) if name in there)]
     write_fields(folder, replace(manifest, files={name: described(folder / name) for name in names}))
 
 

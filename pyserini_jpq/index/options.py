@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pyserini_jpq.cli import positive_int, seed
+from pyserini_jpq.index.manifest import KINDS
 from pyserini_jpq.options import Options, option, yes_or_no
 
 
@@ -17,6 +18,9 @@ class IndexOptions(Options):
     )
     seed: int = option(42, "of the sample and of the k-means", seed)
     blocks: bool = option(True, "keep codes once more, for a faster search; also with --index alone", yes_or_no)
+    keep_vectors: str | None = option(
+        None, "keep vectors, by which `search --rescore` scores the best hits again; also with --index", choices=KINDS
+    )
     quantizer: str = option(
         "product",
         "product: OPQ, one codebook for each subspace; additive: sums of several codebooks' centroids",

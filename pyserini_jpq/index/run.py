@@ -32,7 +32,7 @@ def build_index(
     output
         The folder to write.
     options
-        M, bits, sample, seed, blocks.
+        M, bits, sample, seed, blocks, vectors.
     quantizer_of
         Folder or name of an index whose rotation, centroids and query encoder to use; codes are assigned with its
         initial centroids and scored with the trained ones.
@@ -74,7 +74,8 @@ def build_index(
     if quantizer_of is None:
         build_opq(rows, options, output, overwrite, texts)
     else:
-        build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, options.blocks, texts)
+        kept = options.blocks, texts, options.keep_vectors
+        build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, *kept)
     return IndexFolder(output)
 
 

@@ -32,7 +32,7 @@ from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.faiss_format import file_frame, pack, stored_codes, unpack
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Manifest, write_manifest
+from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, VECTORS, Manifest, write_manifest
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.trust.plain import read_json
 
@@ -201,7 +201,7 @@ def keep_others(index: IndexFolder, folder: Path) -> tuple[str, ...]:
     tuple of str
         The files that depend on the documents and are not rebuilt, such as inverted lists.
     """
-    ours = {*index.manifest.files, MANIFEST, BLOCKS, IVF}
+    ours = {*index.manifest.files, MANIFEST, BLOCKS, IVF, VECTORS}
     for entry in index.path.iterdir():
         if entry.name not in ours and not _OURS.fullmatch(entry.name):
             remove(folder / entry.name)  # of an interrupted run

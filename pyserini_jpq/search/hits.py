@@ -19,7 +19,7 @@ class Hit:
     docid
         The document's external id.
     score
-        Inner product with the query, plus the biases of the document's codes.
+        Inner product with the query, plus the biases of the document's codes; or with the stored vector, if rescored.
     """
 
     docid: str

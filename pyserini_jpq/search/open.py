@@ -12,13 +12,14 @@ from pyserini_jpq.index.faiss_format import parts_of
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
 from pyserini_jpq.index.ivf_file import read_ivf
-from pyserini_jpq.index.manifest import FILES, IVF
+from pyserini_jpq.index.manifest import FILES, IVF, VECTORS
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.scan import available, turned_off
 from pyserini_jpq.search.engines.base import SearchEngine, whole
 from pyserini_jpq.search.engines.faiss import FaissEngine
 from pyserini_jpq.search.engines.flat import FlatEngine
 from pyserini_jpq.search.engines.ivf import ListsEngine
+from pyserini_jpq.search.engines.rescoring import RescoringEngine, kept_vectors
 from pyserini_jpq.search.engines.scan import ScanEngine
 
 SCAN_FROM = 10_000
@@ -40,6 +41,7 @@ def open_index(
     ivf: int | None = None,
     nprobe: int | None = None,
     verify: bool = False,
+    rescore: int | None = None,
 ) -> SearchEngine:
     """Open an index, or uncompressed embeddings, for search; no JVM is started.
 
@@ -55,6 +57,8 @@ def open_index(
         Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
     verify
         Check the hashes of all files of the index first.
+    rescore
+        Number of hits of each query that are scored again by the vectors that the index keeps.
 
     Returns
     -------
@@ -74,15 +78,22 @@ def open_index(
     if ivf is not None and ivf < 1:
         raise JPQError(f"{ivf} inverted lists; give at least 1")
     if not isinstance(folder, IndexFolder) and is_flat(Path(folder)):
-        if device != "cpu" or by_lists:
-            raise JPQError(f"{folder} holds embeddings; inverted lists and other devices than the CPU need an index")
+        if device != "cpu" or by_lists or rescore is not None:
+            raise JPQError(
+                f"{folder} holds embeddings; inverted lists, rescoring and other devices than the CPU need an index"
+            )
         return open_flat(Path(folder))
     if by_lists and device != "cpu":
         raise JPQError(f"inverted lists are searched on the CPU only, not on {device}; leave one of the two out")
     if not isinstance(folder, IndexFolder):
-        return opened(find_index(str(folder)), lambda now: open_index(now, device, ivf, nprobe), verify)
+        return opened(
+            find_index(str(folder)), lambda now: open_index(now, device, ivf, nprobe, rescore=rescore), verify
+        )
     engine = _lists_engine(folder, ivf, nprobe) if by_lists else _engine(folder, device)
-    engine.reopen = _reopened, (folder.path.resolve(), _fingerprint(folder, by_lists), device, ivf, nprobe)
+    if rescore is not None:
+        engine = RescoringEngine(engine, kept_vectors(folder), rescore)
+    files = _fingerprint(folder, by_lists, rescore is not None)
+    engine.reopen = _reopened, (folder.path.resolve(), files, device, ivf, nprobe, rescore)
     return engine
 
 
@@ -152,14 +163,14 @@ def open_flat(folder: Path) -> FlatEngine:
 
 
 def _reopened(
-    path: Path, fingerprint: dict[str, str], device: str, ivf: int | None, nprobe: int | None
+    path: Path, fingerprint: dict[str, str], device: str, ivf: int | None, nprobe: int | None, rescore: int | None
 ) -> SearchEngine:
     """Reopen the index of a pickled engine; raise IndexFolderError if it has changed."""
 
     def read(folder: IndexFolder) -> SearchEngine:
-        if _fingerprint(folder, ivf is not None or nprobe is not None) != fingerprint:
+        if _fingerprint(folder, ivf is not None or nprobe is not None, rescore is not None) != fingerprint:
             raise _changed(path)
-        return open_index(folder, device, ivf, nprobe)
+        return open_index(folder, device, ivf, nprobe, rescore=rescore)
 
     return opened(path, read)
 
@@ -171,8 +182,8 @@ def _reopened_flat(folder: Path, manifest: dict[str, Any]) -> SearchEngine:
     return engine
 
 
-def _fingerprint(folder: IndexFolder, by_lists: bool) -> dict[str, str]:
-    names, files = (*FILES, *([IVF] if by_lists else [])), folder.manifest.files
+def _fingerprint(folder: IndexFolder, by_lists: bool, rescored: bool) -> dict[str, str]:
+    names, files = (*FILES, *([IVF] if by_lists else []), *([VECTORS] if rescored else [])), folder.manifest.files
     return {name: files[name]["sha256"] for name in names if name in files}
 
 

@@ -39,6 +39,9 @@ class SearchOptions(Options):
     faiss_device: str = option("cpu", "of the search: cpu, cuda:0")
     ivf: int | None = option(None, "number of inverted lists to search", positive_int, metavar="LISTS")
     nprobe: int | None = option(None, "lists of a query (default: an eighth)", positive_int, metavar="P")
+    rescore: int | None = option(
+        None, "how many hits of each query are scored again by vectors that the index keeps", positive_int, metavar="N"
+    )
     max_passage: bool = option(False, "the best passage of each document only", switch)
     max_passage_hits: int = option(100, "documents then written", positive_int)
     max_passage_delimiter: str = option("#", "between docid and passage id")

@@ -116,9 +116,11 @@ def _jpq_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, 
         verify=options.verify,
         ivf=options.ivf,
         nprobe=options.nprobe,
+        rescore=options.rescore,
     )
     name = options.encoder or index.manifest.query_encoder["name"]
-    return searcher, {"bytes_per_document": index.manifest.bytes_per_document, "encoder": name}
+    facts = {"bytes_per_document": index.manifest.bytes_per_document, "encoder": name}
+    return searcher, facts if options.rescore is None else {**facts, "rescore": options.rescore}
 
 
 def _flat_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, Any]]:
@@ -129,8 +131,8 @@ def _flat_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str,
 
     if options.prf_depth or options.normalize_distances or options.faiss_device != "cpu":
         raise JPQError(f"{folder} holds embeddings; feedback, normalized distances and faiss devices need an index")
-    if options.ivf or options.nprobe:
-        raise JPQError(f"{folder} holds embeddings; --ivf and --nprobe need an index")
+    if options.ivf or options.nprobe or options.rescore:
+        raise JPQError(f"{folder} holds embeddings; --ivf, --nprobe and --rescore need an index")
     embeddings = Embeddings(folder)
     entry = embeddings.encoder
     encoder = _encoder(options, lambda: noted_encoder(entry, str(folder)))

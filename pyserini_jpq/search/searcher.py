@@ -50,6 +50,8 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         Allow an encoder that the index was not trained with.
     verify, ivf, nprobe
         As in `Index`.
+    rescore
+        Number of hits of each query that are scored again by the vectors that the index keeps.
 
     Raises
     ------
@@ -72,9 +74,10 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         verify: bool = False,
         ivf: int | None = None,
         nprobe: int | None = None,
+        rescore: int | None = None,
     ) -> None:
         def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Docids]:
-            engine = open_index(folder, faiss_device, ivf, nprobe)
+            engine = open_index(folder, faiss_device, ivf, nprobe, rescore=rescore)
             return folder, engine, Docids(folder.path / DOCID, folder.manifest.documents)
 
         self.folder, self.engine, self._docids = opened(find_index(str(index_dir)), read, verify)

@@ -6,19 +6,24 @@ from pathlib import Path
 
 from pyserini_jpq import cli
 from pyserini_jpq.options import add_flags
-from pyserini_jpq.train.options import Recipe, TrainOptions, with_recipe
+from pyserini_jpq.train.options import WITHOUT_TOPICS, Recipe, TrainOptions, with_recipe
 
-_TOPICS = "msmarco-passage-train"
+_INDEX, _TOPICS = "msmarco-v1-passage.opq-m96", "msmarco-passage-train"
 _DEV = ("dev_metric", "eval_every", "patience")
 _KEPT = ("checkpoint_every", "keep_checkpoints", "resume", "log_every", "tensorboard")
+_MADE = ("pseudo_queries", "pseudo_kinds", "generator", "margins")
 _MACHINE = ("device", "threads", "dtype", "accumulate", "gradient_checkpointing", "compile", "lora_rank")
 
 
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
     parser = cli.parser("train", "Train query encoder and centroids; run again after an interruption, it goes on.")
-    parser.add_argument("--index", default="msmarco-v1-passage.opq-m96", help="index folder or name to start from")
-    parser.add_argument("--topics", default=_TOPICS, help="training topics: file or Pyserini name")
+    parser.add_argument("--index", default=_INDEX, help="index folder or name to start from")
+    parser.add_argument(
+        "--topics",
+        help=f"training topics: file or Pyserini name (default: {_TOPICS} with the default index, else queries "
+        "that are made of the documents)",
+    )
     parser.add_argument(
         "--qrels", help=f"training qrels: file or Pyserini name (default: those of {_TOPICS}, with its topics)"
     )
@@ -29,6 +34,9 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--recipe", help="index card whose recipe to take (default: that of --output, if any)")
     parser.add_argument("--overwrite", action="store_true", help="replace what the outputs hold")
     add_flags(parser, TrainOptions, ("yes",))
+    group = parser.add_argument_group("no topics", "queries are made of the documents, and need no labels")
+    group.add_argument("--corpus", help="collection with the documents' texts, where the index keeps none")
+    add_flags(group, TrainOptions, _MADE)
     group = parser.add_argument_group("dev", "with dev topics the best model is written, not the last")
     group.add_argument("--dev-topics", help="dev topics")
     group.add_argument("--dev-qrels", help="dev qrels")
@@ -45,16 +53,19 @@ def main(argv: Sequence[str]) -> None:
     args = define_flags().parse_args(argv)
     from pyserini_jpq.train.run import card_of, train
 
+    topics = args.topics or (_TOPICS if args.index == _INDEX else None)
+    recipe = args.recipe or (card_of(args.index, args.output) if topics else WITHOUT_TOPICS)
     train(
         args.index,
-        args.topics,
-        args.topics if args.qrels is None and args.topics == _TOPICS else args.qrels,
+        topics,
+        topics if args.qrels is None and topics == _TOPICS else args.qrels,
         args.output,
-        options=with_recipe(vars(args), args.recipe or card_of(args.index, args.output)),
+        options=with_recipe(vars(args), recipe),
         dev_topics=args.dev_topics,
         dev_qrels=args.dev_qrels,
         embeddings=args.embeddings,
         scores=args.scores,
+        corpus=args.corpus,
         output_encoder=args.output_encoder,
         recipe={},  # already in the options
         overwrite=args.overwrite,

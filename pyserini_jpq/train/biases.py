@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.search import IndexSearch
@@ -29,7 +29,7 @@ def start_biases(model: JPQModel, weight: float) -> None:
 
 @torch.no_grad()
 def fitted_weight(
-    model: JPQModel, search: IndexSearch, queries: Sequence[TrainingQuery], embeddings: Embeddings, seed: int
+    model: JPQModel, search: IndexSearch, queries: Sequence[TrainingQuery], embeddings: DocumentVectors, seed: int
 ) -> float:
     """Return the weight with which biases best offset the error of the scores, by least squares.
 

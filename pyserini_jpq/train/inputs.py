@@ -14,8 +14,10 @@ from pyserini_jpq.data.runs import read_scores
 from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError, TopicsError, TrainingError
+from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import Coverage, TrainingQuery, training_queries, unlabelled_queries
 from pyserini_jpq.train.options import TrainOptions
+from pyserini_jpq.train.pseudo import made_queries
 from pyserini_jpq.train.source import SourceIndex
 
 V = TypeVar("V")
@@ -40,22 +42,25 @@ class Inputs:
     coverage
         Counts of what matches between topics, qrels and index.
     embeddings
-        Uncompressed embeddings of the same documents in the same order, if available.
+        Embeddings of the same documents in the same order, or vectors that the index keeps, if there are any.
     scores
         A teacher's scores by query id and docid, for margin-MSE.
     dev
         Dev topics and qrels, if there are any.
     names
         Names of scores, dev topics and dev qrels, part of a checkpoint's fingerprint.
+    made
+        Whether the queries were made of the documents.
     """
 
     source: SourceIndex
     queries: Sequence[TrainingQuery]
     coverage: Coverage
-    embeddings: Embeddings | None = None
+    embeddings: DocumentVectors | None = None
     scores: Mapping[str, Mapping[str, float]] | None = None
     dev: tuple[Mapping[str, str], Mapping[str, Mapping[str, int]]] | None = None
     names: Sequence[str | None] = (None, None, None)
+    made: bool = False
 
     def fingerprint(self, options: TrainOptions) -> dict[str, Any]:
         """Return what must be equal for a checkpoint to be resumed, as JSON values."""
@@ -81,19 +86,29 @@ class Inputs:
 
 def read_inputs(
     source: SourceIndex,
-    topics: Topics,
+    topics: Topics | None,
     qrels: Qrels | None,
+    options: TrainOptions,
     embeddings: Path | None = None,
     scores: Scores | None = None,
     dev: Dev | None = None,
+    corpus: str | Path | None = None,
 ) -> Inputs:
-    """Read and match the inputs of `train`, each given as mapping, file or name."""
+    """Read and match the inputs of `train`, each given as mapping, file or name; without topics, make queries."""
+    made = topics is None
+    if topics is None:
+        topics, made_of = made_queries(source, corpus, options)
+        if options.margins is not None:
+            from pyserini_jpq.train.margins import margin_scores
+
+            scores = margin_scores(source, corpus, topics, made_of, options)
+        qrels = made_of if options.learns_from_labels or scores else None
     queries, coverage = _queries(source, topics, qrels)
     taught = None if scores is None else scores_of(scores)
     watched = (topics_of(dev[0]), qrels_of(dev[1])) if dev else None
     names = [_name(*pair) for pair in zip((scores, *(dev or ())), (taught, *(watched or ())), strict=True)]
     names += [None] * (3 - len(names))
-    return Inputs(source, queries, coverage, find_embeddings(source, embeddings), taught, watched, names)
+    return Inputs(source, queries, coverage, find_embeddings(source, embeddings), taught, watched, names, made)
 
 
 def topics_of(given: Topics) -> Mapping[str, str]:
@@ -178,8 +193,8 @@ def _by_text(values: Mapping[Any, V], what: str) -> dict[str, V]:
     return found
 
 
-def find_embeddings(source: SourceIndex, given: Path | None) -> Embeddings | None:
-    """Open the uncompressed embeddings of an index: the given folder, else the one the index names, if it still fits.
+def find_embeddings(source: SourceIndex, given: Path | None) -> DocumentVectors | None:
+    """Open the embeddings of an index: the given folder, else the one it names if that fits, else the kept vectors.
 
     Raises
     ------
@@ -190,21 +205,21 @@ def find_embeddings(source: SourceIndex, given: Path | None) -> Embeddings | Non
     """
     folder = given or source.folder.embeddings()
     if folder is None or (given is None and not folder.is_dir()):
-        return None
+        return source.vectors
     try:
         embeddings = Embeddings(folder)
         same = embeddings.documents == source.manifest.documents and list(embeddings.docids()) == source.docids
     except JPQError:
         if given:
             raise
-        return None
+        return source.vectors
     if same:
         return embeddings
     if given:
         raise TrainingError(
             f"{folder} does not hold the embeddings of the documents of {source.folder.path}, in their order"
         )
-    return None
+    return source.vectors
 
 
 def _queries(source: SourceIndex, topics: Topics, qrels: Qrels | None) -> tuple[list[TrainingQuery], Coverage]:

@@ -13,6 +13,7 @@ from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.options import Options, from_flags, on_or_off, option, switch, yes_or_no
 
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
+PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
 NEGATIVES = ("live", "static", "brute-force", "random")
 
 
@@ -24,6 +25,12 @@ def _not_negative(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def _kinds(text: str) -> str:
+    if unknown := [kind for kind in text.split(",") if kind not in PSEUDO_KINDS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(PSEUDO_KINDS)}")
+    return text
 
 
 def _share(text: str) -> float:
@@ -148,7 +155,26 @@ class TrainOptions(Recipe):
     gradient_checkpointing: bool = option(False, "compute activations twice instead of keeping them", switch)
     yes: bool = option(False, "fetch and build what is not here without asking", switch)
     compile: bool = option(False, "compile the encoder with torch.compile", switch)
+    pseudo_queries: int = option(20_000, "queries made of the documents where no topics are given", cli.positive_int)
+    pseudo_kinds: str = option(
+        "title,sentence,keywords", f"kinds of them, of {', '.join(PSEUDO_KINDS)}; a kind may stand twice", _kinds
+    )
+    generator: str | None = option(
+        None, "sequence-to-sequence model that writes them instead, such as docT5query: a folder or name"
+    )
+    margins: str | None = option(
+        None, "cross-encoder whose score margins for these queries are learned (GPL): a folder or name", metavar="MODEL"
+    )
     lora_rank: int | None = option(None, "train low-rank updates of this rank (extra: lora)", cli.positive_int)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of the queries that are made of each document."""
+        return self.pseudo_kinds.split(",")
+
+
+WITHOUT_TOPICS: Mapping[str, Any] = {"loss": "distill"}
+"""Defaults for queries that are made of the documents (figures in docs/training.md)."""
 
 
 def with_recipe(given: Mapping[str, Any], recipe: str | Mapping[str, Any] | None) -> TrainOptions:

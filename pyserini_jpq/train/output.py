@@ -14,8 +14,9 @@ from pyserini_jpq.files import new_folder, refuse_existing, save_array, sha256_o
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.faiss_format import pack, to_faiss
 from pyserini_jpq.index.faiss_io import write_faiss
-from pyserini_jpq.index.manifest import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, write_manifest
+from pyserini_jpq.index.manifest import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, VECTORS, write_manifest
 from pyserini_jpq.index.texts import write_texts
+from pyserini_jpq.index.vectors import write_vectors
 from pyserini_jpq.index.writing import write_docids
 from pyserini_jpq.paths import ENCODERS
 from pyserini_jpq.train.lora import merge_lora
@@ -129,4 +130,7 @@ def write_index(
             write_blocks(folder / BLOCKS, pack(source.codes, source.manifest.bits))
         if source.texts is not None:
             write_texts(folder / TEXTS, source.texts.values())
+        if (vectors := source.vectors) is not None:
+            shape = manifest.documents, manifest.dimension
+            write_vectors(folder / VECTORS, vectors.kind, *shape, vectors.records())
         write_manifest(folder, manifest)

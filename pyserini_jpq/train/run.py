@@ -1,5 +1,6 @@
 """Training as a function: check all inputs, train, write."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.train.data import Coverage
 from pyserini_jpq.train.distributed import alone
 from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
-from pyserini_jpq.train.options import TrainOptions, changed, with_recipe
+from pyserini_jpq.train.options import WITHOUT_TOPICS, TrainOptions, changed, with_recipe
 from pyserini_jpq.train.output import Outputs, write_encoder, write_index
 from pyserini_jpq.train.setup import make_trainer
 from pyserini_jpq.train.source import read_source
@@ -26,7 +27,7 @@ _SETTINGS = "settings.json"
 
 def train(
     index: str | Path,
-    topics: Topics,
+    topics: Topics | None = None,
     qrels: Qrels | None = None,
     output: str | Path | None = None,
     *,
@@ -35,6 +36,7 @@ def train(
     dev_qrels: Qrels | None = None,
     embeddings: str | Path | None = None,
     scores: Scores | None = None,
+    corpus: str | Path | None = None,
     output_encoder: str | Path | None = None,
     recipe: str | Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -48,7 +50,8 @@ def train(
     index
         Folder or name of the index to start from; it is not changed.
     topics
-        Training queries: texts by query id, a file, or the name of a collection's card or of Pyserini.
+        Training queries: texts by query id, a file, or the name of a collection's card or of Pyserini. None makes
+        queries of the documents, which the uncompressed encoder teaches.
     qrels
         Relevant documents by query id (grades by docid, docids, or one docid), a file, or a name. None for a loss
         without labels.
@@ -62,6 +65,8 @@ def train(
         Folder of the uncompressed embeddings of the index; by default the one that the index names, if it exists.
     scores
         Scores of a stronger model by query id and docid, or a file of them, for the loss `margin-mse`.
+    corpus
+        The collection, by path or name, to make queries of, where the index keeps no texts.
     output_encoder
         Encoder folder to write; `encoders/NAME` by default.
     recipe
@@ -89,8 +94,12 @@ def train(
     >>> train(INDEX, queries, labels, FOLDER / "notes.jpq", options=TrainOptions(epochs=1)).name
     'notes.jpq'
     """
-    options = with_recipe(changed(TrainOptions.of(options)), card_of(index, output) if recipe is None else recipe)
-    _check(options, qrels, scores, (dev_topics, dev_qrels))
+    if recipe is None:
+        recipe = WITHOUT_TOPICS if topics is None else card_of(index, output)
+    options = with_recipe(changed(TrainOptions.of(options)), recipe)
+    if topics is None and options.margins is not None:
+        options = dataclasses.replace(options, loss="margin-mse")
+    _check(options, topics, qrels, scores, (dev_topics, dev_qrels))
     # Check files before an index is downloaded or built.
     for given, what in ((topics, "topics"), (qrels, "qrels"), (dev_topics, "topics"), (dev_qrels, "qrels")):
         if isinstance(given, str | Path):
@@ -103,7 +112,7 @@ def train(
     outputs.check(path, options.resume)
     with alone(outputs.index, outputs.encoder):
         outputs.check(path, options.resume)  # another run may have finished one since
-        inputs = read_inputs(read_source(path), topics, qrels, folder, scores, dev)
+        inputs = read_inputs(read_source(path), topics, qrels, options, folder, scores, dev, corpus)
         _train_and_write(inputs, options, outputs)
     return outputs.index
 
@@ -131,16 +140,24 @@ def card_of(index: str | Path, output: str | Path | None) -> str | None:
 
 
 def _check(
-    options: TrainOptions, qrels: Qrels | None, scores: Scores | None, dev: tuple[Topics | None, Qrels | None]
+    options: TrainOptions,
+    topics: Topics | None,
+    qrels: Qrels | None,
+    scores: Scores | None,
+    dev: tuple[Topics | None, Qrels | None],
 ) -> None:
     """Raise TrainingError if the arguments do not fit together, before anything is read."""
     if (dev[0] is None) != (dev[1] is None):
         raise TrainingError("--dev-topics and --dev-qrels go together")
     if dev[0] is not None:
         _check_metric(options.dev_metric)
-    if (options.loss == "margin-mse") != (scores is not None):
+    if topics is not None and options.margins is not None:
+        raise TrainingError("--margins scores queries that are made of the documents: leave --topics or --margins out")
+    if (options.loss == "margin-mse") != (scores is not None or options.margins is not None):
         raise TrainingError("--loss margin-mse and --scores go together")
-    if qrels is None and options.learns_from_labels:
+    if topics is None and (qrels is not None or scores is not None):
+        raise TrainingError("--qrels and --scores are of queries: give these with --topics")
+    if topics is not None and qrels is None and options.learns_from_labels:
         raise TrainingError(
             f"--loss {options.loss} learns from labels: give --qrels, or --loss distill, which needs none"
         )
@@ -197,10 +214,12 @@ def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
     if means:
         shown = ", ".join(f"{of:g}: {mean:.4f}" for of, mean in means.items())
         cli.say(f"kept {share:g} of what training changed; {metric} by share: {shown}")
+    made_of = {name: getattr(trainer.options, name) for name in ("pseudo_kinds", "generator", "margins")}
     training = {
         "recipe": trainer.options.recipe(),
         "queries": inputs.coverage.queries,
         "judgements": inputs.coverage.judgements,
+        **({"made_of": made_of} if inputs.made else {}),
         "steps": trainer.step_number,
         "dev_metric": metric if inputs.dev else None,
         "history": trainer.history,

@@ -9,6 +9,7 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import Manifest
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.index.texts import Texts, texts_of
+from pyserini_jpq.index.vectors import Vectors, vectors_of
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 
@@ -30,6 +31,8 @@ class SourceIndex:
         [M, K, D/M] float32, those by which the codes were assigned.
     texts
         The documents' texts, where the index keeps them.
+    vectors
+        The documents' vectors, where the index keeps them.
     """
 
     folder: IndexFolder
@@ -38,6 +41,7 @@ class SourceIndex:
     codes: Codes
     initial_centroids: Floats
     texts: Texts | None = None
+    vectors: Vectors | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -60,4 +64,5 @@ def _read(folder: IndexFolder) -> SourceIndex:
     whole = folder.read()
     quantizer, codes = from_faiss(whole, folder.path)
     # A view into the faiss index would dangle when that index is freed.
-    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), texts_of(folder))
+    kept = texts_of(folder), vectors_of(folder)
+    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), *kept)

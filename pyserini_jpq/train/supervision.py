@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.inputs import Inputs
@@ -128,7 +128,7 @@ def _objective(inputs: Inputs, recipe: Recipe, model: JPQModel, scores: ScoreFil
     return Objective(label_loss, distillation, teacher, weight, recipe.false_negatives)
 
 
-def _needed(inputs: Inputs, what: str) -> Embeddings:
+def _needed(inputs: Inputs, what: str) -> DocumentVectors:
     if inputs.embeddings is None:
         raise TrainingError(f"{what} needs the uncompressed embeddings; give their folder with --embeddings")
     return inputs.embeddings

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from pyserini_jpq.bars import Progress
-from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.precision import resolve_dtype
 from pyserini_jpq.errors import TrainingError
+from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import TrainingQuery
 
 _BATCH = 64
@@ -39,7 +39,7 @@ class DenseTeacher:
     """
 
     def __init__(
-        self, encoder: Encoder, queries: Sequence[TrainingQuery], embeddings: Embeddings, scale: float
+        self, encoder: Encoder, queries: Sequence[TrainingQuery], embeddings: DocumentVectors, scale: float
     ) -> None:
         self._vectors = encode_all(encoder, [q.text for q in queries]) * scale
         self._rows = {q.qid: row for row, q in enumerate(queries)}
@@ -88,7 +88,7 @@ class ScoreFile:
         return [torch.tensor(list(self._scores.get(q.qid, ())), dtype=torch.int64) for q in queries]
 
 
-def document_vectors(embeddings: Embeddings, offsets: torch.Tensor) -> torch.Tensor:
+def document_vectors(embeddings: DocumentVectors, offsets: torch.Tensor) -> torch.Tensor:
     """Return the uncompressed embeddings of rows, [B, C] int64 to [B, C, D] float32; each row is read once."""
     rows, places = np.unique(offsets.cpu().numpy(), return_inverse=True)
     vectors = torch.from_numpy(embeddings.rows(rows)).to(offsets.device)

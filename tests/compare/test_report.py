@@ -1,6 +1,7 @@
 """The whole report, on the tiny collection."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -193,3 +194,19 @@ def test_what_cannot_be_is_one_line(words, built, tiny_collection, tmp_path, cap
     assert run(*words, *report, "--overwrite") == 2 and "something else" in capsys.readouterr().err
     assert run("compare", "--qrels", tiny_collection / "qrels.dev.txt", *report) == 2
     assert "needs --embeddings, --topics, --index" in capsys.readouterr().err
+
+
+def test_an_index_with_vectors_has_a_row_more(words, built, tmp_path, in_process):
+    from pyserini_jpq.encode.embeddings import Embeddings
+    from pyserini_jpq.index.folder import IndexFolder
+    from pyserini_jpq.index.vectors import keep_vectors
+
+    index = shutil.copytree(built / "x.opq-m4", tmp_path / "indexes" / "x.opq-m4")
+    keep_vectors(IndexFolder(index), "float16", Embeddings(built / "embeddings"))
+    words = [index if word == built / "x.opq-m4" else word for word in words if word != built / "x.jpq-m4"]
+    assert run(*words, "--output", tmp_path / "report", "--baselines", "flat", "--rescore", 300) == 0
+    rows = {row["name"]: row for row in json.loads((tmp_path / "report" / "results.json").read_text())["rows"]}
+    codes, rescored = rows["x.opq-m4"], rows["x.opq-m4, 300 rescored"]
+    assert rescored["code_bytes"] == codes["code_bytes"] + 64 and rescored["note"] == "64 of the bytes stay on disk"
+    assert rescored["disk_bytes"] - codes["disk_bytes"] == (index / "vectors").stat().st_size
+    assert rescored["metrics"] == pytest.approx(rows["flat"]["metrics"], abs=0.003)  # all documents are scored again
