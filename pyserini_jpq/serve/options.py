@@ -33,6 +33,7 @@ class ServerOptions(Options):
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in")
     port: int = option(8000, "port to listen on; 0 takes a free one", int)
+    names: str | None = option(None, "further names by which it may be asked (the Host of a proxy), comma-separated")
     api_keys: Path | None = option(None, "file of keys, one a line; /v1 then answers only requests with one", Path)
     max_body: int = option(1 << 20, "most bytes of a request's body", positive_int)
     connections: int = option(512, "most connections at once", positive_int)
