@@ -37,7 +37,7 @@ def create_app(
         As in `Guard`.
     """
     # Without docs_url: that page would load its script from elsewhere.
-    app = FastAPI(title="pyserini_jpq", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="pyserini_jpq", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.indexes, app.state.metrics = indexes, metrics or Metrics()
     app.state.metrics.watch(indexes)
     app.include_router(rest.router)

@@ -15,7 +15,6 @@ It knows no protocol and imports no web framework:
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import TimeoutError as Late
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -121,7 +120,7 @@ class Indexes:
         answer = served.submit([query], hits, method)
         try:
             return served.found(answer.result(self.options.seconds)[0])
-        except Late:
+        except TimeoutError:
             answer.cancel()
             raise LateError(
                 f"no answer within {self.options.seconds:g} seconds; send this request again soon"

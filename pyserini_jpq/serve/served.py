@@ -15,6 +15,7 @@ from pyserini_jpq import cli
 from pyserini_jpq.api import Hit, Index
 from pyserini_jpq.encode.queries import check_queries
 from pyserini_jpq.errors import JPQError
+from pyserini_jpq.index.folder import find_index
 from pyserini_jpq.index.manifest import MANIFEST
 from pyserini_jpq.search.engines.base import checked_vectors
 from pyserini_jpq.serve.batches import Batches, Queries
@@ -25,6 +26,8 @@ from pyserini_jpq.serve.lucene import Lucene
 from pyserini_jpq.serve.options import IndexOptions
 
 METHODS = ("jpq", "bm25", "rrf")
+_REQUEST = 10
+"""A request gets at most as many hits, with their texts, as this many queries of the most hits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,11 @@ class Served:
         observe: Callable[[str, int], None] = lambda method, count: None,
     ) -> None:
         self.name, self.options = name, options
-        self.index = Index(path, device=options.device, backend=options.encoder_backend, nprobe=options.nprobe)
-        self._seen = self._manifest()
+        self._manifest = find_index(str(path)) / MANIFEST
+        self._seen = self._state()  # before it is opened, so that no change is missed
         self._failed: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
-        self.takes_text = self.index.manifest.query_encoder["card"] is not None
+        self.index = Index(path, device=options.device, backend=options.encoder_backend, nprobe=options.nprobe)
         if self.takes_text:
             self.index.encode_queries(["a first query loads the encoder"])
         self._lucene = None if lucene is None else Lucene(lucene)
@@ -83,6 +86,11 @@ class Served:
             method: Batches(search, f"{name} {method}", options.batch, options.waiting, partial(observe, method))
             for method, search in searches.items()
         }
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether the index names a query encoder; else only vectors can be searched for."""
+        return self.index.manifest.query_encoder["card"] is not None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -159,13 +167,14 @@ class Served:
         Requests are answered from the old version until the new one is open, and its encoder loaded.
         """
         with self._refreshing:
-            now = self._manifest()
-            if now is None or now in (self._seen, self._failed):
+            now = self._state()
+            if now is None or now == self._seen:
                 return False
             try:
                 self.index.reload()
-            except (JPQError, OSError) as problem:
-                cli.warn(f"{self.name} changed but cannot be opened, the version before is served on: {problem}")
+            except Exception as problem:  # tried again at the next look: its encoder may not be there yet
+                if now != self._failed:
+                    cli.warn(f"{self.name} changed but cannot be opened; the version before is served on: {problem}")
                 self._failed = now
                 return False
             self._seen = now
@@ -193,6 +202,8 @@ class Served:
             raise RequestError(f"{hits} hits; give 1 to {self.options.max_hits}")
         if not 1 <= len(queries) <= most:
             raise RequestError(f"{len(queries)} queries at once; give 1 to {most}")
+        if len(queries) * hits > _REQUEST * self.options.max_hits:
+            raise RequestError(f"{len(queries)} queries of {hits} hits; ask for fewer at once")
         try:
             if isinstance(queries, np.ndarray):
                 return self._checked_vectors(queries, method)
@@ -212,10 +223,10 @@ class Served:
             raise RequestError(f"{method} takes texts, no vectors")
         return checked_vectors(vectors, self.index.manifest.dimension)
 
-    def _manifest(self) -> tuple[int, ...] | None:
+    def _state(self) -> tuple[int, ...] | None:
         """Return what changes whenever the manifest does; None while there is none."""
         try:
-            state = os.stat(self.index.path / MANIFEST)
+            state = os.stat(self._manifest)
         except OSError:
             return None
         return state.st_ino, state.st_mtime_ns, state.st_size

@@ -20,6 +20,8 @@ from pyserini_jpq.serve.options import IndexOptions, ServerOptions
 
 _IDLE = 5
 """Seconds for which a connection is kept for another request."""
+_HEAD = 1 << 16
+"""Most bytes of a request before its body; a query of 4096 letters may take half of it in an address."""
 
 
 def serve(
@@ -68,6 +70,7 @@ def configured(app: ASGIApp, http: type[asyncio.Protocol], seconds: float) -> uv
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_IDLE,
+        h11_max_incomplete_event_size=_HEAD,
         timeout_graceful_shutdown=int(seconds) + 1,
     )
 

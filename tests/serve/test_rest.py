@@ -131,6 +131,7 @@ def test_a_wrong_address_is_400(client, path):
         b'{"vectors": [[1e999' + b", 0" * 31 + b"]]}",
         b'{"vectors": {"a": 1}}',
         json.dumps({"queries": ["a"] * 65}).encode(),
+        json.dumps({"queries": ["a"] * 64, "hits": 1000}).encode(),
     ],
 )
 def test_a_wrong_body_is_400(client, body):
