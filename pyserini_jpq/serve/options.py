@@ -1,11 +1,19 @@
 """The options of the server: fields of one dataclass, which make the flags of `python -m pyserini_jpq.serve`."""
 
+import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyserini_jpq.cli import positive_float, positive_int
 from pyserini_jpq.options import Options, option
+
+
+def port(text: str) -> int:
+    """Parse the number of a port, as an argparse type; getaddrinfo takes larger ones and opens another."""
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class ServerOptions(Options):
     """Where the server listens, and whom it answers."""
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in")
-    port: int = option(8000, "port to listen on; 0 takes a free one", int)
+    port: int = option(8000, "port to listen on; 0 takes a free one", port)
     names: str | None = option(None, "further names by which it may be asked (the Host of a proxy), comma-separated")
     api_keys: Path | None = option(None, "file of keys, one a line; /v1 then answers only requests with one", Path)
     max_body: int = option(1 << 20, "most bytes of a request's body", positive_int)

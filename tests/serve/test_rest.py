@@ -216,7 +216,7 @@ def test_overload_is_429_and_lateness_503(notes):
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda i: client.get(f"/v1/notes/search?query=bado{i}"), range(8)))
         status = sorted(answer.status_code for answer in answers)
-        assert set(status) == {429, 503} and status.count(503) <= 3
+        assert set(status) == {429, 503} and status.count(503) <= 4  # two in a search, two behind it
         assert all(answer.headers["retry-after"] == "1" for answer in answers)
         go.set()
         while batches.waiting:
@@ -259,7 +259,7 @@ def test_keys(indexes, tmp_path):
         {"X-API-Key": b"\xff\xfe"},
         {"Authorization": "Bearer"},
         {"Authorization": "Basic !!!"},
-        {"Authorization": "Basic " + "é"},
+        {"Authorization": b"Basic \xff"},
         {"Authorization": "Basic MDEyMzQ1Njc4OWFiY2RlZg=="},  # as the name, not as the password
     ):
         for place in (path, "/", "/metrics", "/openapi.json", "/static/page.css", "/nothing"):
