@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pyserini_jpq"
-COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "compare", "reproduce"]
+COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "compare", "reproduce", "serve"]
 
 
 @pytest.mark.integration
@@ -65,5 +65,5 @@ def test_the_package_itself_names_its_commands():
     done = subprocess.run([sys.executable, "-m", "pyserini_jpq"], capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[-1] == "Each has --help."
-    for command in ("encode", "index", "train", "search", "evaluate", "compare", "convert", "reproduce"):
+    for command in ("encode", "index", "train", "search", "evaluate", "compare", "convert", "reproduce", "serve"):
         assert sum(line.startswith(f"python -m pyserini_jpq.{command}: ") for line in lines) == 1

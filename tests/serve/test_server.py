@@ -117,6 +117,24 @@ def test_many_connections_are_told_to_come_again(port):
         assert time.monotonic() < deadline
 
 
+def test_a_client_that_does_not_take_its_answers_is_ended(indexes, notes):
+    vectors = json.dumps({"vectors": [[0.1] * 32] * 30, "hits": 300}).encode()
+    request = b"POST /v1/notes/search HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(vectors) + vectors
+    with running(indexes, seconds=1.0) as (port, server), socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        connection.settimeout(20)
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(10 * request)  # of answers, more than the buffers of the system hold
+        deadline = time.monotonic() + 60
+        while server.server_state.connections:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(ConnectionResetError):
+            while connection.recv(1 << 20):
+                pass
+
+
 def test_what_runs_is_answered_when_the_server_ends(indexes):
     batches, go = indexes["notes"]._batches["jpq"], threading.Event()
     right = batches._search
