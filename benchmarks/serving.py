@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -120,7 +121,7 @@ def our_command(folder: Path) -> list[str]:
 @contextlib.contextmanager
 def started(command: Sequence[str]) -> Iterator[Server]:
     """Start a server and wait until it answers."""
-    with contextlib.closing(__import__("socket").create_server(("127.0.0.1", 0))) as free:
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen([word.replace("{port}", str(port)) for word in command], text=True)
     server = Server(process, port)

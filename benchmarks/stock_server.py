@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib.metadata
-import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,18 @@ def stock_command(folder: Path, encoder: Path, place: Path, name: str) -> list[s
 
     if importlib.metadata.version("pyserini").startswith("1."):
         return [sys.executable, "-m", "benchmarks.stock_server", str(folder), str(encoder), "{port}"]
+    indexer = pyserini.lucene_indexer()(None, ["-index", str(place / "lucene"), "-storeRaw"], threads=2)
     with open(place / "corpus" / "documents.jsonl") as lines:
-        pyserini.index_texts(((one["id"], one["contents"]) for one in map(json.loads, lines)), place / "lucene", 2)
+        for line in lines:
+            indexer.add_doc_raw(line)
+    indexer.close()
     indexes = {
         name: {"path": str(folder), "index_type": "faiss", "encoder": str(encoder), "base_index": "texts"},
         "texts": str(place / "lucene"),
     }
     (place / "server.yaml").write_text(yaml.safe_dump({"indexes": indexes}))
     flags = ["--config", str(place / "server.yaml"), "--no-prebuilt-indexes", "--search-cache-size", "0"]
+    flags += ["--log-file", os.devnull]
     return [sys.executable, "-c", _PYSERINI_2, *flags, "--host", "127.0.0.1", "--port", "{port}"]
 
 

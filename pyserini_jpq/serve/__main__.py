@@ -17,7 +17,7 @@ def define_flags() -> argparse.ArgumentParser:
     what = "index folder, or the name of one under indexes/; NAME is its name in requests (default: the folder's)"
     parser.add_argument("indexes", nargs="+", metavar="[NAME=]INDEX", help=what)
     what = "Lucene index of the same documents: adds the methods bm25 and rrf, and texts that the index does not keep"
-    parser.add_argument("--lucene", nargs="+", action="extend", default=[], metavar="NAME=FOLDER", help=what)
+    parser.add_argument("--lucene", action="append", default=[], metavar="NAME=FOLDER", help=what)
     add_flags(parser.add_argument_group("server"), ServerOptions)
     add_flags(parser.add_argument_group("search"), IndexOptions)
     return parser

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyserini_jpq.data.collection import Document
+from pyserini_jpq.trust.plain import check_depth
 
 _IDS = ("id", "_id", "docid")
 _LONG = ("body", "content", "contents", "text")
@@ -16,11 +17,11 @@ class Stored:
 
     Attributes
     ----------
-    raw : str
-        The document as it was stored: JSON, or plain text.
+    raw : str or None
+        The document as it was stored: JSON, or plain text. None if only its words were indexed.
     """
 
-    raw: str
+    raw: str | None
 
     @classmethod
     def of(cls, document: Document) -> "Stored":
@@ -39,7 +40,7 @@ class Stored:
         longest
             Most characters of a text.
         """
-        if not parse:
+        if not parse or self.raw is None:
             return self.raw
         fields = self._fields()
         if isinstance(fields, str):
@@ -61,13 +62,15 @@ class Stored:
         if not isinstance(fields, dict):
             return str(fields)
         found = next((fields[name] for name in reversed(_LONG) if name in fields), None)
-        return self.raw if found is None else str(found)
+        return self.raw or "" if found is None else str(found)
 
     def _fields(self) -> Any:
+        text = self.raw or ""
         try:
-            data = json.loads(self.raw)
-        except (json.JSONDecodeError, RecursionError):
-            return self.raw
+            check_depth(text)
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
         if not isinstance(data, dict):
             return data
         fields = {k: v if isinstance(v, dict | list) else str(v) for k, v in data.items() if k not in _IDS}

@@ -47,8 +47,7 @@ class Lucene:
 
     def _documents(self, docids: Sequence[str]) -> dict[str, Stored]:
         found = ((docid, self._searcher.doc(docid)) for docid in docids)
-        raw = ((docid, document.raw()) for docid, document in found if document is not None)
-        return {docid: Stored(text) for docid, text in raw if text is not None}
+        return {docid: Stored(document.raw()) for docid, document in found if document is not None}
 
 
 def _opened(path: Path) -> Any:

@@ -27,11 +27,10 @@ MORE = {
 @pytest.fixture(scope="module")
 def folder(documents, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lucene") / "index"
-    indexer = pyserini.lucene_indexer()(str(folder), threads=1)
+    indexer = pyserini.lucene_indexer()(None, ["-index", str(folder), "-storeRaw"], threads=1)
     for docid, document in documents.items():
-        indexer.add_doc_dict(
-            {"id": docid, "contents": f"{document['title']} {document['text']}", **MORE.get(docid, {})}
-        )
+        contents = f"{document['title']} {document['text']}"
+        indexer.add_doc_raw(json.dumps({"id": docid, "contents": contents, **MORE.get(docid, {})}))
     indexer.close()
     return folder
 
