@@ -20,6 +20,8 @@ from pyserini_jpq.serve.options import IndexOptions, ServerOptions
 
 _IDLE = 5
 """Seconds for which a connection is kept for another request."""
+_BACKLOG = 2048
+"""Connections that wait to be taken, as uvicorn has it."""
 _HEAD = 1 << 16
 """Most bytes of a request before its body; a query of 4096 letters may take half of it in an address."""
 
@@ -48,6 +50,7 @@ def serve(
     with _listening(options) as listener, Indexes(paths, indexing, lucene, metrics.searched) as indexes:
         hosts = hosts_for(options.host, options.names.split(",") if options.names else [])
         app = create_app(indexes, metrics=metrics, keys=keys, hosts=hosts, most_bytes=options.max_body)
+        listener.listen(_BACKLOG)  # who reads the next line may ask at once
         place, port = listener.getsockname()[:2]
         cli.say(f"serving {', '.join(indexes)} at http://{f'[{place}]' if ':' in place else place}:{port}/")
         if hosts is None and keys is None:
