@@ -11,7 +11,7 @@ import pyserini_jpq
 from tests.conftest import CHECKOUT, needs
 
 PACKAGE = Path(pyserini_jpq.__file__).parent
-COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "compare", "reproduce"]
+COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "compare", "reproduce", "serve"]
 
 
 @pytest.mark.integration
@@ -69,5 +69,5 @@ def test_the_package_itself_names_its_commands():
     done = subprocess.run([sys.executable, "-m", "pyserini_jpq"], capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[-1] == "Each has --help."
-    for command in ("encode", "index", "train", "search", "evaluate", "compare", "convert", "reproduce"):
+    for command in ("encode", "index", "train", "search", "evaluate", "compare", "convert", "reproduce", "serve"):
         assert sum(line.startswith(f"python -m pyserini_jpq.{command}: ") for line in lines) == 1
