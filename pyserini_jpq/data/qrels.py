@@ -1,5 +1,6 @@
 """Relevance judgements: TREC's four columns or BEIR's three."""
 
+from pyserini_jpq.data.ir_datasets import is_ir_datasets, qrels_of_dataset
 from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_of
 from pyserini_jpq.data.source import file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
@@ -18,7 +19,7 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     ----------
     source
         A file of TREC's four columns (`qid 0 docid grade`) or of BEIR's three (`query-id corpus-id score`, with or
-        without that header line), separated by tabs or spaces, gzipped or not; or a name.
+        without that header line), separated by tabs or spaces, gzipped or not; or a name, such as `ir_datasets:antique/test`.
 
     Returns
     -------
@@ -30,6 +31,8 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     TopicsError
         If the file is missing or empty, or for the first line that cannot be used, with its number.
     """
+    if is_ir_datasets(source):
+        return qrels_of_dataset(source)
     source = file_by_card(source, "qrels")
     if not is_file(source, "qrels"):
         from pyserini_jpq.compat import pyserini
