@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyserini_jpq.compare.pages import Block, Text
 from pyserini_jpq.compare.rows import TOP, Row
+from pyserini_jpq.data.source import open_collection
 from pyserini_jpq.evaluate.table import Table
 
 LARGEST = 5

@@ -19,7 +19,8 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     ----------
     source
         A file of TREC's four columns (`qid 0 docid grade`) or of BEIR's three (`query-id corpus-id score`, with or
-        without that header line), separated by tabs or spaces, gzipped or not; or a name, such as `ir_datasets:antique/test`.
+        without that header line), separated by tabs or spaces, gzipped or not; or a name, such as
+        `ir_datasets:antique/test`.
 
     Returns
     -------

@@ -20,7 +20,8 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
     source
         A TSV file of `qid<TAB>text` lines, with or without a header line (`.tsv`, or `.txt` as in Pyserini); a JSONL
         file (`.jsonl`) with one of the fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`; both gzipped or not;
-        or a name, of a collection's card (`msmarco-passage-train`), of Pyserini's or of ir_datasets (`ir_datasets:antique/test`). Other files are read by Pyserini.
+        or a name, of a collection's card (`msmarco-passage-train`), of Pyserini's or of ir_datasets
+        (`ir_datasets:antique/test`). Other files are read by Pyserini.
     topics_format
         As in Pyserini; with any but `default`, Pyserini reads the file.
 
