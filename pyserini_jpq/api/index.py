@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from pyserini_jpq.api.building import Building
+from pyserini_jpq.api.sharing import Sharing
 from pyserini_jpq.data.documents import Text, documents_of, several, spooled
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions
@@ -42,7 +43,7 @@ class _Opened:
     texts: Texts | None
 
 
-class Index(Building):
+class Index(Building, Sharing):
     """A JPQ index: memory-mapped codes, the query encoder, and the documents' texts if kept.
 
     It imports no Pyserini and starts no JVM; `JPQFaissSearcher` is the same index as a Pyserini searcher. Threads may
