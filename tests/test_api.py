@@ -266,3 +266,19 @@ def test_two_that_add_at_once_lose_nothing(documents, tiny_encoder, tmp_path):
         assert first.result().appended == 2
     assert list(index.docids) == [*ids, "A0", "A1"]
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_a_replaced_index_is_searched_with_its_own_encoder(documents, tiny_encoder, built, tmp_path):
+    how = {"encoder": tiny_encoder, "m": 4, "path": tmp_path / "live", **HOW}
+    live = jpq.Index.from_texts(documents, documents.values(), **how)
+    query = documents["d7"]["text"]
+    before = live.encode_queries([query])
+    live.reload()
+    assert np.array_equal(live.encode_queries([query]), before)
+    other = jpq.Index.from_texts(
+        documents, documents.values(), overwrite=True, **{**how, "changes": jpq.EncoderChanges(pooling="cls")}
+    )
+    assert found(live.search(query)) != found(other.search(query))  # the old version, until it is told
+    live.reload()
+    assert found(live.search(query)) == found(other.search(query))
+    assert not np.allclose(live.encode_queries([query]), before)

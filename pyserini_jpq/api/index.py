@@ -1,9 +1,9 @@
 """The index in Python: open, search, change."""
 
 import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Sized
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -41,6 +41,25 @@ class _Opened:
     engine: SearchEngine
     docids: Docids
     texts: Texts | None
+    queries: "_Queries"
+
+
+class _Queries:
+    """The query encoder of one version; loaded when it is first used, and shared by versions that name the same one."""
+
+    def __init__(self, load: Callable[[], QueryVectors]) -> None:
+        self._load, self._lock = load, threading.Lock()
+        self._loaded: QueryVectors | None = None
+
+    @property
+    def loaded(self) -> bool:
+        return self._loaded is not None
+
+    def get(self) -> QueryVectors:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
 
 
 class Index(Building, Sharing):
@@ -98,8 +117,6 @@ class Index(Building, Sharing):
         self.path = find_index(str(path))
         self._encoder, self._any_encoder, self._device, self._backend = encoder, any_encoder, device, backend
         self._ivf, self._nprobe = ivf, nprobe
-        self._lock = threading.Lock()
-        self._queries: QueryVectors | None = None
         self._now = self._opened(verify)
 
     @property
@@ -181,7 +198,7 @@ class Index(Building, Sharing):
 
     def encode_queries(self, queries: Sequence[str]) -> Floats:
         """Encode texts as queries, to [B, D] float32."""
-        return self._encoding().encode(list(several(queries, "queries")))
+        return self._now.queries.get().encode(list(several(queries, "queries")))
 
     def add(
         self,
@@ -230,23 +247,31 @@ class Index(Building, Sharing):
         return self._changed(None, [str(docid) for docid in several(ids, "ids")], False, None)
 
     def reload(self) -> None:
-        """Take up changes by other processes; running searches finish on their version."""
-        self._now = self._opened(verify=False)
+        """Take up changes by other processes; running searches finish on their version.
+
+        Where the index now names another query encoder, that one is loaded first if the old one was.
+        """
+        now, before = self._opened(verify=False), self._now
+        if now.folder.manifest.query_encoder == before.folder.manifest.query_encoder:
+            now = replace(now, queries=before.queries)
+        elif before.queries.loaded:
+            now.queries.get()
+        self._now = now
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the arguments with which another process opens the same index."""
-        return {**vars(self), "_lock": None, "_queries": None, "_now": None}
+        return {**vars(self), "_now": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the index."""
         self.__dict__.update(state)
-        self._lock = threading.Lock()
         self._now = self._opened(verify=False)
 
     def _opened(self, verify: bool) -> _Opened:
         def read(folder: IndexFolder) -> _Opened:
             engine = open_index(folder, self._device, self._ivf, self._nprobe)
-            return _Opened(folder, engine, Docids(folder.path / DOCID, folder.manifest.documents), texts_of(folder))
+            docids = Docids(folder.path / DOCID, folder.manifest.documents)
+            return _Opened(folder, engine, docids, texts_of(folder), _Queries(lambda: self._encoder_of(folder)))
 
         return opened(self.path, read, verify)
 
@@ -261,7 +286,7 @@ class Index(Building, Sharing):
         if isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu":
             vectors = queries
         else:
-            vectors = self.encode_queries(queries)
+            vectors = now.queries.get().encode(list(queries))
 
         def hit(docid: str, score: Any) -> Hit:
             return Hit(docid, float(score), now.texts)
@@ -269,13 +294,10 @@ class Index(Building, Sharing):
         k = min(whole(k, "k"), now.engine.documents)
         return list(hits_of(now.engine, now.docids.at, vectors, k, threads, hit))
 
-    def _encoding(self) -> QueryVectors:
-        """Return the query encoder; the first call loads it."""
-        with self._lock:
-            if self._queries is None:
-                source = query_encoder_source(self._now.folder) if self._encoder is None else self._encoder
-                queries = QueryVectors(source, self._device, backend=self._backend)
-                if not self._any_encoder:
-                    check_encoder(self._now.folder, queries.encoder, queries.name)
-                self._queries = queries
-            return self._queries
+    def _encoder_of(self, folder: IndexFolder) -> QueryVectors:
+        """Load the query encoder of a version of the index."""
+        source = query_encoder_source(folder) if self._encoder is None else self._encoder
+        queries = QueryVectors(source, self._device, backend=self._backend)
+        if not self._any_encoder:
+            check_encoder(folder, queries.encoder, queries.name)
+        return queries

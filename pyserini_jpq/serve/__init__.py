@@ -1,0 +1,1 @@
+"""Serving: REST, and a search page, over indexes that are open by name."""

@@ -1,0 +1,131 @@
+"""Requests that wait together are searched as one batch."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from pyserini_jpq.quantizer import Floats
+from pyserini_jpq.serve.errors import OverloadError
+
+Queries = Sequence[str] | Floats
+Search = Callable[[Any, int], Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    queries: Queries
+    hits: int
+    answer: "Future[list[Any]]" = field(default_factory=Future)
+
+    @property
+    def kind(self) -> tuple[bool, int]:
+        """What requests of one search share. Hits are not cut from more: equal scores may stand elsewhere there."""
+        return isinstance(self.queries, np.ndarray), self.hits
+
+
+class Batches:
+    """A queue of requests and the thread that searches them.
+
+    The thread takes all that wait, up to a limit, as soon as it has answered those before; nobody waits for others to
+    come. So a lone request is searched at once, and batches grow with the load.
+
+    Parameters
+    ----------
+    search
+        Takes texts, or vectors [B, D], and a number of hits; returns an answer for each query.
+    name
+        Name of the thread.
+    batch
+        Most queries of one search; a larger request is searched alone.
+    waiting
+        Most queries in the queue.
+    observe
+        Called with the number of queries of each search.
+    """
+
+    def __init__(
+        self, search: Search, name: str, batch: int, waiting: int, observe: Callable[[int], None] = lambda count: None
+    ) -> None:
+        self._search, self._batch, self._most, self._observe = search, batch, waiting, observe
+        self._queue: deque[_Request] = deque()
+        self._there = threading.Condition()
+        self._count = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"search {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """The number of queries in the queue."""
+        return self._count
+
+    def submit(self, queries: Queries, hits: int) -> "Future[list[Any]]":
+        """Queue a request; the future holds an answer for each query.
+
+        Raises
+        ------
+        OverloadError
+            If too many queries wait, or the server stops.
+        """
+        request = _Request(queries, hits)
+        with self._there:
+            if self._closed or self._count + len(queries) > self._most:
+                raise OverloadError("too many requests wait already; send this one again soon")
+            self._queue.append(request)
+            self._count += len(queries)
+            self._there.notify()
+        return request.answer
+
+    def close(self) -> None:
+        """Answer what waits, then end the thread."""
+        with self._there:
+            self._closed = True
+            self._there.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while taken := self._take():
+            for _, requests in groupby(sorted(taken, key=lambda request: request.kind), lambda request: request.kind):
+                live = [request for request in requests if request.answer.set_running_or_notify_cancel()]
+                if live:
+                    self._answer(live)
+
+    def _take(self) -> list[_Request]:
+        """Wait for requests and return those of the next batch; none when closed."""
+        taken: list[_Request] = []
+        with self._there:
+            self._there.wait_for(lambda: self._queue or self._closed)
+            size = 0
+            while self._queue and (not taken or size + len(self._queue[0].queries) <= self._batch):
+                taken.append(self._queue.popleft())
+                size += len(taken[-1].queries)
+            self._count -= size
+        return taken
+
+    def _answer(self, requests: list[_Request]) -> None:
+        try:
+            answers = self._search(_joined([request.queries for request in requests]), requests[0].hits)
+        except Exception as problem:
+            if len(requests) == 1:
+                requests[0].answer.set_exception(problem)
+                return
+            for request in requests:  # one that cannot be searched does not spoil the others
+                self._answer([request])
+            return
+        self._observe(len(answers))
+        start = 0
+        for request in requests:
+            request.answer.set_result(list(answers[start : start + len(request.queries)]))
+            start += len(request.queries)
+
+
+def _joined(queries: list[Any]) -> Queries:
+    if isinstance(queries[0], np.ndarray):
+        return np.concatenate(queries)
+    return [query for several in queries for query in several]

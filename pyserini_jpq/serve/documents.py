@@ -1,0 +1,74 @@
+"""Documents as JSON, in the form in which Pyserini's and Anserini's servers show them."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pyserini_jpq.data.collection import Document
+
+_IDS = ("id", "_id", "docid")
+_LONG = ("body", "content", "contents", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored document.
+
+    Attributes
+    ----------
+    raw : str
+        The document as it was stored: JSON, or plain text.
+    """
+
+    raw: str
+
+    @classmethod
+    def of(cls, document: Document) -> "Stored":
+        """Return a document of an index's own texts as JSON, without the fields that are empty."""
+        fields = {"title": document.title, "text": document.text, "url": document.url}
+        return cls(json.dumps({"id": document.docid, **{k: v for k, v in fields.items() if v}}, ensure_ascii=False))
+
+    def shown(self, parse: bool = True, longest: int | None = None) -> Any:
+        """Return what a client gets.
+
+        Parameters
+        ----------
+        parse
+            False for the string as it was stored. Else JSON is parsed: ids are left out, and a lone field stands for
+            the object.
+        longest
+            Most characters of a text.
+        """
+        if not parse:
+            return self.raw
+        fields = self._fields()
+        if isinstance(fields, str):
+            return fields[:longest]
+        if isinstance(fields, dict):
+            return {k: v[:longest] if k.lower() in _LONG and isinstance(v, str) else v for k, v in fields.items()}
+        return fields
+
+    @property
+    def title(self) -> str:
+        """The title, which may be empty."""
+        fields = self._fields()
+        return str(fields.get("title", "")) if isinstance(fields, dict) else ""
+
+    @property
+    def text(self) -> str:
+        """The text without the title."""
+        fields = self._fields()
+        if not isinstance(fields, dict):
+            return str(fields)
+        found = next((fields[name] for name in reversed(_LONG) if name in fields), None)
+        return self.raw if found is None else str(found)
+
+    def _fields(self) -> Any:
+        try:
+            data = json.loads(self.raw)
+        except (json.JSONDecodeError, RecursionError):
+            return self.raw
+        if not isinstance(data, dict):
+            return data
+        fields = {k: v if isinstance(v, dict | list) else str(v) for k, v in data.items() if k not in _IDS}
+        return next(iter(fields.values())) if len(fields) == 1 else fields

@@ -1,0 +1,16 @@
+import pytest
+
+pytest.importorskip("prometheus_client")
+from benchmarks import serving
+from pyserini_jpq import cli
+
+
+@pytest.mark.integration
+def test_our_server_is_loaded(built, tiny_collection, capfd):
+    """Both servers start a JVM or torch each: the other one is measured by hand."""
+    flags = ["--index", built / "x.jpq-m4", "--topics", tiny_collection / "topics.dev.tsv", "--documents", 2000]
+    flags += ["--clients", 2, "--seconds", 0.5, "--rounds", 1, "--only", "ours"]
+    assert cli.run(serving.main, list(map(str, flags))) == 0
+    header, row = (line.split() for line in capfd.readouterr().out.splitlines())
+    assert header[:2] == ["server", "clients"] and row[:2] == ["ours", "2"]
+    assert float(row[2]) > 0 and float(row[3]) <= float(row[4]) and int(row[5]) == 0 and float(row[-1]) > 10

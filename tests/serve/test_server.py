@@ -1,0 +1,181 @@
+"""The server behind a real socket: hard docids, slow and many clients, its end, and the command itself."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("prometheus_client")
+from tests.conftest import run
+from tests.serve.running import running
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def port(indexes):
+    with running(indexes, seconds=1.0, connections=20) as (port, _):
+        yield port
+
+
+def get(port, path, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.headers
+
+
+def test_documents_of_any_docid(port, documents):
+    for docid, document in documents.items():
+        if docid.isalnum() and docid != "d7":
+            continue
+        quoted = urllib.parse.quote(docid, safe="")
+        # Pyserini's server decodes twice, so its clients may encode twice; where it makes no difference, ours may be.
+        for path in (quoted, urllib.parse.quote(quoted, safe="")):
+            status, body, _ = get(port, f"/v1/notes/doc/{path}")
+            shown = document if document["title"] else document["text"]
+            assert (status, json.loads(body)) == (200, {"api": "v1", "index": "notes", "docid": docid, "doc": shown})
+    assert get(port, "/v1/notes/doc/" + urllib.parse.quote("no 'such\" #%/ document", safe=""))[0] == 404
+
+
+def test_no_header_names_the_server(port):
+    assert "server" not in get(port, "/health")[2]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /heal",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n",
+        b"POST /v1/notes/search HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+        b"POST /v1/notes/search HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\n",
+    ],
+)
+def test_a_slow_request_is_ended(port, sent):
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+        started = time.monotonic()
+        connection.sendall(sent)
+        with_trickle = not sent.startswith(b"POST")
+        answer = b""
+        try:
+            while part := connection.recv(1000):
+                answer += part
+                if with_trickle:
+                    connection.sendall(b"")
+        except ConnectionResetError:
+            pass
+        assert 0.5 < time.monotonic() - started < 12
+        assert b"Traceback" not in answer
+
+
+def test_nonsense_is_400(port):
+    for sent in (
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n",
+    ):
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=15) as connection,
+            contextlib.suppress(ConnectionError),
+        ):
+            connection.sendall(sent)
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert get(port, "/health")[0] == 200
+
+
+def test_many_connections_are_told_to_come_again(port):
+    opened = [socket.create_connection(("127.0.0.1", port), timeout=15) for _ in range(40)]
+    try:
+        time.sleep(0.2)
+        told = 0
+        for connection in opened:
+            connection.settimeout(10)
+            try:
+                told += connection.recv(100).startswith(b"HTTP/1.1 503")
+            except ConnectionResetError:
+                told += 1
+        assert told >= 20
+    finally:
+        for connection in opened:
+            connection.close()
+    deadline = time.monotonic() + 20
+    while get(port, "/health")[0] != 200:
+        assert time.monotonic() < deadline
+
+
+def test_what_runs_is_answered_when_the_server_ends(indexes):
+    batches, go = indexes["notes"]._batches["jpq"], threading.Event()
+    right = batches._search
+    batches._search = lambda queries, hits: go.wait(20) and right(queries, hits)
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            with running(indexes) as (port, server):
+                answers = [pool.submit(get, port, f"/v1/notes/search?query=bado+{i}") for i in range(4)]
+                deadline = time.monotonic() + 20
+                while len(server.server_state.tasks) < 4:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                server.handle_exit(signal.SIGTERM, None)
+                time.sleep(0.3)
+                with pytest.raises(OSError):
+                    get(port, "/health")
+                go.set()
+            assert [answer.result()[0] for answer in answers] == [200] * 4
+    finally:
+        batches._search = right
+
+
+def test_the_command(notes, documents, tmp_path):
+    """It says where it serves, answers as the index does without a JVM, and ends in good order."""
+    command = [sys.executable, "-m", "pyserini_jpq.serve", f"mine={notes.path}", "--port", "0", "--threads", "1"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ)
+    try:
+        line = server.stderr.readline()
+        port = int(re.fullmatch(r"serving mine at http://127.0.0.1:(\d+)/\n", line)[1])
+        query = documents["d7"]["text"]
+        status, body, _ = get(port, "/v1/mine/search?" + urllib.parse.urlencode({"query": query}))
+        hits = notes.search(query)
+        found = [(one["docid"], one["score"]) for one in json.loads(body)["candidates"]]
+        assert status == 200 and found == [(hit.docid, pytest.approx(hit.score, abs=2e-6)) for hit in hits]
+        assert get(port, "/health", Host="evil.example")[0] == 400
+        with open(f"/proc/{server.pid}/maps") as maps:
+            assert "libjvm" not in maps.read()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+    assert server.stderr.read() == "stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere/index"], "nowhere/index"),
+        (["a=NOTES", "a=NOTES"], "two are named a"),
+        (["a/b=NOTES"], "cannot be named"),
+        (["=NOTES"], "give NAME=PLACE"),
+        (["NOTES", "--lucene", "other=x"], "no index has this name"),
+        (["--port", "99999", "NOTES"], "cannot listen"),
+        (["NOTES", "--host", "nowhere.invalid"], "cannot listen"),
+        (["NOTES", "--api-keys", "nowhere"], "nowhere"),
+        (["NOTES", "--seconds", "0"], "above 0"),
+    ],
+)
+def test_wrong_words_are_one_line(notes, words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("serve", "--port", 0, *(word.replace("NOTES", str(notes.path)) for word in words)) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said in line
