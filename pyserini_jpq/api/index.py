@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from pyserini_jpq.api.building import Building
+from pyserini_jpq.api.sharing import Sharing
 from pyserini_jpq.data.documents import Text, documents_of, several, spooled
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions
@@ -68,7 +69,7 @@ class _Queries:
             return self._loaded
 
 
-class Index(Building):
+class Index(Building, Sharing):
     """A JPQ index: memory-mapped codes, the query encoder, and the documents' texts if kept.
 
     It imports no Pyserini and starts no JVM; `JPQFaissSearcher` is the same index as a Pyserini searcher. Threads may

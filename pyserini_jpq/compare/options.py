@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyserini_jpq import cli
+from pyserini_jpq.data.ir_datasets import is_ir_datasets
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import DEFAULT_METRICS, parse_metrics, unknown_metrics
 from pyserini_jpq.files import refuse_existing
@@ -99,5 +100,5 @@ def check(inputs: Inputs, options: CompareOptions, output: Path, overwrite: bool
         resolve_device(options.faiss_device)
     if (options.train_topics is None) != (options.train_qrels is None):
         raise JPQError("--train-topics and --train-qrels go together")
-    if options.corpus is not None and not options.corpus.exists():
+    if options.corpus is not None and not options.corpus.exists() and not is_ir_datasets(options.corpus):
         raise JPQError(f"--corpus {options.corpus} does not exist")

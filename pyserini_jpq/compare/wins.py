@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyserini_jpq.compare.pages import Block, Text
 from pyserini_jpq.compare.rows import TOP, Row
-from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.data.source import open_collection
 from pyserini_jpq.evaluate.table import Table
 
 LARGEST = 5
@@ -94,7 +94,7 @@ def texts_of(corpus: Path | None, docids: set[str]) -> dict[str, str]:
     if corpus is None or not docids:
         return {}
     found = {}
-    for document in Collection(corpus, skip_empty=True):
+    for document in open_collection(corpus, skip_empty=True):
         if document.docid in docids:
             text = document.render("{title}: {text}")
             found[document.docid] = text if len(text) <= _SNIPPET else text[:_SNIPPET].rsplit(" ", 1)[0] + " …"

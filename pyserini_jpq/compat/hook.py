@@ -16,12 +16,18 @@ def install_import_hook() -> None:
     if any(isinstance(finder, _PyseriniFinder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _PyseriniFinder())
-    if (encode := sys.modules.get("pyserini.encode._base")) is not None:  # imported before us, without our .pth file
-        importlib.import_module("pyserini_jpq.compat.encoders").adopt(encode)
+    for name in ("pyserini.encode._base", "pyserini.server.utils"):
+        if (module := sys.modules.get(name)) is not None:  # imported before us, without our .pth file
+            importlib.import_module(f"pyserini_jpq.compat.{_AROUND[name]}").adopt(module)
 
 
 # The modules of this room that run a module in another way: by `load(execute, module)`.
-_AROUND = {"jnius": "java", "pyserini.encode._base": "encoders", "pyserini.prebuilt_index_info": "offline"}
+_AROUND = {
+    "jnius": "java",
+    "pyserini.encode._base": "encoders",
+    "pyserini.prebuilt_index_info": "offline",
+    "pyserini.server.utils": "server",
+}
 
 
 class _PyseriniFinder:

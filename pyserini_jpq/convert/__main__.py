@@ -11,17 +11,19 @@ from pyserini_jpq.options import add_flags, from_flags
 
 _BOTH = ("docid", "pid2offset", "strip_docid_prefix", "encoder", "overwrite")
 _IMPORT = ("docid_prefix", "document_encoder", "tokenizer", "initial_index", "output_encoder", "any_metric", "blocks")
-_EXPORT = ("initial",)
+_EXPORT = ("initial", "private", "about")
 
 
 def define_flags() -> cli.OneLineParser:
     """Return the parser of this command."""
     parser = cli.parser("convert", "Import an index that others made, or export one for others.")
     way = parser.add_mutually_exclusive_group(required=True)
-    way.add_argument("--from", dest="source", choices=FORMATS, help="import: jpq is the authors' format")
-    way.add_argument("--to", dest="target", choices=FORMATS, help="export: jpq is the authors' format")
-    parser.add_argument("--index", required=True, help="file or folder to import; index folder or name to export")
-    parser.add_argument("--output", required=True, type=Path, help="index folder to write; on export, the index file")
+    way.add_argument("--from", dest="source", choices=FORMATS, help="import; jpq: the authors' format")
+    way.add_argument("--to", dest="target", choices=FORMATS, help="export; hub: Hugging Face")
+    parser.add_argument("--index", required=True, help="file, folder, OWNER/NAME to import; index to export")
+    parser.add_argument(
+        "--output", required=True, type=Path, help="index folder to write; on export, file or OWNER/NAME"
+    )
     add_flags(parser, ConvertOptions, _BOTH)
     add_flags(parser.add_argument_group("import"), ConvertOptions, _IMPORT)
     add_flags(parser.add_argument_group("export"), ConvertOptions, _EXPORT)

@@ -15,8 +15,8 @@ from pyserini_jpq.trust.plain import read_json
 if TYPE_CHECKING:
     from pyserini_jpq.convert.importing import KnownEncoder
 
-Format = Literal["jpq", "faiss"]
-FORMATS: tuple[Format, ...] = ("jpq", "faiss")
+Format = Literal["jpq", "faiss", "hub"]
+FORMATS: tuple[Format, ...] = ("jpq", "faiss", "hub")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class ConvertOptions(Options):
     any_metric: bool = option(False, "take an index that ranks by L2 distance, too (faiss)", switch)
     blocks: bool = option(True, "keep the codes once more, for a faster search", yes_or_no)
     initial: bool = option(False, "with the initial centroids in place of the trained ones", switch)
+    private: bool = option(False, "make a private repository (hub)", switch)
+    about: Path | None = option(None, "Markdown file for the model card: data and figures (hub)", Path)
+
+
+_NONE = ConvertOptions()
 
 
 def convert(
@@ -57,11 +62,11 @@ def convert(
     Parameters
     ----------
     index
-        The file or folder to import; the folder or the name of the index to export.
+        The file, folder or repository to import; the folder or the name of the index to export.
     output
-        The index folder to write; on export, the index file.
+        The index folder to write; on export, the index file, or the repository `OWNER/NAME`.
     source
-        Import: `jpq`, the authors' format, or `faiss`.
+        Import: `jpq`, the authors' format, `faiss`, or `hub`, a repository of Hugging Face.
     target
         Export, in place of `source`.
     options
@@ -92,11 +97,30 @@ def convert(
     if (source is None) == (target is None) or (source or target) not in FORMATS:
         raise ConversionError(f"give either source or target, one of {', '.join(FORMATS)}")
     options = ConvertOptions.of(options)
-    if source:
+    if "hub" in (source, target):
+        _share(str(index), str(output), source, options)
+    elif source:
         _import(index, Path(output), source, options)
     else:
         _export(str(index), Path(output), target, options)
     return Path(output)
+
+
+def _share(index: str, output: str, source: str | None, options: ConvertOptions) -> None:
+    """Fetch an index from the hub, or send one there."""
+    from pyserini_jpq.convert.hub import pull, push, split_revision
+    from pyserini_jpq.index.opening import open_folder
+
+    used = ("overwrite",) if source else ("private", "about")
+    if stray := [name for name, value in vars(options).items() if value != getattr(_NONE, name) and name not in used]:
+        raise ConversionError(f"{stray[0]} does not go with the hub, which holds an index whole; leave it out")
+    if source:
+        repo, revision = split_revision(index)
+        pull(repo, Path(output), revision=revision, overwrite=options.overwrite)
+    else:
+        about = options.about.read_text(encoding="utf-8") if options.about else ""
+        repo, _ = split_revision(output)
+        cli.say(push(open_folder(index), repo, private=options.private, about=about))
 
 
 def _import(index: str | Path, output: Path, source: str, options: ConvertOptions) -> None:

@@ -95,7 +95,7 @@ class Collection:
     def __init__(self, path: str | Path, skip_empty: bool = False) -> None:
         self.path = Path(path)
         self.skip_empty = skip_empty
-        self.files = _files_of(self.path)
+        self.files = self._files()
         self._summary: Summary | None = None
 
     def __iter__(self) -> Iterator[Document]:
@@ -133,6 +133,9 @@ class Collection:
         self._refuse_duplicates(repeated(docids))
         return Summary(len(docids), skipped, digest.hexdigest())
 
+    def _files(self) -> list[Path]:
+        return _files_of(self.path)
+
     def _documents(self) -> Iterator[tuple[str, Document | None]]:
         """Yield (file and line, document) pairs; None for a document that is left out."""
         for file in self.files:
@@ -144,14 +147,15 @@ class Collection:
                 where = f"{file} line {number}"
                 document = parse(line, where)
                 check_id(document.docid, where, CollectionError)
-                if not (document.title or document.text or document.url):
-                    if not self.skip_empty:
-                        raise CollectionError(
-                            f"{where}: document {document.docid!r} has no text; mend it, or give --skip-empty"
-                        )
-                    yield where, None
-                else:
-                    yield where, document
+                yield where, self._kept(document, where)
+
+    def _kept(self, document: Document, where: str) -> Document | None:
+        """Return a document, or None if it is empty and left out."""
+        if document.title or document.text or document.url:
+            return document
+        if not self.skip_empty:
+            raise CollectionError(f"{where}: document {document.docid!r} has no text; mend it, or give --skip-empty")
+        return None
 
     def _refuse_duplicates(self, suspects: set[int]) -> None:
         """Raise if two docids with one of these hashes are equal."""

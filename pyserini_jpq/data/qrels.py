@@ -2,6 +2,7 @@
 
 from itertools import dropwhile
 
+from pyserini_jpq.data.ir_datasets import is_ir_datasets, qrels_of_dataset
 from pyserini_jpq.data.lines import WHOLE_NUMBER, rows_by_query, rows_of
 from pyserini_jpq.data.source import file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
@@ -20,7 +21,8 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     ----------
     source
         A file of TREC's four columns (`qid 0 docid grade`) or of BEIR's three (`query-id corpus-id score`, with or
-        without that header line), separated by tabs or spaces, gzipped or not; or a name.
+        without that header line), separated by tabs or spaces, gzipped or not; or a name, such as
+        `ir_datasets:antique/test`.
 
     Returns
     -------
@@ -32,6 +34,8 @@ def read_qrels(source: str) -> dict[str, dict[str, int]]:
     TopicsError
         If the file is missing or empty, or for the first line that cannot be used, with its number.
     """
+    if is_ir_datasets(source):
+        return qrels_of_dataset(source)
     source = file_by_card(source, "qrels")
     if not is_file(source, "qrels"):
         from pyserini_jpq.compat import pyserini

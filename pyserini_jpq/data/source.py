@@ -1,7 +1,10 @@
-"""Topics and qrels are a file, or a name that a collection's card or Pyserini knows."""
+"""Collections, topics and qrels are files, or names that a card, ir_datasets or, for the last two, Pyserini knows."""
 
 import os
+from pathlib import Path
 
+from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.data.ir_datasets import IRDatasetsCollection, is_ir_datasets
 from pyserini_jpq.errors import TopicsError
 
 TSV = (".tsv", ".txt", ".tsv.gz", ".txt.gz")
@@ -11,6 +14,8 @@ _FILE_ENDINGS = (*TSV, *JSONL, ".json", ".trec", ".xml", ".qrels", ".csv", ".gz"
 
 def looks_like_path(source: str) -> bool:
     """Tell whether a text is meant as a file, not as a name that Pyserini knows."""
+    if is_ir_datasets(source):
+        return False
     return "/" in source or os.sep in source or source.lower().endswith(_FILE_ENDINGS)
 
 
@@ -31,3 +36,12 @@ def is_file(source: str, what: str) -> bool:
         problem = "is a folder" if os.path.isdir(source) else "does not exist"
         raise TopicsError(f"{source} {problem}; expected a file of {what}, or the name of {what} that Pyserini knows")
     return False
+
+
+def open_collection(source: str | Path, skip_empty: bool = False) -> Collection:
+    """Open a collection by its path or its name; a named one is fetched if need be."""
+    from pyserini_jpq.download.collection import find_corpus
+
+    if is_ir_datasets(source):
+        return IRDatasetsCollection(source, skip_empty)
+    return Collection(find_corpus(source), skip_empty)

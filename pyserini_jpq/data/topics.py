@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pyserini_jpq.data.ids import check_id
+from pyserini_jpq.data.ir_datasets import is_ir_datasets, topics_of_dataset
 from pyserini_jpq.data.lines import check_text, is_header, json_object, lines_of
 from pyserini_jpq.data.source import JSONL, TSV, file_by_card, is_file
 from pyserini_jpq.errors import TopicsError
@@ -19,7 +20,8 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
     source
         A TSV file of `qid<TAB>text` lines, with or without a header line (`.tsv`, or `.txt` as in Pyserini); a JSONL
         file (`.jsonl`) with one of the fields in `QID_FIELDS` and one of those in `QUERY_FIELDS`; both gzipped or not;
-        or a name, of a collection's card (`msmarco-passage-train`) or of Pyserini's. Other files are read by Pyserini.
+        or a name, of a collection's card (`msmarco-passage-train`), of Pyserini's or of ir_datasets
+        (`ir_datasets:antique/test`). Other files are read by Pyserini.
     topics_format
         As in Pyserini; with any but `default`, Pyserini reads the file.
 
@@ -33,6 +35,8 @@ def read_topics(source: str, topics_format: str = "default") -> dict[str, str]:
     TopicsError
         If the file is missing or holds no query, or for the first line that cannot be used, with its number.
     """
+    if is_ir_datasets(source):
+        return topics_of_dataset(source)
     source = file_by_card(source, "topics")
     from_file = is_file(source, "topics")
     if from_file and topics_format == "default":

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.data.documents import Documents, spooled
+from pyserini_jpq.data.source import open_collection
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
@@ -98,9 +99,7 @@ def encode(
 def _collection(corpus: Any, skip_empty: bool, output: Path) -> Iterator[Collection]:
     """Open a collection; documents in memory are written to a temporary file beside the output."""
     if isinstance(corpus, str | Path):
-        from pyserini_jpq.download.collection import find_corpus
-
-        yield Collection(find_corpus(str(corpus)), skip_empty)
+        yield open_collection(corpus, skip_empty)
     elif isinstance(corpus, Mapping | Iterable):
         if not output.name:
             raise OutputError(f"{output} has no name; give the folder to write")

@@ -20,6 +20,7 @@ import numpy as np
 
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Collection, Document
+from pyserini_jpq.data.source import open_collection
 from pyserini_jpq.errors import CollectionError, IndexFolderError
 from pyserini_jpq.files import beside, check_regular, link_or_copy, remove, writing
 from pyserini_jpq.index.folder import IndexFolder
@@ -173,7 +174,7 @@ def documents_for(docids: Sized[str], corpus: str | Path | Collection) -> Iterat
     CollectionError
         At the end, if the collection lacks a docid.
     """
-    collection = corpus if isinstance(corpus, Collection) else _found(corpus)
+    collection = corpus if isinstance(corpus, Collection) else open_collection(corpus, skip_empty=True)
     # Hashes of 8 bytes take a tenth of the memory of strings.
     wanted = np.sort(np.fromiter(map(_hash64, docids), np.uint64, len(docids)))
     seen = np.zeros(len(wanted), dtype=bool)
@@ -246,12 +247,6 @@ def _add(folder: Path, docids: Sized[str], corpus: str | Path | Collection) -> N
         for path in taken:
             path.unlink()
         partial.rename(new)
-
-
-def _found(corpus: str | Path) -> Collection:
-    from pyserini_jpq.download.collection import find_corpus
-
-    return Collection(find_corpus(str(corpus)), skip_empty=True)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

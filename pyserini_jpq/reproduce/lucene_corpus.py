@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pyserini_jpq import cli
 from pyserini_jpq.bars import Progress
-from pyserini_jpq.data.collection import Collection
-from pyserini_jpq.download.collection import find_corpus
+from pyserini_jpq.data.source import open_collection
 from pyserini_jpq.files import new_folder
 
 
@@ -22,7 +21,7 @@ def main(argv: Sequence[str]) -> None:
         new_folder(args.output, overwrite=False) as folder,
         open(folder / "documents.jsonl", "w", encoding="utf-8") as file,
     ):
-        for document in Progress(Collection(find_corpus(args.corpus)), desc="writing", unit=" documents", leave=False):
+        for document in Progress(open_collection(args.corpus), desc="writing", unit=" documents", leave=False):
             contents = "\n".join(field for field in (document.url, document.title, document.text) if field)
             file.write(json.dumps({"id": document.docid, "contents": contents}) + "\n")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq.compat import pyserini
-from pyserini_jpq.data.collection import Collection
+from pyserini_jpq.data.source import open_collection
 from pyserini_jpq.encode.cross_encoder import CrossEncoder
 from pyserini_jpq.errors import CollectionError
 from pyserini_jpq.search.latency import summary
@@ -93,4 +93,4 @@ class Reranker(CrossEncoder):
 
 def read_texts(corpus: Path) -> dict[str, str]:
     """Return the texts of a collection by docid, with titles; raise CollectionError if it cannot be read."""
-    return {document.docid: document.render(_TEMPLATE) for document in Collection(corpus, skip_empty=True)}
+    return {document.docid: document.render(_TEMPLATE) for document in open_collection(corpus, skip_empty=True)}

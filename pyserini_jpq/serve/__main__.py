@@ -18,6 +18,8 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("indexes", nargs="+", metavar="[NAME=]INDEX", help=what)
     what = "Lucene index of the same documents: adds the methods bm25 and rrf, and texts that the index does not keep"
     parser.add_argument("--lucene", action="append", default=[], metavar="NAME=FOLDER", help=what)
+    what = "serve the Model Context Protocol instead: stdio to one client that starts this command, http at /mcp"
+    parser.add_argument("--mcp", choices=("stdio", "http"), help=what)
     add_flags(parser.add_argument_group("server"), ServerOptions)
     add_flags(parser.add_argument_group("search"), IndexOptions)
     return parser
@@ -44,10 +46,18 @@ def main(argv: Sequence[str]) -> None:
     paths = named(args.indexes, "index")
     lucene = {name: Path(place) for name, place in named(args.lucene, "Lucene index").items()}
     indexing, server = from_flags(IndexOptions, given), from_flags(ServerOptions, given)
+    if args.mcp == "stdio":
+        from pyserini_jpq.serve.mcp import serve_stdio
+
+        return serve_stdio(paths, lucene, indexing)
     try:
         from pyserini_jpq.serve.server import serve
     except ModuleNotFoundError as problem:
         raise InstallationError(f"serving needs {problem.name}; {how_to_install('serve')}") from None
+    if args.mcp == "http":
+        from pyserini_jpq.serve.mcp import mcp_app
+
+        return serve(paths, lucene, indexing, server, mcp_app)
     serve(paths, lucene, indexing, server)
 
 

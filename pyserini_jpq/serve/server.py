@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import uvicorn
@@ -27,7 +27,11 @@ _HEAD = 1 << 16
 
 
 def serve(
-    paths: Mapping[str, str | Path], lucene: Mapping[str, Path], indexing: IndexOptions, options: ServerOptions
+    paths: Mapping[str, str | Path],
+    lucene: Mapping[str, Path],
+    indexing: IndexOptions,
+    options: ServerOptions,
+    application: Callable[..., ASGIApp] = create_app,
 ) -> None:
     """Serve indexes; SIGTERM or Ctrl-C ends it, after the requests that run are answered.
 
@@ -39,6 +43,8 @@ def serve(
         How indexes are opened and searched.
     options
         Where to listen, and whom to answer.
+    application
+        Makes the application, with the arguments of `create_app`.
 
     Raises
     ------
@@ -49,7 +55,7 @@ def serve(
     metrics = Metrics()
     with _listening(options) as listener, Indexes(paths, indexing, lucene, metrics.searched) as indexes:
         hosts = hosts_for(options.host, options.names.split(",") if options.names else [])
-        app = create_app(indexes, metrics=metrics, keys=keys, hosts=hosts, most_bytes=options.max_body)
+        app = application(indexes, metrics=metrics, keys=keys, hosts=hosts, most_bytes=options.max_body)
         listener.listen(_BACKLOG)  # who reads the next line may ask at once
         place, port = listener.getsockname()[:2]
         cli.say(f"serving {', '.join(indexes)} at http://{f'[{place}]' if ':' in place else place}:{port}/")
