@@ -25,7 +25,8 @@ _MOST_WORKERS = 16
 
 Rows = Sequence[Sequence[int]]
 Compute = Callable[[Rows], Floats]
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class Pipeline:
