@@ -51,9 +51,13 @@ def stock_app(folder: str, encoder: str) -> Any:
     texts = texts_of(open_folder(folder)) or {}
     app = FastAPI()
 
+    def text_of(hit: Any) -> str | None:
+        document = texts.get(hit.docid)
+        return document and document.text
+
     def answer(index: str, query: str, hits: int) -> dict[str, Any]:
         candidates = [
-            {"docid": hit.docid, "score": round(float(hit.score), 6), "rank": rank, "doc": texts[hit.docid].text}
+            {"docid": hit.docid, "score": round(float(hit.score), 6), "rank": rank, "doc": text_of(hit)}
             for rank, hit in enumerate(searcher.search(query, hits), 1)
         ]
         return {"api": "v1", "index": index, "query": {"text": query}, "candidates": candidates}
