@@ -76,7 +76,7 @@ class Vectors:
         return {"vectors": self.kind}
 
     def rows(self, rows: Rows) -> Floats:
-        """Return the vectors of rows, [n] int64 to [n, D] float32; only these are read from disk."""
+        """Return the vectors of rows, int64 of any shape to [*shape, D] float32; only these are read from disk."""
         return _decoded(self._rows[rows], self.kind)
 
     def blocks(self, rows: int) -> Iterator[Floats]:
@@ -253,7 +253,7 @@ def _decoded(records: Any, kind: str) -> Floats:
     """Return the vectors of records, [n] to [n, D] float32."""
     vectors: Floats = records["values"].astype(np.float32)
     if kind == "int8":
-        vectors *= records["scale"][:, None]
+        vectors *= records["scale"][..., None]
     return vectors
 
 

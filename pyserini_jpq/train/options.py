@@ -173,8 +173,8 @@ class TrainOptions(Recipe):
         return self.pseudo_kinds.split(",")
 
 
-WITHOUT_TOPICS: Mapping[str, Any] = {"loss": "distill"}
-"""Defaults for queries that are made of the documents (figures in docs/training.md)."""
+WITHOUT_TOPICS: Mapping[str, Any] = {"loss": "distill", "centroid_lr": 3e-4}
+"""Defaults for queries that are made of the documents (figures in docs/experiments/training.md)."""
 
 
 def with_recipe(given: Mapping[str, Any], recipe: str | Mapping[str, Any] | None) -> TrainOptions:
