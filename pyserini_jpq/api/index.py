@@ -18,12 +18,14 @@ from pyserini_jpq.encode.run import encode
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import beside
-from pyserini_jpq.index.change import Changed, change_index
-from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.change import Changed
+from pyserini_jpq.index.docids import Lines
 from pyserini_jpq.index.encoders import check_encoder, document_encoder_source, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
-from pyserini_jpq.index.manifest import DOCID, Manifest
+from pyserini_jpq.index.manifest import Manifest
 from pyserini_jpq.index.opening import opened
+from pyserini_jpq.index.shards import open_at
+from pyserini_jpq.index.shards_change import change
 from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.locks import exclusive
 from pyserini_jpq.quantizer import Floats
@@ -38,7 +40,7 @@ class _Opened:
 
     folder: IndexFolder
     engine: SearchEngine
-    docids: Docids
+    docids: Lines
     texts: Texts | None
 
 
@@ -245,13 +247,13 @@ class Index(Building):
     def _opened(self, verify: bool) -> _Opened:
         def read(folder: IndexFolder) -> _Opened:
             engine = open_index(folder, self._device, self._ivf, self._nprobe)
-            return _Opened(folder, engine, Docids(folder.path / DOCID, folder.manifest.documents), texts_of(folder))
+            return _Opened(folder, engine, folder.open_docids(), texts_of(folder))
 
         return opened(self.path, read, verify)
 
     def _changed(self, embeddings: Embeddings | None, delete: Sized[str], replace: bool, texts: Path | None) -> Changed:
         with exclusive(self.path):
-            changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
+            changed = change(open_at(self.path), embeddings, delete, replace, texts=texts)
         self.reload()
         return changed
 

@@ -27,8 +27,8 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
-from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INDEX, Manifest
+from pyserini_jpq.index.opening import open_folder
 
 RUNS = "runs"
 _WORK = "work"
@@ -112,19 +112,21 @@ class Measuring:
     def _basis(self, name: str) -> dict[str, Any]:
         """Return the facts of the indexes that a row depends on: for baselines, the reference's bytes and speed."""
         indexes = {path.name: path for path in self.inputs.indexes}
-        reference = IndexFolder(self.inputs.indexes[0]).manifest
+        reference = open_folder(self.inputs.indexes[0]).manifest
         if name in indexes:
-            return _hashes(IndexFolder(indexes[name]).manifest)
+            return _hashes(open_folder(indexes[name]).manifest)
         is_tuned = name not in ENGINES or bool(ENGINES[name].parameters)
         return {"bytes": reference.bytes_per_document, **(_hashes(reference) if is_tuned else {})}
 
     def _index(self, name: str, path: Path) -> Row:
-        index = IndexFolder(path)
+        index = open_folder(path)
         row = Row(name, name, "index", family=family(index.manifest))
         row.note = "not trained" if row.family == NOT_TRAINED else ""
         row.code_bytes = index.manifest.bytes_per_document
         # The files that a search reads; initial centroids serve documents that are added later.
-        row.disk_bytes = sum(file.stat().st_size for file in (path / INDEX, index.blocks) if file)
+        row.disk_bytes = sum(
+            file.stat().st_size for part in index.parts for file in (part.path / INDEX, part.blocks) if file
+        )
         run = self._search(row, OURS, path, path, index.docids(), target=None)
         write_run(self.folder / RUNS / f"run.{name}.txt", run, name)
         return row
@@ -153,7 +155,7 @@ class Measuring:
         return row
 
     def _build_and_search(self, row: Row, engine: Engine) -> None:
-        reference = IndexFolder(self.inputs.indexes[0]).manifest
+        reference = open_folder(self.inputs.indexes[0]).manifest
         built, facts = self.work / "index", self.work / "build.json"
         remove(built)
         built.mkdir()

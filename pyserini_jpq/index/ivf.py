@@ -20,6 +20,7 @@ from pyserini_jpq.index.faiss_format import (
     unpack,
     widened,
 )
+from pyserini_jpq.index.joined import JoinedCodes
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 HNSW_FROM = 4096
@@ -67,27 +68,69 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     IndexFolderError
         If there are more lists than documents.
     """
-    import faiss
-
     quantizer, stored = by_bytes(quantizer_of(index, where)), stored_codes(index, where)
     check_lists(lists, len(stored), where)
+    return sorted_lists(coarse_of(quantizer, stored, lists), quantizer, stored, range(len(stored)))
+
+
+def coarse_of(quantizer: ProductQuantizer, stored: Codes | JoinedCodes, lists: int) -> Any:
+    """Return a faiss index of the directions of the lists; parameters as for `sorted_lists`."""
     # Biases do not affect the choice of lists: directions are 0 in the extra coordinates.
-    coarse = _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
-    inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
+    return _coarse(spread(quantizer, _directions(quantizer, stored, lists), 0.0))
+
+
+def sorted_lists(coarse: Any, quantizer: ProductQuantizer, stored: Codes | JoinedCodes, rows: range) -> Any:
+    """Sort some documents into lists, numbered from 0.
+
+    Parameters
+    ----------
+    coarse
+        A faiss index of the directions of the lists.
+    quantizer
+        The quantizer, `by_bytes`.
+    stored
+        [N, bytes of a document] uint8, of all documents.
+    rows
+        The documents to sort: those of a shard, or all. Their lists do not depend on the others.
+
+    Returns
+    -------
+    Any
+        As `build_ivf`.
+    """
+    lists = empty_lists(coarse, quantizer)
+    inner = lists_of(lists)
+    _fill(inner, stored[rows.start : rows.stop], _nearest(coarse, quantizer, stored, rows))
+    lists.ntotal = inner.ntotal
+    return lists
+
+
+def empty_lists(coarse: Any, quantizer: ProductQuantizer) -> Any:
+    """Return inverted lists without documents; parameters and result as for `sorted_lists`."""
+    import faiss
+
+    shape = coarse.d, coarse.ntotal, quantizer.m, quantizer.bits
+    inner: Any = faiss.IndexIVFPQ(coarse, *shape, faiss.METRIC_INNER_PRODUCT)
     inner.by_residual = False
     set_centroids(inner, widened(quantizer))
     inner.is_trained = True
-    _fill(inner, stored, _nearest(coarse, quantizer, stored))
     outer = transformed(quantizer, inner)
     outer.referenced_objects.append(coarse)
     return outer
+
+
+def lists_of(index: Any) -> Any:
+    """Return the `IndexIVFPQ` of an index of `build_ivf`."""
+    import faiss
+
+    return faiss.downcast_index(index.index)
 
 
 def set_nprobe(index: Any, nprobe: int) -> None:
     """Set the number of lists that an index of `build_ivf` probes; raise JPQError if it has fewer."""
     import faiss
 
-    inner: Any = faiss.downcast_index(index.index)
+    inner = lists_of(index)
     check_nprobe(nprobe, lists_in(index))
     inner.nprobe = nprobe
     coarse: Any = faiss.downcast_index(inner.quantizer)
@@ -97,10 +140,7 @@ def set_nprobe(index: Any, nprobe: int) -> None:
 
 def lists_in(index: Any) -> int:
     """Return the number of lists of an index of `build_ivf`."""
-    import faiss
-
-    inner: Any = faiss.downcast_index(index.index)
-    return int(inner.nlist)
+    return int(lists_of(index).nlist)
 
 
 def check_lists(lists: int, documents: int, where: str | Path) -> None:
@@ -142,11 +182,14 @@ def paired(quantizer: ProductQuantizer) -> ProductQuantizer:
     return ProductQuantizer(quantizer.rotation, np.ascontiguousarray(pairs.reshape(len(first), 256, -1)), biases)
 
 
-def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
-    """Return the list of each document, [N] int64."""
-    blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
+def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes | JoinedCodes, rows: range) -> NDArray[np.int64]:
+    """Return the list of each of some documents, [n] int64."""
+    # The blocks of all documents: a product's order of summation may depend on its number of rows.
+    starts = range(rows.start // _BLOCK * _BLOCK, rows.stop, _BLOCK)
+    blocks = (stored[start : start + _BLOCK] for start in starts)
     vectors = (spread(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
-    nearest = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in vectors])
+    found = np.concatenate([coarse.search(block, 1)[1][:, 0] for block in vectors])
+    nearest = found[rows.start - starts.start :][: len(rows)]
     # A graph that finds nothing returns -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists
@@ -169,7 +212,7 @@ def _decoded(quantizer: ProductQuantizer, stored: Codes) -> Floats:
     return quantizer.decode(unpack(stored, quantizer.m, quantizer.bits))
 
 
-def _directions(quantizer: ProductQuantizer, stored: Codes, lists: int) -> Floats:
+def _directions(quantizer: ProductQuantizer, stored: Codes | JoinedCodes, lists: int) -> Floats:
     """Return the means of spherical k-means on a sample, [lists, D] float32 of unit length."""
     import faiss
 

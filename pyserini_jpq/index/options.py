@@ -14,4 +14,5 @@ class IndexOptions(Options):
     bits: int = option(8, "bits of a code in one subspace", int, choices=(4, 8))
     sample: int = option(65536, "documents that rotation and centroids are trained on", positive_int)
     seed: int = option(42, "of the sample and of the k-means", seed)
+    shards: int | None = option(None, "parts that the index consists of (default: none)", positive_int, metavar="N")
     blocks: bool = option(True, "keep codes once more, for a faster search; also with --index alone", yes_or_no)

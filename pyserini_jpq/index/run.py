@@ -5,6 +5,7 @@ from pathlib import Path
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.index.build import build_from, build_opq
+from pyserini_jpq.index.build_shards import build_shards
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.options import IndexOptions
@@ -32,7 +33,7 @@ def build_index(
     output
         The folder to write.
     options
-        M, bits, sample, seed, blocks.
+        M, bits, sample, seed, shards, blocks.
     quantizer_of
         Folder or name of an index whose rotation, centroids and query encoder to use; codes are assigned with its
         initial centroids and scored with the trained ones.
@@ -71,11 +72,14 @@ def build_index(
     options, output = IndexOptions.of(options), Path(output)
     use_threads(threads)
     rows = embeddings if isinstance(embeddings, Embeddings) else Embeddings(embeddings)
-    if quantizer_of is None:
+    source = None if quantizer_of is None else open_folder(quantizer_of)
+    if options.shards is not None:
+        build_shards(rows, options, output, source, overwrite, any_encoder, texts)
+    elif source is None:
         build_opq(rows, options, output, overwrite, texts)
     else:
-        build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, options.blocks, texts)
-    return IndexFolder(output)
+        build_from(source.parts[0], rows, output, overwrite, any_encoder, options.blocks, texts)
+    return open_folder(output)
 
 
 def use_threads(threads: int | None) -> None:

@@ -33,6 +33,7 @@ from pyserini_jpq.index.faiss_format import file_frame, pack, stored_codes, unpa
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, Manifest, write_manifest
+from pyserini_jpq.index.shards_file import SHARDS
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.trust.plain import read_json
 
@@ -56,9 +57,10 @@ def new_index(output: Path, work: dict[str, Any], overwrite: bool) -> Iterator[P
     OutputError
         If `output` exists and may not be replaced, or another process writes it.
     """
-    refuse_existing(output, overwrite, MANIFEST)
+    marker = SHARDS if (output / SHARDS).is_file() else MANIFEST
+    refuse_existing(output, overwrite, marker)
     with preparing(output, work) as folder:
-        refuse_existing(output, overwrite, MANIFEST)  # another process may have finished it since
+        refuse_existing(output, overwrite, marker)  # another process may have finished it since
         yield folder
 
 
@@ -92,7 +94,7 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
 def _begun(folder: Path, work: dict[str, Any]) -> Path:
     try:
         if read_json(folder / _SETTINGS) == json.loads(json.dumps(work)):
-            for killed in folder.glob(".*.partial"):
+            for killed in folder.glob(".*-????????.partial"):  # of `beside`
                 remove(killed)
             return folder
     except (OSError, ValueError):
@@ -215,6 +217,12 @@ def _take(entry: Path, target: Path) -> None:
         link_or_copy(entry, target)
 
 
+def put_into_place(folder: Path, output: Path) -> None:
+    """Move a finished folder of `preparing` to its final path."""
+    (folder / _SETTINGS).unlink()
+    move_into_place(folder, output)
+
+
 def finish(
     folder: Path, manifest: Manifest, output: Path, blocks: bool, check: Callable[[], object] = lambda: None
 ) -> None:
@@ -247,8 +255,7 @@ def finish(
     written.read(mapped=True)
     Docids(folder / DOCID, written.manifest.documents)
     check()
-    (folder / _SETTINGS).unlink()
-    move_into_place(folder, output)
+    put_into_place(folder, output)
 
 
 def _rows_done(file: BinaryIO, head: bytes, code_size: int, documents: int) -> int:

@@ -9,10 +9,9 @@ import numpy as np
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.ids import check_ids
 from pyserini_jpq.errors import EmbeddingsError, JPQError
-from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.docids import Lines
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
-from pyserini_jpq.index.manifest import DOCID
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.scan.threads import usable
@@ -73,9 +72,9 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         ivf: int | None = None,
         nprobe: int | None = None,
     ) -> None:
-        def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Docids]:
+        def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Lines]:
             engine = open_index(folder, faiss_device, ivf, nprobe)
-            return folder, engine, Docids(folder.path / DOCID, folder.manifest.documents)
+            return folder, engine, folder.open_docids()
 
         self.folder, self.engine, self._docids = opened(find_index(str(index_dir)), read, verify)
         if query_encoder is None:
@@ -89,7 +88,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         # Pyserini's device stays the CPU: faiss copies an index to a GPU for few values of M only.
         super().__init__(str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances)
 
-    def load_index(self, index_dir: str) -> tuple[FaissLike, Docids]:
+    def load_index(self, index_dir: str) -> tuple[FaissLike, Lines]:
         """Return the index and docids for Pyserini, whose constructor calls this."""
         return FaissLike(self.engine), self._docids
 
