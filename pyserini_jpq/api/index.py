@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from pyserini_jpq.api.building import Building
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.documents import Text, documents_of, several, spooled
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions
@@ -69,6 +70,8 @@ class Index(Building):
         Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
     verify
         Check the hashes of all files first.
+    cluster
+        A Ray cluster that searches the shards of the index, an actor some of them.
 
     Raises
     ------
@@ -95,10 +98,11 @@ class Index(Building):
         ivf: int | None = None,
         nprobe: int | None = None,
         verify: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
         self.path = find_index(str(path))
         self._encoder, self._any_encoder, self._device, self._backend = encoder, any_encoder, device, backend
-        self._ivf, self._nprobe = ivf, nprobe
+        self._ivf, self._nprobe, self._cluster = ivf, nprobe, cluster
         self._lock = threading.Lock()
         self._queries: QueryVectors | None = None
         self._now = self._opened(verify)
@@ -246,7 +250,7 @@ class Index(Building):
 
     def _opened(self, verify: bool) -> _Opened:
         def read(folder: IndexFolder) -> _Opened:
-            engine = open_index(folder, self._device, self._ivf, self._nprobe)
+            engine = open_index(folder, self._device, self._ivf, self._nprobe, cluster=self._cluster)
             return _Opened(folder, engine, folder.open_docids(), texts_of(folder))
 
         return opened(self.path, read, verify)

@@ -113,7 +113,7 @@ def encode_collection(
         "collection_sha256": summary.sha256,
         "shards": shard.num,
     }
-    _prepare_folder(output, manifest, shard, overwrite)
+    begin(output, manifest, shard, overwrite)
     rows = shard.rows(summary.documents)
     documents = islice(collection, rows.start, rows.stop)
     files = shard.files(output, summary.documents)
@@ -133,13 +133,13 @@ def encode_collection(
         for file, count in files:
             window = list(islice(documents, count))
             with writing(output):
-                _encode_window(file, window, encoder, batch_size, progress)
+                encode_window(file, window, encoder, batch_size, progress)
     if shard.num == 1:
         Embeddings(output)  # raises if there are rows of another collection
     return summary
 
 
-def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> None:
+def begin(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> None:
     """Create the folder, or check that it was begun with the same settings."""
     deadline = time.monotonic() + _PATIENCE
     while not _is_begun(output, manifest, shard, overwrite):
@@ -209,7 +209,7 @@ def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
     return rows - int(np.isnan(vectors).any(axis=1).sum())
 
 
-def _encode_window(
+def encode_window(
     file: RowFile, window: Sequence[Document], encoder: Encoder, batch_size: int, progress: Progress
 ) -> None:
     """Encode consecutive documents into one file, leaving out batches that are already written."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cli
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.encode.embeddings import MANIFEST as EMBEDDINGS_MANIFEST
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError, JPQError
@@ -43,6 +44,7 @@ def open_index(
     ivf: int | None = None,
     nprobe: int | None = None,
     verify: bool = False,
+    cluster: Cluster | None = None,
 ) -> SearchEngine:
     """Open an index, or uncompressed embeddings, for search; no JVM is started.
 
@@ -58,6 +60,8 @@ def open_index(
         Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
     verify
         Check the hashes of all files of the index first.
+    cluster
+        A Ray cluster that searches the shards of the index.
 
     Returns
     -------
@@ -83,10 +87,16 @@ def open_index(
     if by_lists and device != "cpu":
         raise JPQError(f"inverted lists are searched on the CPU only, not on {device}; leave one of the two out")
     if not isinstance(folder, IndexFolder):
-        return opened(find_index(str(folder)), lambda now: open_index(now, device, ivf, nprobe), verify)
+        return opened(
+            find_index(str(folder)), lambda now: open_index(now, device, ivf, nprobe, cluster=cluster), verify
+        )
     engine = _lists_engine(folder, ivf, nprobe) if by_lists else _engine(folder, device)
     engine.reopen = _reopened, (folder.path.resolve(), _fingerprint(folder, by_lists), device, ivf, nprobe)
-    return engine
+    if cluster is None:
+        return engine
+    from pyserini_jpq.search.engines.cluster import ClusterEngine
+
+    return ClusterEngine(cluster, engine)
 
 
 def _engine(folder: IndexFolder, device: str) -> SearchEngine:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.ids import check_ids
 from pyserini_jpq.errors import EmbeddingsError, JPQError
@@ -47,7 +48,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         Device of the query encoder, if it is loaded here.
     any_encoder
         Allow an encoder that the index was not trained with.
-    verify, ivf, nprobe
+    verify, ivf, nprobe, cluster
         As in `Index`.
 
     Raises
@@ -71,9 +72,10 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         verify: bool = False,
         ivf: int | None = None,
         nprobe: int | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Lines]:
-            engine = open_index(folder, faiss_device, ivf, nprobe)
+            engine = open_index(folder, faiss_device, ivf, nprobe, cluster=cluster)
             return folder, engine, folder.open_docids()
 
         self.folder, self.engine, self._docids = opened(find_index(str(index_dir)), read, verify)

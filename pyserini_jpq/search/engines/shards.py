@@ -27,9 +27,17 @@ class ShardsEngine(SearchEngine):
         self._engines, self._places = engines, Places([engine.documents for engine in engines])
         self.dimension, self.documents = engines[0].dimension, self._places.total
 
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self._engines)
+
     def _search(self, queries: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
+        return self.search_some(queries, k, threads, range(self.shards))
+
+    def search_some(self, queries: Floats, k: int, threads: int, parts: range) -> tuple[Floats, Rows]:
+        """Return scores and rows of the best documents of some shards; parameters as for `search`."""
         prepared = self._engines[0].prepared(queries)
-        parts = range(len(self._engines))
         return best_of_blocks((self._found(part, prepared, k, threads) for part in parts), len(queries), k)
 
     def _found(self, part: int, prepared: tuple[Any, ...], k: int, threads: int) -> tuple[Floats, Rows]:
