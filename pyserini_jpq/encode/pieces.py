@@ -1,7 +1,7 @@
 """Encode a collection in pieces, each a window of documents, on a cluster; the folder is that of one process."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -87,8 +87,8 @@ def encode_on_cluster(
         As `encode_collection`.
     """
     check_template(source.card.document.template)
-    summary = cluster.call(_summary, collection.path.resolve(), collection.skip_empty)
-    dimension, sha256, dtype = cluster.call(_facts, _absolute(source), how)
+    summary = cluster.call(summary_of, collection.path.resolve(), collection.skip_empty)
+    dimension, sha256, dtype = cluster.call(facts, absolute(source), how)
     manifest = {
         "schema": SCHEMA,
         "documents": summary.documents,
@@ -105,34 +105,40 @@ def encode_on_cluster(
         Progress(total=summary.documents, desc="encoding", unit=" documents") as progress,
     ):
         pieces = pieces_of(collection, output.resolve(), summary.documents, progress)
-        for count in cluster.map(EncodeWorker, (_absolute(source), how), pieces):
+        for count in cluster.map(EncodeWorker, (absolute(source), how), pieces):
             progress.update(count)
     return Embeddings(output)
 
 
-def pieces_of(collection: Collection, output: Path, documents: int, progress: Progress) -> Iterator[Piece]:
+def pieces_of(
+    collection: Collection,
+    output: Path,
+    documents: int,
+    progress: Progress,
+    is_there: Callable[[RowFile], bool] = lambda file: file.npy.is_file(),
+) -> Iterator[Piece]:
     """Yield the pieces of a collection that are not there; memory holds one."""
     stream = iter(collection)
     for file, count in Shard().files(output, documents):
-        if file.npy.is_file():
+        if is_there(file):
             progress.update(sum(1 for _ in islice(stream, count)))
         else:
             yield Piece(file, list(islice(stream, count)))
 
 
-def _summary(path: Path, skip_empty: bool) -> Summary:
+def summary_of(path: Path, skip_empty: bool) -> Summary:
     """Check a collection; on the cluster, as hashes of all docids are held meanwhile."""
     return Collection(path, skip_empty).scan()
 
 
-def _facts(source: EncoderSource, how: How) -> tuple[int, str, str]:
+def facts(source: EncoderSource, how: How) -> tuple[int, str, str]:
     """Return dimension and hash of an encoder, and the number type that an actor computes in."""
     encoder = source.load()
     dtype = resolve_dtype(how.dtype, resolve_device(how.device))
     return encoder.dimension, encoder.weights_sha256(), str(dtype).removeprefix("torch.")
 
 
-def _absolute(source: EncoderSource) -> EncoderSource:
+def absolute(source: EncoderSource) -> EncoderSource:
     """Return an encoder by the whole paths of its folders, as actors run elsewhere."""
     backbone = Path(source.card.backbone)
     card = dataclasses.replace(source.card, backbone=str(backbone.resolve())) if backbone.is_dir() else source.card

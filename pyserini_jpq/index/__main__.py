@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyserini_jpq import cli
+from pyserini_jpq.cluster import Cluster, ClusterOptions
+from pyserini_jpq.encode.options import EncodeOptions
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.options import add_flags, from_flags
 
-_OF_A_NEW_INDEX = ("output", "source", "m", "bits", "sample", "seed", "shards", "blocks", "overwrite")
+_OF_A_NEW_INDEX = (
+    *("corpus", "encoder", "output", "source", "m", "bits", "sample", "seed", "shards", "blocks", "overwrite"),
+)
 
 
 def define_flags() -> cli.OneLineParser:
@@ -35,6 +39,10 @@ def define_flags() -> cli.OneLineParser:
         help="take rotation, centroids and query encoder of this index, as they were trained on other documents",
     )
     add_flags(group, IndexOptions)
+    group.add_argument("--corpus", help="with --from and --ray, in place of --embeddings: a collection to encode")
+    group.add_argument("--encoder", help="the encoder of --corpus: card, folder, or Hugging Face name")
+    add_flags(group, EncodeOptions, ("batch_size", "device", "dtype", "skip_empty"))
+    add_flags(group, ClusterOptions)
     group.add_argument("--overwrite", action="store_true", help="replace what --output holds")
 
     group = parser.add_argument_group("an index that is there")
@@ -91,6 +99,10 @@ def main(argv: Sequence[str]) -> None:
             "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf, --blocks or "
             "--texts"
         )
+    if args.corpus or "ray" in vars(args):
+        if not all((args.corpus, args.encoder, args.source, args.output, "ray" in vars(args))) or args.embeddings:
+            parser.error("--ray goes with --corpus, --encoder, --from and --output, which together make a new index")
+        return build_on_cluster(args)
     if not args.embeddings or not args.output:
         parser.error("a new index needs --embeddings and --output")
     if args.source and (trained := [n for n in ("m", "bits", "sample", "seed") if n in vars(args)]):
@@ -110,6 +122,25 @@ def build(args: argparse.Namespace) -> None:
         texts=args.texts,
         any_encoder=args.any_encoder,
         threads=args.threads,
+        overwrite=args.overwrite,
+    )
+    cli.say(f"{index.manifest.documents} documents of {index.manifest.bytes_per_document} bytes: {args.output}")
+
+
+def build_on_cluster(args: argparse.Namespace) -> None:
+    """Encode a collection on a cluster, and build its index."""
+    from pyserini_jpq.index.run import encode_index
+
+    index = encode_index(
+        args.corpus,
+        args.encoder,
+        args.output,
+        quantizer_of=args.source,
+        cluster=Cluster.of(from_flags(ClusterOptions, vars(args))) or Cluster(),
+        options=from_flags(IndexOptions, vars(args)),
+        encode_options=from_flags(EncodeOptions, vars(args)),
+        texts=args.texts,
+        any_encoder=args.any_encoder,
         overwrite=args.overwrite,
     )
     cli.say(f"{index.manifest.documents} documents of {index.manifest.bytes_per_document} bytes: {args.output}")

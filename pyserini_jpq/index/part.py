@@ -20,6 +20,8 @@ class EmbeddingsPart(Embeddings):
         The rows of this part.
     """
 
+    _coded = False  # unless the whole has codes in place of vectors
+
     def __init__(self, whole: Embeddings, rows: range) -> None:
         vars(self).update(vars(whole))
         self._whole, self._rows, self.documents = whole, rows, len(rows)
@@ -35,8 +37,8 @@ class EmbeddingsPart(Embeddings):
             first, end = max(0, self._rows.start - file.start), min(file.rows, self._rows.stop - file.start)
             array = self._map(file)
             for start in range(first, end, rows):
-                block = np.asarray(array[start : min(start + rows, end)], dtype=np.float32)
-                yield self._finite(block, file, start)
+                block = array[start : min(start + rows, end)]
+                yield block if self._coded else self._finite(np.asarray(block, dtype=np.float32), file, start)
             forget(array)
 
     def sample(self, rows: int, seed: int) -> np.ndarray:

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.options import EncodeOptions
+from pyserini_jpq.encode.source import find_encoder
+from pyserini_jpq.files import refuse_existing
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.build_shards import build_shards
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.writing import marker_of
 
 
 def build_index(
@@ -80,6 +85,61 @@ def build_index(
     else:
         build_from(source.parts[0], rows, output, overwrite, any_encoder, options.blocks, texts)
     return open_folder(output)
+
+
+def encode_index(
+    corpus: str | Path,
+    encoder: str | Path,
+    output: str | Path,
+    *,
+    quantizer_of: str | Path,
+    cluster: Cluster,
+    options: IndexOptions | None = None,
+    encode_options: EncodeOptions | None = None,
+    texts: str | Path | Collection | None = None,
+    any_encoder: bool = False,
+    overwrite: bool = False,
+) -> IndexFolder:
+    """Encode a collection on a cluster and build its index with another's quantizer, without keeping embeddings.
+
+    Parameters
+    ----------
+    corpus
+        A file, a folder, or the name of a collection.
+    encoder
+        The document encoder of that index: the name of a card, a folder, or a Hugging Face name.
+    output, quantizer_of, texts, any_encoder, overwrite
+        As in `build_index`.
+    cluster
+        The cluster.
+    options
+        Shards and blocks.
+    encode_options
+        Batch size, device and number type.
+
+    Raises
+    ------
+    JPQError
+        As `encode` and `build_index`.
+    """
+    from pyserini_jpq.download.collection import find_corpus
+    from pyserini_jpq.encode.pieces import how_of
+    from pyserini_jpq.index.pieces import index_on_cluster
+
+    output, encoding = Path(output), EncodeOptions.of(encode_options)
+    refuse_existing(output, overwrite, marker_of(output))  # before hours go into encoding
+    return index_on_cluster(
+        cluster,
+        Collection(find_corpus(str(corpus)), encoding.skip_empty),
+        find_encoder(str(encoder)),
+        open_folder(quantizer_of),
+        output,
+        how_of(encoding),
+        IndexOptions.of(options),
+        overwrite=overwrite,
+        any_encoder=any_encoder,
+        texts=texts,
+    )
 
 
 def use_threads(threads: int | None) -> None:

@@ -57,11 +57,16 @@ def new_index(output: Path, work: dict[str, Any], overwrite: bool) -> Iterator[P
     OutputError
         If `output` exists and may not be replaced, or another process writes it.
     """
-    marker = SHARDS if (output / SHARDS).is_file() else MANIFEST
+    marker = marker_of(output)
     refuse_existing(output, overwrite, marker)
     with preparing(output, work) as folder:
         refuse_existing(output, overwrite, marker)  # another process may have finished it since
         yield folder
+
+
+def marker_of(output: Path) -> str:
+    """Return the file that tells that a folder is an index, in shards or not."""
+    return SHARDS if (output / SHARDS).is_file() else MANIFEST
 
 
 @contextlib.contextmanager

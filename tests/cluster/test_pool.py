@@ -54,7 +54,7 @@ def test_without_ray_the_extra_is_named(monkeypatch, capsys):
 
 
 def test_encoding_on_a_cluster_gives_the_bytes_of_one_process(
-    nodes, built, tiny_collection, tiny_encoder, tmp_path, monkeypatch
+    nodes, tiny_collection, tiny_encoder, tmp_path, monkeypatch
 ):
     from pyserini_jpq.encode import document
 
