@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from pyserini_jpq.cluster.options import ClusterOptions, resources_of
 from pyserini_jpq.errors import InstallationError, JPQError
@@ -66,7 +66,8 @@ class Cluster:
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return the result of a function that is called on the cluster."""
         ray = self.connected()
-        result: T = self._got(ray.remote(function).options(num_cpus=0, max_retries=4).remote(*arguments))
+        task = ray.remote(function).options(max_retries=4, **self._needs())
+        result: T = self._got(task.remote(*arguments))
         return result
 
     def map(self, worker: type[Worker], arguments: Sequence[Any], pieces: Iterable[Any]) -> Iterator[Any]:
@@ -119,7 +120,7 @@ class Cluster:
 
     def start(self, worker: type[Worker], arguments: Sequence[Any]) -> Any:
         """Start an actor that stays, and return its handle; Ray makes it anew if it is lost."""
-        return self._remote(worker).options(max_restarts=-1, max_task_retries=2).remote(*arguments)
+        return self._remote().options(max_restarts=-1, max_task_retries=2).remote(worker, arguments)
 
     def got(self, results: Sequence[Any]) -> list[Any]:
         """Return the results of calls of actors of `start`."""
@@ -154,14 +155,17 @@ class Cluster:
                 raise JPQError(f"no Ray cluster at {self._address}: {_first_line(problem)}") from None
         return ray
 
-    def _remote(self, worker: type[Worker]) -> Any:
+    def _needs(self) -> dict[str, Any]:
+        """Return the resources as Ray takes them."""
         named = {name: value for name, value in self._resources.items() if name in ("num_cpus", "num_gpus")}
-        others = {name: value for name, value in self._resources.items() if name not in named}
-        return self.connected().remote(_ready(worker)).options(**named, resources=others)
+        return {**named, "resources": {n: value for n, value in self._resources.items() if n not in named}}
+
+    def _remote(self) -> Any:
+        return self.connected().remote(_Actor).options(**self._needs())
 
     def _start(self, worker: type[Worker], arguments: Sequence[Any], busy: dict[Any, Any]) -> None:
         """Start an actor, which is free when it is ready."""
-        actor = self._remote(worker).remote(*arguments)
+        actor = self._remote().remote(worker, arguments)
         busy[actor.ready.remote()] = actor, None, False
 
     def _got(self, result: Any) -> Any:
@@ -175,9 +179,23 @@ class Cluster:
             raise
 
 
-def _ready(worker: type[Worker]) -> type:
-    """Return a class of the worker with a method that tells that it was made."""
-    return type(worker.__name__, (worker,), {"ready": lambda self: None})
+class _Actor:
+    """Makes a worker and gives it pieces; made by a method, as Ray takes an error of a constructor for a loss."""
+
+    def __init__(self, worker: type[Worker], arguments: Sequence[Any]) -> None:
+        self._how = worker, arguments
+        self._worker: Worker | None = None
+
+    def ready(self) -> None:
+        """Make the worker."""
+        worker, arguments = self._how
+        self._worker = worker(*arguments)
+
+    def do(self, piece: Any) -> Any:
+        """Do a piece of work."""
+        if self._worker is None:  # the actor was made anew
+            self.ready()
+        return cast(Worker, self._worker).do(piece)
 
 
 def _first_line(problem: Exception) -> str:

@@ -13,7 +13,7 @@ from pyserini_jpq.encode.embeddings import SCHEMA, Embeddings
 from pyserini_jpq.encode.pieces import EncodeWorker, How, Piece, absolute, facts, pieces_of, summary_of
 from pyserini_jpq.encode.row_files import RowFile
 from pyserini_jpq.encode.source import EncoderSource
-from pyserini_jpq.files import beside, remove, save_array
+from pyserini_jpq.files import beside, exclusive, partial_folder, remove, save_array
 from pyserini_jpq.index.assign import Assigner, assigning_quantizer
 from pyserini_jpq.index.build import Texts, build_from
 from pyserini_jpq.index.build_shards import build_shards
@@ -23,7 +23,7 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.part import EmbeddingsPart
-from pyserini_jpq.index.writing import preparing
+from pyserini_jpq.index.writing import begun
 
 _CODES = "codes"
 
@@ -132,8 +132,9 @@ def index_on_cluster(
         "collection_sha256": summary.sha256,
     }
     place = output.with_name(f"{output.name}.pieces")
-    with preparing(place, {"from": source.manifest.files, "embeddings": manifest}) as folder:
-        folder = folder.resolve()
+    with exclusive(place):
+        # It stays after an error, too: it holds hours of encoding.
+        folder = begun(partial_folder(place), {"from": source.manifest.files, "embeddings": manifest}).resolve()
         (folder / _CODES).mkdir(exist_ok=True)
         files = [(codes_file(file), rows) for file, rows in pieces_in(folder, summary.documents)]
         coded = CodedDocuments(folder, manifest, files)

@@ -88,7 +88,7 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
         If another process writes this output.
     """
     with exclusive(output):
-        folder = _begun(partial_folder(output), work)
+        folder = begun(partial_folder(output), work)
         try:
             yield folder
         except JPQError:
@@ -96,7 +96,8 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
             raise
 
 
-def _begun(folder: Path, work: dict[str, Any]) -> Path:
+def begun(folder: Path, work: dict[str, Any]) -> Path:
+    """Return the folder that an interrupted run of the same work left, or an empty one."""
     try:
         if read_json(folder / _SETTINGS) == json.loads(json.dumps(work)):
             for killed in folder.glob(".*-????????.partial"):  # of `beside`

@@ -1,6 +1,8 @@
 """A cluster of three nodes on this machine: actors and a node are killed, and nothing is lost."""
 
+import contextlib
 import os
+import socket
 import sys
 import time
 
@@ -30,13 +32,26 @@ class Squares:
         return piece**2
 
 
+def ports():
+    """Return free ports for the agents of a node: Ray waits a quarter of a minute for those that they choose."""
+    names = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
+    with contextlib.ExitStack() as open_ones:
+        sockets = [open_ones.enter_context(socket.socket()) for _ in names]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+
+
 @pytest.fixture(scope="module")
 def nodes():
     ray = pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
     utils = pytest.importorskip("ray.cluster_utils")
-    memory = 80 << 20
-    cluster = utils.Cluster(True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
-    others = [cluster.add_node(num_cpus=1, object_store_memory=memory) for _ in range(2)]
+    size = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    try:
+        cluster = utils.Cluster(True, head_node_args={**size, **ports()})
+        others = [cluster.add_node(**size, **ports()) for _ in range(2)]
+    except Exception as problem:  # Ray waits half a minute for a node, which is too short on a busy machine
+        pytest.skip(f"no Ray cluster starts here: {problem}")
     paths = {"PYTHONPATH": os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])}
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": paths})
     yield cluster, others

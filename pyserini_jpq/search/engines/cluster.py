@@ -8,6 +8,7 @@ from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.quantizer import Floats, Rows, best_of_blocks
 from pyserini_jpq.search.engines.base import SearchEngine
 from pyserini_jpq.search.engines.shards import ShardsEngine
+from pyserini_jpq.search.threads import faiss_threads
 
 
 class ShardSearcher:
@@ -27,7 +28,8 @@ class ShardSearcher:
     def do(self, piece: tuple[Floats, int, int]) -> tuple[Floats, Rows]:
         """Return scores and rows of the best documents, given queries [B, D], k and the number of threads."""
         if isinstance(self._engine, ShardsEngine):
-            return self._engine.search_some(*piece, self._shards)
+            with faiss_threads(piece[2]):
+                return self._engine.search_some(*piece, self._shards)
         return self._engine.search(*piece)
 
 
