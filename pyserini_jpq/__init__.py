@@ -26,6 +26,8 @@ _HOMES = {
     "Hit": "api",
     "Index": "api",
     "Comparison": "evaluate.runs",
+    "Cluster": "cluster",
+    "ClusterOptions": "cluster",
     "ConvertOptions": "convert.run",
     "EncodeOptions": "encode.options",
     "EncoderChanges": "encode.options",

@@ -11,6 +11,7 @@ import numpy as np
 
 from pyserini_jpq.api.building import Building
 from pyserini_jpq.api.sharing import Sharing
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.documents import Text, documents_of, several, spooled
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions
@@ -19,12 +20,14 @@ from pyserini_jpq.encode.run import encode
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import beside
-from pyserini_jpq.index.change import Changed, change_index
-from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.change import Changed
+from pyserini_jpq.index.docids import Lines
 from pyserini_jpq.index.encoders import check_encoder, document_backend, document_encoder_source, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
-from pyserini_jpq.index.manifest import DOCID, Manifest
+from pyserini_jpq.index.manifest import Manifest
 from pyserini_jpq.index.opening import opened
+from pyserini_jpq.index.shards import open_at
+from pyserini_jpq.index.shards_change import change
 from pyserini_jpq.index.texts import Texts, texts_of
 from pyserini_jpq.index.vectors import Vectors, vectors_of
 from pyserini_jpq.locks import exclusive
@@ -41,7 +44,7 @@ class _Opened:
 
     folder: IndexFolder
     engine: SearchEngine
-    docids: Docids
+    docids: Lines
     texts: Texts | None
     vectors: Vectors | None
     queries: "_Queries"
@@ -94,6 +97,8 @@ class Index(Building, Sharing):
         Number of lists to probe per query; by default an eighth. Without `ivf`, of the lists beside the index.
     verify
         Check the hashes of all files first.
+    cluster
+        A Ray cluster that searches the shards of the index, an actor some of them.
 
     Raises
     ------
@@ -120,10 +125,11 @@ class Index(Building, Sharing):
         ivf: int | None = None,
         nprobe: int | None = None,
         verify: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
         self.path = find_index(str(path))
         self._encoder, self._any_encoder, self._device, self._backend = encoder, any_encoder, device, backend
-        self._ivf, self._nprobe = ivf, nprobe
+        self._ivf, self._nprobe, self._cluster = ivf, nprobe, cluster
         self._now = self._opened(verify)
 
     @property
@@ -284,16 +290,15 @@ class Index(Building, Sharing):
 
     def _opened(self, verify: bool) -> _Opened:
         def read(folder: IndexFolder) -> _Opened:
-            engine = open_index(folder, self._device, self._ivf, self._nprobe)
-            docids = Docids(folder.path / DOCID, folder.manifest.documents)
+            engine = open_index(folder, self._device, self._ivf, self._nprobe, cluster=self._cluster)
             queries = _Queries(lambda: self._encoder_of(folder))
-            return _Opened(folder, engine, docids, texts_of(folder), vectors_of(folder), queries)
+            return _Opened(folder, engine, folder.open_docids(), texts_of(folder), vectors_of(folder), queries)
 
         return opened(self.path, read, verify)
 
     def _changed(self, embeddings: Embeddings | None, delete: Sized[str], replace: bool, texts: Path | None) -> Changed:
         with exclusive(self.path):
-            changed = change_index(IndexFolder(self.path), embeddings, delete, replace, texts=texts)
+            changed = change(open_at(self.path), embeddings, delete, replace, texts=texts)
         self.reload()
         return changed
 

@@ -27,8 +27,8 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels
 from pyserini_jpq.files import remove, write_json_atomically
-from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INDEX, VECTORS, Manifest
+from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.vectors import vectors_of
 
 RUNS = "runs"
@@ -76,7 +76,7 @@ class Measuring:
         self._rescored = {
             f"{index.name}, {options.rescore} rescored": index
             for index in inputs.indexes
-            if vectors_of(IndexFolder(index)) is not None
+            if vectors_of(open_folder(index)) is not None
         }
         self._training = None
         if options.train_topics is not None and options.train_qrels is not None:
@@ -119,22 +119,24 @@ class Measuring:
     def _basis(self, name: str) -> dict[str, Any]:
         """Return the facts of the indexes that a row depends on: for baselines, the reference's bytes and speed."""
         indexes = {path.name: path for path in self.inputs.indexes}
-        reference = IndexFolder(self.inputs.indexes[0]).manifest
+        reference = open_folder(self.inputs.indexes[0]).manifest
         if name in indexes:
-            return _hashes(IndexFolder(indexes[name]).manifest)
+            return _hashes(open_folder(indexes[name]).manifest)
         if name in self._rescored:
-            manifest = IndexFolder(self._rescored[name]).manifest
+            manifest = open_folder(self._rescored[name]).manifest
             return {**_hashes(manifest), VECTORS: manifest.files[VECTORS]["sha256"]}
         is_tuned = name not in ENGINES or bool(ENGINES[name].parameters)
         return {"bytes": reference.bytes_per_document, **(_hashes(reference) if is_tuned else {})}
 
     def _index(self, name: str, path: Path, rescore: bool = False) -> Row:
-        index = IndexFolder(path)
+        index = open_folder(path)
         row = Row(name, name, "index", family=family(index.manifest))
         row.note = "not trained" if row.family == NOT_TRAINED else ""
         row.code_bytes = index.manifest.bytes_per_document
         # The files that a search reads; initial centroids serve documents that are added later.
-        row.disk_bytes = sum(file.stat().st_size for file in (path / INDEX, index.blocks) if file)
+        row.disk_bytes = sum(
+            file.stat().st_size for part in index.parts for file in (part.path / INDEX, part.blocks) if file
+        )
         if rescore:
             size = index.manifest.files[VECTORS]["bytes"]
             kept = size // index.manifest.documents
@@ -171,7 +173,7 @@ class Measuring:
         return row
 
     def _build_and_search(self, row: Row, engine: Engine) -> None:
-        reference = IndexFolder(self.inputs.indexes[0]).manifest
+        reference = open_folder(self.inputs.indexes[0]).manifest
         built, facts = self.work / "index", self.work / "build.json"
         remove(built)
         built.mkdir()

@@ -69,7 +69,7 @@ def check(inputs: Inputs, options: CompareOptions, output: Path, overwrite: bool
     from pyserini_jpq.compare.baselines.registry import named_baselines
     from pyserini_jpq.compare.encoders import query_encoder
     from pyserini_jpq.encode.embeddings import Embeddings
-    from pyserini_jpq.index.folder import IndexFolder
+    from pyserini_jpq.index.opening import open_folder
 
     refuse_existing(output, overwrite, RESULTS)
     measures, unknown = parse_metrics(options.metrics)
@@ -81,7 +81,7 @@ def check(inputs: Inputs, options: CompareOptions, output: Path, overwrite: bool
     embeddings = Embeddings(inputs.embeddings)
     query_encoder(inputs.embeddings)
     for path in inputs.indexes:
-        manifest = IndexFolder(path).manifest
+        manifest = open_folder(path).manifest
         if (manifest.documents, manifest.dimension) != (embeddings.documents, embeddings.dimension):
             raise JPQError(
                 f"{path} has {manifest.documents} documents of {manifest.dimension} dimensions, {inputs.embeddings} "

@@ -7,7 +7,8 @@ import numpy as np
 
 from pyserini_jpq.compare.baselines.base import Built, Rows
 from pyserini_jpq.encode.embeddings import MANIFEST, Embeddings
-from pyserini_jpq.index.folder import IndexFolder
+from pyserini_jpq.index.opening import open_folder
+from pyserini_jpq.index.shards_ivf import joined
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.search.open import open_index
 
@@ -53,7 +54,9 @@ def on_device(folder: Path, device: str) -> OurBuilt:
 
     place = resolve_device(device)
     if not (folder / MANIFEST).is_file():
-        return OurBuilt(TorchEngine(IndexFolder(folder).read(), str(folder), place).search)
+        index = open_folder(folder)
+        indexes = [part.read() for part in index.parts]
+        return OurBuilt(TorchEngine(joined(index, indexes), str(folder), place).search)
     # Copies: what is mapped cannot be written to, of which torch warns.
     vectors = torch.cat([torch.from_numpy(block.copy()).to(place) for block in Embeddings(folder).blocks(_BLOCK)])
 

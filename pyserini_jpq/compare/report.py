@@ -27,8 +27,8 @@ from pyserini_jpq.files import (
     write_json_atomically,
     write_text_atomically,
 )
-from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import INDEX
+from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.steps import holding
 
 _ASKED = "asked.json"
@@ -205,7 +205,7 @@ def _go_on_or_start(folder: Path, identity: dict[str, Any]) -> None:
 def _facts_of(inputs: Inputs, options: CompareOptions, qrels: Qrels) -> dict[str, Any]:
     """Return sizes and hashes of the inputs."""
     embeddings = Embeddings(inputs.embeddings)
-    manifests = {path.name: IndexFolder(path).manifest for path in inputs.indexes}
+    manifests = {path.name: open_folder(path).manifest for path in inputs.indexes}
     files = {"topics": inputs.topics, "qrels": inputs.qrels, "bm25": options.bm25, **inputs.runs}
     files |= {"train topics": options.train_topics, "train qrels": options.train_qrels}
     return {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cards, cli
+from pyserini_jpq.cluster import Cluster, ClusterOptions
 from pyserini_jpq.encode.options import EncodeOptions, EncoderChanges
 from pyserini_jpq.options import add_flags, from_flags
 
@@ -37,6 +38,7 @@ def define_flags() -> cli.OneLineParser:
         help="print the cards: name, dimensions, tokens of a query / of a document, licence",
     )
     add_flags(parser, EncodeOptions)
+    add_flags(parser, ClusterOptions)
     parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     group = parser.add_argument_group("encoder", "in place of a card, or to change what the card says")
     add_flags(group, EncoderChanges)
@@ -62,6 +64,7 @@ def main(argv: Sequence[str]) -> None:
         options=options,
         changes=from_flags(EncoderChanges, vars(args)),
         overwrite=args.overwrite,
+        cluster=Cluster.of(from_flags(ClusterOptions, vars(args))),
     )
     if embeddings is not None:
         cli.say(f"{embeddings.documents} documents, {embeddings.dimension} dimensions: {args.output}")

@@ -121,7 +121,7 @@ def encode_collection(
         "shards": shard.num,
     }
     compute = document_backend(encoder, backend)
-    _prepare_folder(output, manifest, shard, overwrite)
+    begin(output, manifest, shard, overwrite)
     rows = shard.rows(summary.documents)
     documents = islice(collection, rows.start, rows.stop)
     files = shard.files(output, summary.documents)
@@ -140,13 +140,13 @@ def encode_collection(
         for file, count in files:
             window = list(islice(documents, count))
             with writing(output):
-                _encode_window(file, window, encoder, encoding, progress)
+                encode_window(file, window, encoder, encoding, progress)
     if shard.num == 1:
         Embeddings(output)  # raises if there are rows of another collection
     return summary
 
 
-def _prepare_folder(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> None:
+def begin(output: Path, manifest: dict[str, Any], shard: Shard, overwrite: bool) -> None:
     """Create the folder, or check that it was begun with the same settings."""
     deadline = time.monotonic() + _PATIENCE
     while not _is_begun(output, manifest, shard, overwrite):
@@ -216,7 +216,7 @@ def _rows_done(file: RowFile, rows: int, dimension: int) -> int:
     return rows - int(_is_missing(vectors).sum())
 
 
-def _encode_window(
+def encode_window(
     file: RowFile, window: Sequence[Document], encoder: Encoder, encoding: Pipeline, progress: Progress
 ) -> None:
     """Encode consecutive documents into one file, leaving out batches that are already written."""

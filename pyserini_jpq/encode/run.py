@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.data.documents import Documents, spooled
 from pyserini_jpq.data.source import open_collection
@@ -23,6 +24,7 @@ def encode(
     options: EncodeOptions | None = None,
     changes: EncoderChanges | None = None,
     overwrite: bool = False,
+    cluster: Cluster | None = None,
 ) -> Embeddings | None:
     """Encode documents into a folder of embeddings; the same call resumes an interrupted one.
 
@@ -42,6 +44,8 @@ def encode(
         The description of an encoder without a card, or changes to its card.
     overwrite
         Replace existing embeddings.
+    cluster
+        A Ray cluster that encodes the documents in pieces.
 
     Returns
     -------
@@ -72,7 +76,13 @@ def encode(
         remember_folder(Path(changes.tokenizer))
     source = encoder if isinstance(encoder, EncoderSource) else find_encoder(str(encoder))
     source = source.with_changes(changes.as_changes())
+    if cluster is not None and options.shard_num > 1:
+        raise OutputError("a cluster encodes the whole collection; leave shards out")
     with _collection(corpus, options.skip_empty, output) as collection:
+        if cluster is not None:
+            from pyserini_jpq.encode.pieces import encode_on_cluster, how_of
+
+            return encode_on_cluster(cluster, collection, source, output, how_of(options), overwrite)
         collection.scan()  # checked before torch is imported, which takes seconds
 
         from pyserini_jpq.encode.document import Shard, encode_collection

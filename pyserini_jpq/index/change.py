@@ -118,20 +118,21 @@ def _rows_kept(
     deleted = np.fromiter((docid in delete for docid in old), dtype=bool, count=len(old))
     if missing := delete - {old[row] for row in np.flatnonzero(deleted)}:
         raise IndexFolderError(
-            f"{index.path} holds no document {min(missing)!r}{_and_more(missing)}, so it cannot be deleted; "
+            f"{index.path} holds no document {min(missing)!r}{and_more(missing)}, so it cannot be deleted; "
             "nothing was changed"
         )
     there = np.fromiter((docid in new for docid in old), dtype=bool, count=len(old)) & ~deleted
     if there.any() and not replace:
         found = [old[row] for row in np.flatnonzero(there)]
         raise IndexFolderError(
-            f"{index.path} holds document {found[0]!r}{_and_more(found)} already; give --replace to replace them, or "
+            f"{index.path} holds document {found[0]!r}{and_more(found)} already; give --replace to replace them, or "
             "leave them out; nothing was changed"
         )
     return np.flatnonzero(~deleted & ~there), int(there.sum())
 
 
-def _and_more(docids: Collection[str]) -> str:
+def and_more(docids: Collection[str]) -> str:
+    """Return how many other docids there are than the first, for a message."""
     return f" (and {len(docids) - 1} others)" if len(docids) > 1 else ""
 
 

@@ -4,6 +4,7 @@ import mmap
 import operator
 import os
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -25,7 +26,19 @@ _STEP = 16
 _BLOCK = 1 << 18
 
 
-class Docids(Sequence[str]):
+class Lines(Sequence[str], ABC):
+    """The docids of an index or of a shard."""
+
+    @abstractmethod
+    def at(self, rows: NDArray[np.int64]) -> list[str]:
+        """Return the docids of rows, [n] int64, not negative; faster than one by one."""
+
+    @abstractmethod
+    def checksum(self) -> int:
+        """Return a CRC-32 of all docids."""
+
+
+class Docids(Lines):
     """The lines of a docid file on disk; threads can share it.
 
     Docids are checked when they are read, not on opening: run files need single words.

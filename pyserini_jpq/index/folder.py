@@ -17,7 +17,7 @@ from pyserini_jpq.files import (
     put_back,
     sha256_of,
 )
-from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.docids import Docids, Lines
 from pyserini_jpq.index.faiss_format import parts_of
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.manifest import (
@@ -90,7 +90,7 @@ class IndexFolder:
             if whole:
                 self.check_file(BLOCKS, without_blocks(self.path))
         if self.verify:
-            check_docids(self._docids, str(self.path / DOCID), IndexFolderError)
+            check_docids(self.open_docids, str(self.path / DOCID), IndexFolderError)
 
     def read(self, mapped: bool = False) -> Any:
         """Return the faiss index, checked against the manifest.
@@ -179,11 +179,17 @@ class IndexFolder:
 
     def docids(self) -> list[str]:
         """Return the docids in row order, all checked; raise IndexFolderError if one cannot be used or comes twice."""
-        docids = list(self._docids())
+        docids = list(self.open_docids())
         check_docids(lambda: docids, str(self.path / DOCID), IndexFolderError)
         return docids
 
-    def _docids(self) -> Docids:
+    @property
+    def parts(self) -> "tuple[IndexFolder, ...]":
+        """The folders that hold the documents, in row order: the index itself, or its shards."""
+        return (self,)
+
+    def open_docids(self) -> Lines:
+        """Open the docids; raise IndexFolderError if there are more or fewer than documents."""
         return Docids(self.path / DOCID, self.manifest.documents)
 
     def initial_centroids(self) -> Floats:

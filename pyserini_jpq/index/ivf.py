@@ -23,6 +23,7 @@ from pyserini_jpq.index.faiss_format import (
     unpack,
     widened,
 )
+from pyserini_jpq.index.joined import JoinedCodes
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 HNSW_FROM = 4096
@@ -70,26 +71,68 @@ def build_ivf(index: Any, where: str | Path, lists: int) -> Any:
     IndexFolderError
         If there are more lists than documents.
     """
-    import faiss
-
     quantizer, stored = by_bytes(quantizer_of(index, where)), stored_codes(index, where)
     check_lists(lists, len(stored), where)
-    coarse, owned = _coarse(quantizer, _directions(quantizer, stored, lists))
-    inner: Any = faiss.IndexIVFPQ(coarse, coarse.d, lists, quantizer.m, quantizer.bits, faiss.METRIC_INNER_PRODUCT)
+    return sorted_lists(coarse_of(quantizer, stored, lists), quantizer, stored, range(len(stored)))
+
+
+def coarse_of(quantizer: ProductQuantizer, stored: Codes | JoinedCodes, lists: int) -> Any:
+    """Return a faiss index of the directions of the lists; parameters as for `sorted_lists`."""
+    return _coarse(quantizer, _directions(quantizer, stored, lists))
+
+
+def sorted_lists(coarse: Any, quantizer: ProductQuantizer, stored: Codes | JoinedCodes, rows: range) -> Any:
+    """Sort some documents into lists, numbered from 0.
+
+    Parameters
+    ----------
+    coarse
+        A faiss index of the directions of the lists.
+    quantizer
+        The quantizer, `by_bytes`.
+    stored
+        [N, bytes of a document] uint8, of all documents.
+    rows
+        The documents to sort: those of a shard, or all. Their lists do not depend on the others.
+
+    Returns
+    -------
+    Any
+        As `build_ivf`.
+    """
+    lists = empty_lists(coarse, quantizer)
+    inner = lists_of(lists)
+    _fill(inner, stored[rows.start : rows.stop], _nearest(coarse, quantizer, stored, rows))
+    lists.ntotal = inner.ntotal
+    return lists
+
+
+def empty_lists(coarse: Any, quantizer: ProductQuantizer) -> Any:
+    """Return inverted lists without documents; parameters and result as for `sorted_lists`."""
+    import faiss
+
+    shape = coarse.d, coarse.ntotal, quantizer.m, quantizer.bits
+    inner: Any = faiss.IndexIVFPQ(coarse, *shape, faiss.METRIC_INNER_PRODUCT)
     inner.by_residual = False
     set_centroids(inner, widened(quantizer))
     inner.is_trained = True
-    _fill(inner, stored, _nearest(coarse, quantizer, stored))
     outer = transformed(quantizer, inner)
-    outer.referenced_objects += owned
+    outer.referenced_objects.append(coarse)
     return outer
+
+
+def lists_of(index: Any) -> Any:
+    """Return the `IndexIVFPQ` of an index of `build_ivf`."""
+    import faiss
+
+    return faiss.downcast_index(index.index)
 
 
 def set_nprobe(index: Any, nprobe: int) -> None:
     """Set the number of lists that an index of `build_ivf` probes; raise JPQError if it has fewer."""
     import faiss
 
-    inner: Any = faiss.downcast_index(index.index)
+    inner = lists_of(index)
     check_nprobe(nprobe, lists_in(index))
     inner.nprobe = nprobe
     coarse = directions_of(inner)
@@ -99,10 +142,7 @@ def set_nprobe(index: Any, nprobe: int) -> None:
 
 def lists_in(index: Any) -> int:
     """Return the number of lists of an index of `build_ivf`."""
-    import faiss
-
-    inner: Any = faiss.downcast_index(index.index)
-    return int(inner.nlist)
+    return int(lists_of(index).nlist)
 
 
 def check_lists(lists: int, documents: int, where: str | Path) -> None:
@@ -154,12 +194,15 @@ def _paired_biases(quantizer: ProductQuantizer) -> Floats | None:
     return None if biases is None else (biases[::2, None, :] + biases[1::2, :, None]).reshape(-1, 256)
 
 
-def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes) -> NDArray[np.int64]:
-    """Return the list of each document, [N] int64."""
-    blocks = [stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)]
+def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes | JoinedCodes, rows: range) -> NDArray[np.int64]:
+    """Return the list of each of some documents, [n] int64."""
+    # The blocks of all documents: a product's order of summation may depend on its number of rows.
+    starts = range(rows.start // _BLOCK * _BLOCK, rows.stop, _BLOCK)
+    blocks = (stored[start : start + _BLOCK] for start in starts)
     vectors = (in_directions(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
     directions = _behind(coarse)
-    nearest = np.concatenate([directions.search(block, 1)[1][:, 0] for block in vectors])
+    found = np.concatenate([directions.search(block, 1)[1][:, 0] for block in vectors])
+    nearest = found[rows.start - starts.start :][: len(rows)]
     # A graph that finds nothing returns -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists
@@ -203,7 +246,7 @@ def _decoded(quantizer: ProductQuantizer, stored: Codes) -> Floats:
     return quantizer.decode(unpack(stored, quantizer.m, quantizer.bits))
 
 
-def _directions(quantizer: ProductQuantizer, stored: Codes, lists: int) -> Floats:
+def _directions(quantizer: ProductQuantizer, stored: Codes | JoinedCodes, lists: int) -> Floats:
     """Return the means of spherical k-means on a sample, [lists, D] float32 of unit length."""
     import faiss
 
@@ -217,8 +260,8 @@ def _directions(quantizer: ProductQuantizer, stored: Codes, lists: int) -> Float
     return np.asarray(kmeans.centroids, dtype=np.float32)
 
 
-def _coarse(quantizer: ProductQuantizer, directions: Floats) -> tuple[Any, list[Any]]:
-    """Return the faiss index of directions for the dimensions of the codes, and what Python has to keep for it."""
+def _coarse(quantizer: ProductQuantizer, directions: Floats) -> Any:
+    """Return the faiss index of directions for the dimensions of the codes."""
     import faiss
 
     directions = in_directions(quantizer, directions, 0.0)
@@ -228,8 +271,9 @@ def _coarse(quantizer: ProductQuantizer, directions: Floats) -> tuple[Any, list[
         coarse = faiss.IndexHNSWFlat(directions.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
     coarse.add(directions)
     if not quantizer.additive:
-        return coarse, [coarse]
+        return coarse
     first = first_places(quantizer)
     once: Any = faiss.RemapDimensionsTransform(dimensions_of(quantizer), len(first), faiss.swig_ptr(first))
     outer: Any = faiss.IndexPreTransform(once, coarse)
-    return outer, [outer, once, coarse]
+    outer.referenced_objects = [once, coarse]  # Python owns them
+    return outer

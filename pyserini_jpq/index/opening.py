@@ -8,6 +8,8 @@ from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.files import regular
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.manifest import MANIFEST
+from pyserini_jpq.index.shards import open_at
+from pyserini_jpq.index.shards_file import SHARDS
 from pyserini_jpq.trust.plain import MOST_BYTES
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ def opened(path: str | Path, read: Callable[[IndexFolder], T], verify: bool = Fa
     for _ in range(_ATTEMPTS):
         before = _manifest_of(path)
         try:
-            found = read(IndexFolder(path, verify, whole))
+            found = read(open_at(path, verify, whole))
         except (JPQError, OSError):
             if _manifest_of(path) == before:
                 raise
@@ -53,8 +55,9 @@ def open_folder(name: str | Path, whole: bool = True) -> IndexFolder:
 
 
 def _manifest_of(path: str | Path) -> bytes | None:
+    name = SHARDS if (Path(path) / SHARDS).is_file() else MANIFEST
     try:
-        with open(Path(path) / MANIFEST, "rb", opener=regular()) as file:
+        with open(Path(path) / name, "rb", opener=regular()) as file:
             return file.read(MOST_BYTES)
     except (JPQError, OSError):
         return None

@@ -17,6 +17,7 @@ class IndexOptions(Options):
         65536, "documents that the quantizer is trained on; of additive codes at most half of all", positive_int
     )
     seed: int = option(42, "of the sample and of the k-means", seed)
+    shards: int | None = option(None, "parts that the index consists of (default: none)", positive_int, metavar="N")
     blocks: bool = option(True, "keep codes once more, for a faster search; also with --index alone", yes_or_no)
     keep_vectors: str | None = option(
         None, "keep vectors, by which `search --rescore` scores the best hits again; also with --index", choices=KINDS

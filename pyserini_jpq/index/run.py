@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.options import EncodeOptions
+from pyserini_jpq.encode.source import find_encoder
+from pyserini_jpq.files import refuse_existing
 from pyserini_jpq.index.build import build_from, build_opq
+from pyserini_jpq.index.build_shards import build_shards
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.writing import marker_of
 
 
 def build_index(
@@ -32,7 +38,7 @@ def build_index(
     output
         The folder to write.
     options
-        M, bits, sample, seed, blocks, vectors.
+        M, bits, kind of quantizer, sample, seed, shards, blocks, vectors.
     quantizer_of
         Folder or name of an index whose rotation, centroids and query encoder to use; codes are assigned with its
         initial centroids and scored with the trained ones.
@@ -71,12 +77,70 @@ def build_index(
     options, output = IndexOptions.of(options), Path(output)
     use_threads(threads)
     rows = embeddings if isinstance(embeddings, Embeddings) else Embeddings(embeddings)
-    if quantizer_of is None:
+    source = None if quantizer_of is None else open_folder(quantizer_of)
+    if options.shards is not None:
+        build_shards(rows, options, output, source, overwrite, any_encoder, texts)
+    elif source is None:
         build_opq(rows, options, output, overwrite, texts)
     else:
         kept = options.blocks, texts, options.keep_vectors
-        build_from(open_folder(quantizer_of), rows, output, overwrite, any_encoder, *kept)
-    return IndexFolder(output)
+        build_from(source.parts[0], rows, output, overwrite, any_encoder, *kept)
+    return open_folder(output)
+
+
+def encode_index(
+    corpus: str | Path,
+    encoder: str | Path,
+    output: str | Path,
+    *,
+    quantizer_of: str | Path,
+    cluster: Cluster,
+    options: IndexOptions | None = None,
+    encode_options: EncodeOptions | None = None,
+    texts: str | Path | Collection | None = None,
+    any_encoder: bool = False,
+    overwrite: bool = False,
+) -> IndexFolder:
+    """Encode a collection on a cluster and build its index with another's quantizer, without keeping embeddings.
+
+    Parameters
+    ----------
+    corpus
+        A file, a folder, or the name of a collection.
+    encoder
+        The document encoder of that index: the name of a card, a folder, or a Hugging Face name.
+    output, quantizer_of, texts, any_encoder, overwrite
+        As in `build_index`.
+    cluster
+        The cluster.
+    options
+        Shards and blocks.
+    encode_options
+        Batch size, device and number type.
+
+    Raises
+    ------
+    JPQError
+        As `encode` and `build_index`.
+    """
+    from pyserini_jpq.download.collection import find_corpus
+    from pyserini_jpq.encode.pieces import how_of
+    from pyserini_jpq.index.pieces import index_on_cluster
+
+    output, encoding = Path(output), EncodeOptions.of(encode_options)
+    refuse_existing(output, overwrite, marker_of(output))  # before hours go into encoding
+    return index_on_cluster(
+        cluster,
+        Collection(find_corpus(str(corpus)), encoding.skip_empty),
+        find_encoder(str(encoder)),
+        open_folder(quantizer_of),
+        output,
+        how_of(encoding),
+        IndexOptions.of(options),
+        overwrite=overwrite,
+        any_encoder=any_encoder,
+        texts=texts,
+    )
 
 
 def use_threads(threads: int | None) -> None:

@@ -95,10 +95,12 @@ def texts_of(index: IndexFolder) -> Texts | None:
     IndexFolderError
         If a file is missing, damaged, or does not match the manifest.
     """
-    names = text_files(index.manifest.files)
-    for name in names:
-        index.check_file(name, _again(index.path))
-    return Texts([index.path / name for name in names]) if names else None
+    files = []
+    for part in index.parts:
+        for name in text_files(part.manifest.files):
+            part.check_file(name, _again(part.path))
+            files.append(part.path / name)
+    return Texts(files) if files else None
 
 
 def write_texts(path: Path, documents: Iterable[Document]) -> int:

@@ -33,6 +33,7 @@ from pyserini_jpq.index.faiss_format import file_frame, pack, stored_codes, unpa
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, VECTORS, Manifest, write_manifest
+from pyserini_jpq.index.shards_file import SHARDS
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.trust.plain import read_json
 
@@ -59,10 +60,16 @@ def new_index(output: Path, work: dict[str, Any], overwrite: bool) -> Iterator[P
     OutputError
         If `output` exists and may not be replaced, or another process writes it.
     """
-    refuse_existing(output, overwrite, MANIFEST)
+    marker = marker_of(output)
+    refuse_existing(output, overwrite, marker)
     with preparing(output, work) as folder:
-        refuse_existing(output, overwrite, MANIFEST)  # another process may have finished it since
+        refuse_existing(output, overwrite, marker)  # another process may have finished it since
         yield folder
+
+
+def marker_of(output: Path) -> str:
+    """Return the file that tells that a folder is an index, in shards or not."""
+    return SHARDS if (output / SHARDS).is_file() else MANIFEST
 
 
 @contextlib.contextmanager
@@ -84,7 +91,7 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
         If another process writes this output.
     """
     with exclusive(output):
-        folder = _begun(partial_folder(output), work)
+        folder = begun(partial_folder(output), work)
         try:
             yield folder
         except JPQError:
@@ -92,10 +99,11 @@ def preparing(output: Path, work: dict[str, Any]) -> Iterator[Path]:
             raise
 
 
-def _begun(folder: Path, work: dict[str, Any]) -> Path:
+def begun(folder: Path, work: dict[str, Any]) -> Path:
+    """Return the folder that an interrupted run of the same work left, or an empty one."""
     try:
         if read_json(folder / _SETTINGS) == json.loads(json.dumps(work)):
-            for killed in folder.glob(".*.partial"):
+            for killed in folder.glob(".*-????????.partial"):  # of `beside`
                 remove(killed)
             return folder
     except (OSError, ValueError):
@@ -218,6 +226,12 @@ def _take(entry: Path, target: Path) -> None:
         link_or_copy(entry, target)
 
 
+def put_into_place(folder: Path, output: Path) -> None:
+    """Move a finished folder of `preparing` to its final path."""
+    (folder / _SETTINGS).unlink()
+    move_into_place(folder, output)
+
+
 def finish(
     folder: Path, manifest: Manifest, output: Path, blocks: bool, check: Callable[[], object] = lambda: None
 ) -> None:
@@ -250,8 +264,7 @@ def finish(
     written.read(mapped=True)
     Docids(folder / DOCID, written.manifest.documents)
     check()
-    (folder / _SETTINGS).unlink()
-    move_into_place(folder, output)
+    put_into_place(folder, output)
 
 
 def _rows_done(file: BinaryIO, head: bytes, code_size: int, documents: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyserini_jpq import cli
+from pyserini_jpq.cluster import Cluster, ClusterOptions
 from pyserini_jpq.options import add_flags, from_flags
 from pyserini_jpq.search.options import SearchOptions
 
@@ -20,6 +21,7 @@ def define_flags() -> cli.OneLineParser:
     parser.add_argument("--output", type=Path, help="run file (default: runs/run.COLLECTION.CONDITION.TOPICS.txt)")
     parser.add_argument("--overwrite", action="store_true", help="replace the run file that is there")
     add_flags(parser, SearchOptions)
+    add_flags(parser, ClusterOptions)
     return parser
 
 
@@ -30,9 +32,18 @@ def main(argv: Sequence[str]) -> None:
     asked = args.index is not None or args.topics.startswith(_ITS_TOPICS)
     options = from_flags(SearchOptions, vars(args), yes=asked)
 
+    cluster = Cluster.of(from_flags(ClusterOptions, vars(args)))
+
     from pyserini_jpq.search.run import search
 
-    search(args.index or DEFAULT_INDEX, args.topics, args.output, options=options, overwrite=args.overwrite)
+    search(
+        args.index or DEFAULT_INDEX,
+        args.topics,
+        args.output,
+        options=options,
+        overwrite=args.overwrite,
+        cluster=cluster,
+    )
 
 
 if __name__ == "__main__":

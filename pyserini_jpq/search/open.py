@@ -1,26 +1,30 @@
 """Open an index folder with the right engine for its size, its files and the device."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pyserini_jpq import cli
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.encode.embeddings import MANIFEST as EMBEDDINGS_MANIFEST
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index.faiss_format import parts_of
 from pyserini_jpq.index.folder import IndexFolder, find_index
-from pyserini_jpq.index.ivf import build_ivf, check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
-from pyserini_jpq.index.ivf_file import read_ivf
+from pyserini_jpq.index.ivf import check_lists, check_nprobe, default_nprobe, lists_in, set_nprobe
 from pyserini_jpq.index.manifest import FILES, IVF, VECTORS
 from pyserini_jpq.index.opening import opened
+from pyserini_jpq.index.shards_ivf import build_lists, joined, joined_lists, read_lists
 from pyserini_jpq.scan import available, turned_off
 from pyserini_jpq.search.engines.base import SearchEngine, whole
+from pyserini_jpq.search.engines.codes import TableEngine
 from pyserini_jpq.search.engines.faiss import FaissEngine
 from pyserini_jpq.search.engines.flat import FlatEngine
 from pyserini_jpq.search.engines.ivf import ListsEngine
 from pyserini_jpq.search.engines.rescoring import RescoringEngine, kept_vectors
 from pyserini_jpq.search.engines.scan import ScanEngine
+from pyserini_jpq.search.engines.shards import ShardsEngine
 
 SCAN_FROM = 10_000
 """Least number of documents for the compiled scan. With fewer it would save a tenth of a millisecond, and faiss keeps
@@ -42,6 +46,7 @@ def open_index(
     nprobe: int | None = None,
     verify: bool = False,
     rescore: int | None = None,
+    cluster: Cluster | None = None,
 ) -> SearchEngine:
     """Open an index, or uncompressed embeddings, for search; no JVM is started.
 
@@ -59,6 +64,8 @@ def open_index(
         Check the hashes of all files of the index first.
     rescore
         Number of hits of each query that are scored again by the vectors that the index keeps.
+    cluster
+        A Ray cluster that searches the shards of the index.
 
     Returns
     -------
@@ -87,34 +94,62 @@ def open_index(
         raise JPQError(f"inverted lists are searched on the CPU only, not on {device}; leave one of the two out")
     if not isinstance(folder, IndexFolder):
         return opened(
-            find_index(str(folder)), lambda now: open_index(now, device, ivf, nprobe, rescore=rescore), verify
+            find_index(str(folder)),
+            lambda now: open_index(now, device, ivf, nprobe, rescore=rescore, cluster=cluster),
+            verify,
         )
     engine = _lists_engine(folder, ivf, nprobe) if by_lists else _engine(folder, device)
+    files = _fingerprint(folder, by_lists, rescore is not None)
+    reopen = _reopened, (folder.path.resolve(), files, device, ivf, nprobe, rescore)
+    engine.reopen = reopen
+    if cluster is not None:
+        from pyserini_jpq.search.engines.cluster import ClusterEngine
+
+        engine = ClusterEngine(cluster, engine)
     if rescore is not None:
         engine = RescoringEngine(engine, kept_vectors(folder), rescore)
-    files = _fingerprint(folder, by_lists, rescore is not None)
-    engine.reopen = _reopened, (folder.path.resolve(), files, device, ivf, nprobe, rescore)
+        engine.reopen = reopen
     return engine
 
 
 def _engine(folder: IndexFolder, device: str) -> SearchEngine:
     """Return an engine for exhaustive search."""
-    index, where = folder.read(mapped=True), str(folder.path)
+    indexes = _read(folder)
     if device != "cpu":
         from pyserini_jpq.encode.precision import resolve_device
         from pyserini_jpq.search.engines.torch import TorchEngine
 
-        return TorchEngine(index, where, resolve_device(device))
-    return exhaustive(index, where, folder.blocks)
+        return TorchEngine(joined(folder, indexes), str(folder.path), resolve_device(device))
+    return _exhaustive(folder, indexes)
+
+
+def _read(folder: IndexFolder) -> list[Any]:
+    """Return the faiss indexes of the parts of an index, memory-mapped."""
+    return [part.read(mapped=True) for part in folder.parts]
+
+
+def _exhaustive(folder: IndexFolder, indexes: list[Any]) -> SearchEngine:
+    """Return the engine for exhaustive search on the CPU, with the same results for any number of shards."""
+    if not _enough(folder.manifest.documents, folder.manifest.bits):
+        return FaissEngine(joined(folder, indexes), str(folder.path))
+    return _together(
+        [ScanEngine(own, str(part.path), part.blocks) for own, part in zip(indexes, folder.parts, strict=True)]
+    )
+
+
+def _together(engines: Sequence[TableEngine]) -> SearchEngine:
+    return engines[0] if len(engines) == 1 else ShardsEngine(engines)
 
 
 def exhaustive(index: Any, where: str, blocks: Path | None = None) -> SearchEngine:
     """Return the engine for exhaustive search of a faiss index on the CPU; parameters as for `ScanEngine`."""
     _, inner = parts_of(index, where)
-    enough = index.ntotal >= (SCAN_4_FROM if inner.pq.nbits == 4 else SCAN_FROM)
-    if enough and can_scan():
-        return ScanEngine(index, where, blocks)
-    return FaissEngine(index, where)
+    return ScanEngine(index, where, blocks) if _enough(index.ntotal, inner.pq.nbits) else FaissEngine(index, where)
+
+
+def _enough(documents: int, bits: int) -> bool:
+    """Return whether the compiled scan searches so many documents; faiss orders equal scores otherwise."""
+    return documents >= (SCAN_4_FROM if bits == 4 else SCAN_FROM) and can_scan()
 
 
 def can_scan() -> bool:
@@ -131,22 +166,29 @@ def _say_once() -> None:
 
 
 def _lists_engine(folder: IndexFolder, ivf: int | None, nprobe: int | None) -> SearchEngine:
-    index, where = folder.read(mapped=True), str(folder.path)
+    indexes, where = _read(folder), str(folder.path)
     command = f"python -m pyserini_jpq.index --index {where} --ivf"
-    kept = read_ivf(folder, index)
-    if kept is None and ivf is None:
+    kept = read_lists(folder, indexes)
+    if not kept and ivf is None:
         raise JPQError(f"{where} has no inverted lists; make them with `{command} LISTS`")
-    lists = ivf or lists_in(kept)
+    lists = ivf or lists_in(kept[0])
     nprobe = default_nprobe(lists) if nprobe is None else nprobe
     check_nprobe(nprobe, lists)
     if nprobe == lists:  # faster than probing all lists, which a graph might not even find
-        return exhaustive(index, where, folder.blocks)
-    if kept is None or lists_in(kept) != lists:
-        check_lists(lists, index.ntotal, where)
-        cli.say(f"sorting {index.ntotal} documents into {lists} lists; `{command} {lists}` keeps them")
-        kept = build_ivf(index, where, lists)
-    set_nprobe(kept, nprobe)
-    return ListsEngine(kept, index, where) if available() else FaissEngine(index, where, kept)
+        return _exhaustive(folder, indexes)
+    if not kept or lists_in(kept[0]) != lists:
+        check_lists(lists, folder.manifest.documents, where)
+        cli.say(f"sorting {folder.manifest.documents} documents into {lists} lists; `{command} {lists}` keeps them")
+        kept = list(build_lists(folder, lists, indexes))
+    if not available():
+        kept = [joined_lists(folder, indexes, kept)]
+    for of_part in kept:
+        set_nprobe(of_part, nprobe)
+    if not available():
+        return FaissEngine(joined(folder, indexes), where, kept[0])
+    return _together(
+        [ListsEngine(*three) for three in zip(kept, indexes, (str(part.path) for part in folder.parts), strict=True)]
+    )
 
 
 def open_flat(folder: Path) -> FlatEngine:
@@ -183,8 +225,9 @@ def _reopened_flat(folder: Path, manifest: dict[str, Any]) -> SearchEngine:
 
 
 def _fingerprint(folder: IndexFolder, by_lists: bool, rescored: bool) -> dict[str, str]:
-    names, files = (*FILES, *([IVF] if by_lists else []), *([VECTORS] if rescored else [])), folder.manifest.files
-    return {name: files[name]["sha256"] for name in names if name in files}
+    names = (*FILES, *([IVF] if by_lists else []), *([VECTORS] if rescored else []))
+    files = [(i, name, part.manifest.files.get(name)) for i, part in enumerate(folder.parts) for name in names]
+    return {f"{i}/{name}": entry["sha256"] for i, name, entry in files if entry is not None}
 
 
 def _changed(folder: Path) -> IndexFolderError:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pyserini_jpq import cli
 from pyserini_jpq.bars import Progress
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.run_writer import RunWriter, in_trec_order
 from pyserini_jpq.data.topics import read_topics
@@ -27,6 +28,7 @@ def search(
     *,
     options: SearchOptions = _DEFAULTS,
     overwrite: bool = False,
+    cluster: Cluster | None = None,
 ) -> Path:
     """Search topics in an index and write a run file atomically.
 
@@ -44,6 +46,8 @@ def search(
         All other options.
     overwrite
         Replace an existing run file.
+    cluster
+        A Ray cluster that searches the shards of the index.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def search(
     folder = obtain_index(str(index), consent=cli.consent(options.yes))
     name = folder.resolve().name
     reranker = _reranker(options)
-    searcher, facts = _flat_searcher(folder, options) if is_flat(folder) else _jpq_searcher(folder, options)
+    searcher, facts = _flat_searcher(folder, options) if is_flat(folder) else _jpq_searcher(folder, options, cluster)
     with exclusive(output):
         refuse_existing_file(output, overwrite)
         with beside(output) as partial:
@@ -96,7 +100,7 @@ def _texts(topics: Mapping[str, str] | str | Path, topics_format: str) -> dict[s
     return dict(topics)
 
 
-def _jpq_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, Any]]:
+def _jpq_searcher(folder: Path, options: SearchOptions, cluster: Cluster | None) -> tuple[Any, dict[str, Any]]:
     """Return the searcher of an index, and the facts to record beside the run."""
     from pyserini_jpq.index.encoders import query_encoder_source
     from pyserini_jpq.index.opening import open_folder
@@ -117,6 +121,7 @@ def _jpq_searcher(folder: Path, options: SearchOptions) -> tuple[Any, dict[str, 
         ivf=options.ivf,
         nprobe=options.nprobe,
         rescore=options.rescore,
+        cluster=cluster,
     )
     name = options.encoder or index.manifest.query_encoder["name"]
     facts = {"bytes_per_document": index.manifest.bytes_per_document, "encoder": name}

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.data.ids import check_ids
 from pyserini_jpq.errors import EmbeddingsError, JPQError
-from pyserini_jpq.index.docids import Docids
+from pyserini_jpq.index.docids import Lines
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder, find_index
-from pyserini_jpq.index.manifest import DOCID
 from pyserini_jpq.index.opening import opened
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.scan.threads import usable
@@ -48,7 +48,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         Device of the query encoder, if it is loaded here.
     any_encoder
         Allow an encoder that the index was not trained with.
-    verify, ivf, nprobe
+    verify, ivf, nprobe, cluster
         As in `Index`.
     rescore
         Number of hits of each query that are scored again by the vectors that the index keeps.
@@ -75,10 +75,11 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         ivf: int | None = None,
         nprobe: int | None = None,
         rescore: int | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
-        def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Docids]:
-            engine = open_index(folder, faiss_device, ivf, nprobe, rescore=rescore)
-            return folder, engine, Docids(folder.path / DOCID, folder.manifest.documents)
+        def read(folder: IndexFolder) -> tuple[IndexFolder, SearchEngine, Lines]:
+            engine = open_index(folder, faiss_device, ivf, nprobe, rescore=rescore, cluster=cluster)
+            return folder, engine, folder.open_docids()
 
         self.folder, self.engine, self._docids = opened(find_index(str(index_dir)), read, verify)
         if query_encoder is None:
@@ -92,7 +93,7 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
         # Pyserini's device stays the CPU: faiss copies an index to a GPU for few values of M only.
         super().__init__(str(self.folder.path), query_encoder, prebuilt_index_name, normalize_distances)
 
-    def load_index(self, index_dir: str) -> tuple[FaissLike, Docids]:
+    def load_index(self, index_dir: str) -> tuple[FaissLike, Lines]:
         """Return the index and docids for Pyserini, whose constructor calls this."""
         return FaissLike(self.engine), self._docids
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.index.faiss_format import quantizer_of, rotation_of, stored_codes, unpack
-from pyserini_jpq.quantizer import Floats, Rows
+from pyserini_jpq.quantizer import Codes, Floats, Rows
 from pyserini_jpq.search.engines.base import SearchEngine
 
 
@@ -24,12 +24,16 @@ class CodesEngine(SearchEngine):
     def __init__(self, index: Any, where: str) -> None:
         self._index, self._where = index, where  # the codes are a view into the index
         self.quantizer = quantizer_of(index, where)
-        self._codes = stored_codes(index, where)
+        self.codes = stored_codes(index, where)
         self._rotation = rotation_of(self.quantizer)
-        self.dimension, self.documents = self.quantizer.dimension, len(self._codes)
+        self.dimension, self.documents = self.quantizer.dimension, len(self.codes)
 
     def _vectors(self, rows: Rows) -> Floats:
-        codes = unpack(self._codes[rows], self.quantizer.m, self.quantizer.bits)
+        return self.decoded(self.codes[rows])
+
+    def decoded(self, stored: Codes) -> Floats:
+        """Return the vectors of codes as faiss stores them, [n, bytes of a document] uint8 to [n, D] float32."""
+        codes = unpack(stored, self.quantizer.m, self.quantizer.bits)
         vectors: Floats = self._rotation.reverse_transform(self.quantizer.decode(codes))
         return vectors
 
@@ -42,14 +46,24 @@ class TableEngine(CodesEngine):
         self._rotation_rows = np.ascontiguousarray(self.quantizer.rotation)
 
     def _search(self, queries: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
+        return self.found(self.prepared(queries), k, threads)
+
+    def prepared(self, queries: Floats) -> tuple[Any, ...]:
+        """Return what a search needs of the queries, [B, D] float32, here the lookup tables, [B, M, K] float32.
+
+        It is the same for all shards of an index.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # the scan refuses tables that overflowed
             rotated = self._rotated(queries)
-            tables = self.quantizer.rotated_lookup_tables(rotated)
-        return self._scan(rotated, tables, k, threads)
+            return self._by_tables(rotated, self.quantizer.rotated_lookup_tables(rotated))
+
+    def _by_tables(self, rotated: Floats, tables: Floats) -> tuple[Any, ...]:
+        """Return what a search needs, given rotated queries and their lookup tables."""
+        return (tables,)
 
     @abstractmethod
-    def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
-        """Return scores and rows of the best documents by the lookup tables, [B, k] or fewer columns."""
+    def found(self, prepared: tuple[Any, ...], k: int, threads: int) -> tuple[Floats, Rows]:
+        """Return scores and rows of the best documents, [B, k] or fewer columns, given what `prepared` returned."""
 
     def _rotated(self, queries: Floats) -> Floats:
         """Rotate queries by faiss, whose threads are limited; NumPy would use all cores for one vector."""

@@ -47,12 +47,16 @@ class ListsEngine(TableEngine):
         rows = np.array([_address(kept.get_ids(number)) for number in numbers], dtype=np.uint64)
         self._scanner = ListScanner(codes, rows, sizes, self.quantizer.bytes_per_document, self.quantizer.bits)
 
-    def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
+    def _by_tables(self, rotated: Floats, tables: Floats) -> tuple[Any, ...]:
         inner = self._inner
         by_graph = self._graph is not None and inner.nprobe * GRAPH_FROM <= inner.nlist
         coarse = self._graph if by_graph else self._directions
         _, probed = coarse.search(in_directions(self._spread_as, rotated, 1.0), inner.nprobe)
-        scores, rows = self._scanner.search(probed, tables, k, threads)
+        return probed, tables
+
+    def found(self, prepared: tuple[Any, ...], k: int, threads: int) -> tuple[Floats, Rows]:
+        """Search as `TableEngine.found`."""
+        scores, rows = self._scanner.search(prepared[0], prepared[1], k, threads)
         if rows.max(initial=-1) >= self.documents:
             raise IndexFolderError(
                 f"the lists in {self._where} are damaged: they hold a document that the index has not; "

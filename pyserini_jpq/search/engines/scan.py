@@ -29,8 +29,9 @@ class ScanEngine(TableEngine):
 
     def __init__(self, index: Any, where: str, blocks: Path | None = None) -> None:
         super().__init__(index, where)
-        codes = self._codes if blocks is None else open_blocks(blocks, self._codes)
+        codes = self.codes if blocks is None else open_blocks(blocks, self.codes)
         self._scanner = PQScanner(codes, self.quantizer.bits)
 
-    def _scan(self, rotated: Floats, tables: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
-        return self._scanner.search(tables, k, threads)
+    def found(self, prepared: tuple[Any, ...], k: int, threads: int) -> tuple[Floats, Rows]:
+        """Search as `TableEngine.found`."""
+        return self._scanner.search(prepared[0], k, threads)
