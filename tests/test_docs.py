@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 ROOT = CHECKOUT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("demo/**/*.md")])
-ROOMS = ("compare", "convert", "encode", "evaluate", "index", "reproduce", "search", "train")
+ROOMS = ("compare", "convert", "encode", "evaluate", "index", "reproduce", "search", "serve", "train")
 COMMAND = re.compile(r"python -m ((?:pyserini_jpq|benchmarks)(?:\.\w+)+)((?:[^\n`\\]|\\\n)*)")
 
 
