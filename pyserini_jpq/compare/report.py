@@ -110,6 +110,8 @@ class _Report:
         write_text_atomically(folder / "report.html", as_html(blocks, folder))
         write_json_atomically(folder / RESULTS, self._results(rows))
         remove(self._measuring.work)
+        for left in list(folder.rglob(".*.partial")):  # by a run that was killed while it wrote
+            remove(left)
         (folder / _ASKED).unlink()
         move_into_place(folder, self._output)
         return rows
