@@ -69,6 +69,7 @@ def test_commands_have_the_flags_that_are_shown(page):
 OF_OTHERS = {
     "--force-reinstall",
     "--no-deps",
+    "--no-prebuilt-indexes",
     "--dry-run",
     "--encoder-class",
     "--check",

@@ -62,6 +62,12 @@ def is_complete(folder: Path) -> bool:
     return True
 
 
+def computed_by(manifest: dict[str, Any]) -> str | None:
+    """Return backend and number type that embeddings were computed by; None if the manifest does not say."""
+    dtype = manifest.get("compute_dtype")
+    return f"{manifest.get('backend', 'torch')} {dtype}" if dtype else None
+
+
 class Embeddings:
     """Embeddings on disk, opened for reading; rows are read in blocks.
 
@@ -93,8 +99,7 @@ class Embeddings:
         self.documents = int(self.manifest["documents"])
         self.dimension = int(self.manifest["dimension"])
         self.encoder: dict[str, Any] = self.manifest["encoder"]
-        dtype = self.manifest.get("compute_dtype")
-        self.computed: str | None = f"{self.manifest.get('backend', 'torch')} {dtype}" if dtype else None
+        self.computed = computed_by(self.manifest)
         files = (described(npy, self.dimension) for npy in self.folder.glob("rows-*.npy"))
         self._files = sorted(files, key=lambda file: file.start)
         self._check_whole()

@@ -9,7 +9,7 @@ import numpy as np
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.collection import Collection
-from pyserini_jpq.encode.embeddings import SCHEMA, Embeddings
+from pyserini_jpq.encode.embeddings import SCHEMA, Embeddings, computed_by
 from pyserini_jpq.encode.pieces import EncodeWorker, How, Piece, absolute, facts, pieces_of, summary_of
 from pyserini_jpq.encode.row_files import RowFile
 from pyserini_jpq.encode.source import EncoderSource
@@ -75,6 +75,7 @@ class CodedDocuments(Embeddings):
         self.folder, self.manifest, self.encoder = folder, manifest, manifest["encoder"]
         self.documents, self.dimension = manifest["documents"], manifest["dimension"]
         self._files = [RowFile(file.start, file.npy, rows) for file, rows in files]
+        self.computed = computed_by(manifest)
         self._coded = True
         self._map = lambda file: np.load(file.npy, mmap_mode="r")
 

@@ -150,8 +150,9 @@ def test_interrupted_training_goes_on_to_the_same_codebooks(tmp_path, monkeypatc
 
 @pytest.mark.unit
 def test_biases_offset_what_short_reconstructions_lose():
-    documents, queries = unit_length(clustered(3000, 8)), unit_length(clustered(200, 10))
-    trained = train_additive(unit_length(clustered(1500, 2)), 4, 1, 4, 7, rounds=1)
+    documents = unit_length(clustered(4000, 8))
+    queries = unit_length(documents[:300] + 0.6 * unit_length(clustered(300, 10)))
+    trained = train_additive(unit_length(clustered(3000, 2)), 3, 1, 8, 7, rounds=1)
     scoring, codes = scoring_quantizer(trained, documents, 3), AdditiveAssigner(trained).assign(documents)
     assert not scoring.centroids[-1].any() and np.array_equal(scoring.centroids[:-1], trained.centroids[:-1])
     norms = (scoring.decode(codes) ** 2).sum(axis=1)
@@ -162,7 +163,7 @@ def test_biases_offset_what_short_reconstructions_lose():
         sum(len(set(a) & set(b)) for a, b in zip(exact, quantizer.search(queries, codes, 10)[1], strict=True))
         for quantizer in (scoring, dataclasses.replace(scoring, biases=None))
     ]
-    assert shared[0] > shared[1]
+    assert shared[0] > 1.1 * shared[1]
 
 
 @pytest.mark.unit

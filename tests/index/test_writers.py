@@ -138,7 +138,7 @@ def test_even_without_locks_no_change_is_overwritten(index, more, monkeypatch):
         write_manifest(*words)
 
     monkeypatch.setattr(writing, "write_manifest", meanwhile)
-    monkeypatch.setattr(writing, "_begun", lambda folder, work, begun=writing._begun: begun(other(folder), work))
+    monkeypatch.setattr(writing, "begun", lambda folder, work, begun=writing.begun: begun(other(folder), work))
     names = iter("abc")
 
     def other(folder):
