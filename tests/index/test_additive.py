@@ -21,6 +21,7 @@ from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, set_nprobe
 from pyserini_jpq.index.opq import default_parts, train_opq
 from pyserini_jpq.index.options import IndexOptions
+from pyserini_jpq.index.run import build_index
 from pyserini_jpq.quantizer import ProductQuantizer
 from tests.conftest import make_embeddings, run
 
@@ -214,6 +215,19 @@ def test_documents_that_are_added_get_the_codes_they_would_have_had(index, embed
     assert np.array_equal(codes[-50:], AdditiveAssigner(assigning).assign(clustered(50, 6))) and len(codes) == 649
     build_from(IndexFolder(index.path), embeddings, tmp_path / "y")
     assert IndexFolder(tmp_path / "y", verify=True).manifest.parts == 1
+
+
+@pytest.mark.integration
+def test_in_shards_the_hits_are_the_same(index, embeddings, tmp_path):
+    build_index(embeddings, tmp_path / "s", options=dataclasses.replace(OPTIONS, shards=2))
+    queries = clustered(5, 11)
+    for path in (index.path, tmp_path / "s"):
+        assert run("index", "--index", path, "--ivf", 4) == 0
+    for lists in (None, 2):
+        one, other = (Index(path, nprobe=lists).batch_search(queries, k=20) for path in (index.path, tmp_path / "s"))
+        assert [[(hit.docid, hit.score) for hit in hits] for hits in one] == [
+            [(hit.docid, hit.score) for hit in hits] for hits in other
+        ]
 
 
 @pytest.mark.unit
