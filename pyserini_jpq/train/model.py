@@ -38,6 +38,11 @@ class JPQModel(nn.Module):
         own = codes if codes.flags.owndata else codes.copy()
         self.register_buffer("codes", torch.from_numpy(own), persistent=False)
 
+    @property
+    def additive(self) -> bool:
+        """Whether codes are additive."""
+        return self.centroids.shape[0] * self.centroids.shape[2] > self.rotation.shape[0]
+
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""
         return self.encoder.encode_queries(texts) @ self.rotation.T

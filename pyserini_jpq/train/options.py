@@ -77,8 +77,10 @@ class Recipe(Options):
     )
     train_encoder: bool = option(True, "whether the query encoder is trained", yes_or_no)
     lr: float = option(2e-5, "learning rate of the query encoder", cli.positive_float)
-    centroid_lr: float = option(1e-3, "learning rate of the centroids", cli.positive_float)
-    bias_lr: float = option(1e-4, "learning rate of the biases", cli.positive_float)
+    centroid_lr: float = option(
+        1e-3, "learning rate of the centroids; of additive codes a two-hundredth of it", cli.positive_float
+    )
+    bias_lr: float = option(1e-4, "learning rate of the biases; of additive codes a tenth of it", cli.positive_float)
     warmup: float = option(0.1, "steps of warm-up; below 1, their share of all steps", _not_negative)
     weight_decay: float = option(0.01, "weight decay of the query encoder", _not_negative)
     max_grad_norm: float = option(1.0, "gradients of the query encoder are clipped to this norm", cli.positive_float)

@@ -3,8 +3,11 @@ import pytest
 import torch
 
 from pyserini_jpq.index.faiss_format import from_faiss, to_faiss
+from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import available
 from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.optimizer import make_optimizer
+from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.search import FaissSearch, FlatSearch, ScanSearch, TorchSearch
 from tests.train.helpers import tiny_model
 
@@ -75,3 +78,25 @@ def test_codes_outlive_the_index_that_they_were_read_from():
     jpq = JPQModel(torch.nn.Identity(), *from_faiss(whole, "x"))
     assert not np.shares_memory(jpq.codes.numpy(), from_faiss(whole, "x")[1])
     assert np.array_equal(jpq.codes.numpy(), codes)
+
+
+@pytest.mark.unit
+def test_additive_codes_score_and_learn_as_the_index_ranks():
+    quantizer, codes = additive_quantizer(), np.random.default_rng(1).integers(0, 16, (50, 6), dtype=np.uint8)
+    encoder = tiny_model()[0].encoder
+    model = JPQModel(encoder, quantizer, codes)
+    queries = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    scores = model.score(queries @ model.rotation.T, torch.arange(50).expand(3, -1))
+    assert torch.allclose(scores, torch.from_numpy(quantizer.score(queries.numpy(), codes)), atol=1e-4)
+    scores[0, 7].backward()
+    moved = model.centroids.grad.abs().sum(dim=2) > 0
+    assert model.additive and moved.sum() == 6 and all(moved[j, codes[7, j]] for j in range(6))
+    rates = [group["lr"] for group in make_optimizer(model, TrainOptions()).param_groups]
+    assert rates == pytest.approx([2e-5, 5e-6, 1e-5])
+
+
+def additive_quantizer():
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(12, 12)))[0].astype(np.float32)
+    biases = rng.normal(size=(6, 16)).astype(np.float32)
+    return ProductQuantizer(rotation, rng.normal(size=(6, 16, 4)).astype(np.float32), biases)
