@@ -107,12 +107,12 @@ def test_a_pickle_that_would_run_code_is_not_run(place, capsys, weights):
     assert not (place.folder / "bomb").exists() and nothing_half_made(place)
 
 
-@pytest.mark.parametrize("name", ["../evil", "/evil", "m4/../../evil"])
+@pytest.mark.parametrize("name", ["../led-outside", "/led-outside", "m4/../../led-outside"])
 def test_an_archive_that_leads_outside(place, capsys, name):
     place.publish({"m4/config.json": b"{}", name: b"x"})
     assert search(place) == 2
     assert "leads out of the folder" in error_of(capsys)
-    assert nothing_half_made(place) and not list(place.folder.parent.rglob("evil"))
+    assert nothing_half_made(place) and not list(place.folder.parent.rglob("led-outside"))
 
 
 TWO = {"a/config.json": b"{}", "a/pytorch_model.bin": b"", "b/config.json": b"{}", "b/model.safetensors": b""}
