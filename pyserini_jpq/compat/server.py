@@ -68,17 +68,18 @@ def _options(bases: dict[str, str | None], config: Any) -> dict[str, Any]:
     return {"query_encoder": config.encoder, "has_base": bool(config.base_index)}
 
 
-def _ours(path: str, query_encoder: str | None, has_base: bool) -> Any:
+def _ours(path: str, query_encoder: str | None, has_base: bool, needs_texts: bool = True) -> Any:
     """Open an index of ours with its own encoder; another one is checked against the index."""
     try:
-        return importlib.import_module("pyserini_jpq.search.pyserini_server").opened(path, query_encoder, has_base)
+        module = importlib.import_module("pyserini_jpq.search.pyserini_server")
+        return module.opened(path, query_encoder, has_base, needs_texts)
     except JPQError as problem:
         raise _refusal(f"{path} cannot be served: {first_line(problem)}") from problem
 
 
 def _ours_or(other: Callable[..., Any], path: str, query_encoder: str | None, has_base: bool) -> Any:
     if (Path(path) / _MANIFEST).is_file():
-        return _ours(path, query_encoder, has_base)
+        return _ours(path, query_encoder, has_base, needs_texts=False)  # as Pyserini's own type
     return other(path, query_encoder=query_encoder)
 
 

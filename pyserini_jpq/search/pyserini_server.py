@@ -41,7 +41,7 @@ class ServedSearcher(JPQFaissSearcher, _LuceneSearcher):  # type: ignore[misc]
         """Nothing is to be closed: the index is mapped into memory."""
 
 
-def opened(path: str, encoder: str | None, has_base: bool) -> Any:
+def opened(path: str, encoder: str | None, has_base: bool, needs_texts: bool) -> Any:
     """Open an index for a server.
 
     Parameters
@@ -52,6 +52,8 @@ def opened(path: str, encoder: str | None, has_base: bool) -> Any:
         A card, a folder or a Hugging Face name, of the weights that the index was made with; by default its own.
     has_base
         Whether a Lucene index holds the texts.
+    needs_texts
+        Raise if there are none; else it ranks without.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def opened(path: str, encoder: str | None, has_base: bool) -> Any:
     if has_base:
         return JPQFaissSearcher(path, encoder or None)
     searcher = ServedSearcher(path, encoder or None)
-    if searcher._texts is None:
+    if searcher._texts is None and needs_texts:
         raise IndexFolderError(
             "it keeps no texts: give a `base_index` of Lucene, or keep them by "
             f"`python -m pyserini_jpq.index --index {path} --texts CORPUS`"
