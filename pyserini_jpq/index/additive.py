@@ -9,8 +9,6 @@ its terms: biases of all codes, fitted by least squares, explained .7 to .8 of i
 """
 
 import dataclasses
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ import torch
 from torch.nn import functional
 
 from pyserini_jpq.bars import Progress
-from pyserini_jpq.files import beside
 from pyserini_jpq.index.opq import check_parts
+from pyserini_jpq.index.state import read_state, write_state
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 BEAM = 8
@@ -233,24 +231,15 @@ class _Training:
 
     def keep(self, step: int) -> None:
         """Save the next step and the codebooks."""
-        if self._state is None:
-            return
-        with beside(self._state) as partial:
-            with open(partial, "wb") as file:
-                np.savez(file, step=step, centroids=self.centroids)
-            os.replace(partial, self._state)
+        if self._state is not None:
+            write_state(self._state, step=step, centroids=self.centroids)
 
     def _kept(self) -> int:
         """Take saved codebooks; return the next step."""
-        if self._state is None or not self._state.is_file():
+        if (kept := read_state(self._state, "step", "centroids")) is None:
             return 0
-        try:
-            with np.load(self._state, allow_pickle=False) as kept:
-                step, centroids = int(kept["step"]), kept["centroids"]
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return 0
-        self.centroids = centroids
-        return step
+        self.centroids = kept[1]
+        return int(kept[0])
 
 
 def _coded(vectors: Floats, books: Floats) -> Codes:

@@ -1,8 +1,6 @@
 """Train rotation and centroids on a sample: OPQ, by alternating k-means and a Procrustes rotation."""
 
-import os
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import numpy as np
 
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.errors import QuantizerError
-from pyserini_jpq.files import beside
+from pyserini_jpq.index.state import read_state, write_state
 from pyserini_jpq.quantizer import Floats, ProductQuantizer
 
 ROUNDS = 50
@@ -120,25 +118,18 @@ def _keep(state: Path, step: int, rotation: Floats, pq: Any) -> None:
     """Save the next round and its start."""
     import faiss
 
-    with beside(state) as partial:
-        with open(partial, "wb") as file:
-            np.savez(file, step=step, rotation=rotation, centroids=faiss.vector_to_array(pq.centroids))
-        os.replace(partial, state)
+    write_state(state, step=step, rotation=rotation, centroids=faiss.vector_to_array(pq.centroids))
 
 
 def _kept(state: Path | None, pq: Any) -> tuple[int, Floats] | None:
     """Return the saved round and rotation, and set the centroids of the quantizer; None if nothing was saved."""
     import faiss
 
-    if state is None or not state.is_file():
+    if (kept := read_state(state, "step", "rotation", "centroids")) is None:
         return None
-    try:
-        with np.load(state, allow_pickle=False) as kept:
-            step, rotation, centroids = int(kept["step"]), kept["rotation"], kept["centroids"]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+    step, rotation, centroids = kept
     faiss.copy_array_to_vector(centroids, pq.centroids)
-    return step, rotation
+    return int(step), rotation
 
 
 def _procrustes(vectors: Floats, targets: Floats) -> Floats:
