@@ -1,6 +1,7 @@
 """Collections of documents, in the formats that Pyserini reads: JSONL, gzipped or not, and MS MARCO's two TSVs."""
 
 import hashlib
+import json
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -31,6 +32,11 @@ class Document:
     title: str
     text: str
     url: str = ""
+
+    def as_json(self) -> str:
+        """Return the document as a JSON object, as a Lucene index would store it, without the fields that are empty."""
+        fields = {"title": self.title, "text": self.text, "url": self.url}
+        return json.dumps({"id": self.docid, **{k: v for k, v in fields.items() if v}}, ensure_ascii=False)
 
     def render(self, template: str) -> str:
         """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it.

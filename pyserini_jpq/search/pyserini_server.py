@@ -1,6 +1,5 @@
 """The searcher under the servers of Pyserini 2, which read documents from a `LuceneSearcher` only."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,7 @@ class _Stored:
     """A document as the servers read it from Lucene."""
 
     def __init__(self, document: Document) -> None:
-        fields = {"title": document.title, "text": document.text, "url": document.url}
-        self._raw = json.dumps({"id": document.docid, **{k: v for k, v in fields.items() if v}}, ensure_ascii=False)
+        self._raw = document.as_json()
 
     def raw(self) -> str:
         """Return the document as JSON."""

@@ -26,8 +26,7 @@ class Stored:
     @classmethod
     def of(cls, document: Document) -> "Stored":
         """Return a document of an index's own texts as JSON, without the fields that are empty."""
-        fields = {"title": document.title, "text": document.text, "url": document.url}
-        return cls(json.dumps({"id": document.docid, **{k: v for k, v in fields.items() if v}}, ensure_ascii=False))
+        return cls(document.as_json())
 
     def shown(self, parse: bool = True, longest: int | None = None) -> Any:
         """Return what a client gets.
