@@ -2,10 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from pyserini_jpq.errors import EncoderError, first_line
+from pyserini_jpq.errors import EncoderError
 
 
 class CrossEncoder:
@@ -68,21 +67,14 @@ class CrossEncoder:
 
 def _load(name: str, flag: str) -> tuple[Any, Any]:
     """Return a sequence classifier and its tokenizer; raise EncoderError if it is incomplete."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    from pyserini_jpq.encode.strict import load_strictly
+    from pyserini_jpq.encode.strict import load_with_tokenizer
 
-    try:
-        # Code of others is never run, nor asked about.
-        load = partial(AutoModelForSequenceClassification.from_pretrained, name, trust_remote_code=False)
-        model = load_strictly(load, f"{flag} {name}", unused=["position_ids"])
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except EncoderError:
-        raise
-    except Exception as problem:  # transformers, tokenizers and safetensors have many
-        raise EncoderError(
-            f"{flag} {name} is no sequence classifier that can be loaded: {first_line(problem)}"
-        ) from None
+    what = "sequence classifier"
+    model, tokenizer = load_with_tokenizer(
+        AutoModelForSequenceClassification, name, flag, what, unused=["position_ids"]
+    )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise EncoderError(f"{flag} {name} has no tokenizer; put its files beside the weights")
     if (labels := int(model.config.num_labels)) > 2:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any
 
 from pyserini_jpq import cli
-from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.errors import EncoderError, first_line
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 UNUSED = ("pooler.", "position_ids")
@@ -53,6 +54,38 @@ def load_strictly(load: Callable[..., Any], where: str, unused: Iterable[str] = 
         if name in (state := model.state_dict()):
             state[name].zero_()
     return model
+
+
+def load_with_tokenizer(kind: Any, name: str, flag: str, what: str, unused: Iterable[str] = UNUSED) -> tuple[Any, Any]:
+    """Load a model strictly, and its tokenizer.
+
+    Parameters
+    ----------
+    kind
+        An `AutoModelFor…` of transformers.
+    name, flag
+        Name or folder, and the flag that gives it.
+    what
+        What it has to be, for errors.
+    unused
+        As in `load_strictly`.
+
+    Raises
+    ------
+    EncoderError
+        If either cannot be loaded, or weights are missing.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        # Code of others is never run, nor asked about.
+        load = partial(kind.from_pretrained, name, trust_remote_code=False)
+        model = load_strictly(load, f"{flag} {name}", unused)
+        return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except EncoderError:
+        raise
+    except Exception as problem:  # transformers, tokenizers and safetensors have many
+        raise EncoderError(f"{flag} {name} is no {what} that can be loaded: {first_line(problem)}") from None
 
 
 def some_of(names: Iterable[str]) -> str:

@@ -1,13 +1,11 @@
 """Training queries written by a sequence-to-sequence model, such as docT5query, as in GPL (Wang et al., NAACL 2022)."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 from pyserini_jpq.bars import Progress
 from pyserini_jpq.data.collection import Document
 from pyserini_jpq.encode.precision import resolve_device
-from pyserini_jpq.errors import EncoderError, first_line
+from pyserini_jpq.encode.strict import load_with_tokenizer
 from pyserini_jpq.train.options import TrainOptions
 
 _BATCH = 16
@@ -35,8 +33,10 @@ def generated_queries(documents: Sequence[Document], options: TrainOptions) -> t
         If the model cannot be loaded.
     """
     import torch
+    from transformers import AutoModelForSeq2SeqLM
 
-    model, tokenizer = _load(str(options.generator))
+    what = "sequence-to-sequence model"
+    model, tokenizer = load_with_tokenizer(AutoModelForSeq2SeqLM, str(options.generator), "--generator", what)
     place = resolve_device(options.device)
     model.to(place).eval()
     topics: dict[str, str] = {}
@@ -64,22 +64,3 @@ def generated_queries(documents: Sequence[Document], options: TrainOptions) -> t
                     qid = f"generated{count}.{batch[number].docid}"
                     topics[qid], sources[qid] = query, batch[number].docid
     return topics, sources
-
-
-def _load(name: str) -> tuple[Any, Any]:
-    """Return a sequence-to-sequence model and its tokenizer; raise EncoderError if it is incomplete."""
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-    from pyserini_jpq.encode.strict import load_strictly
-
-    try:
-        # Code of others is never run, nor asked about.
-        load = partial(AutoModelForSeq2SeqLM.from_pretrained, name, trust_remote_code=False)
-        model = load_strictly(load, f"--generator {name}")
-        return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except EncoderError:
-        raise
-    except Exception as problem:  # transformers, tokenizers and safetensors have many
-        raise EncoderError(
-            f"--generator {name} is no sequence-to-sequence model that can be loaded: {first_line(problem)}"
-        ) from None
