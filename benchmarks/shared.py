@@ -34,7 +34,7 @@ class Printed:
         self.add(*header)
 
     def add(self, *cells: object) -> None:
-        """Print a row; figures come formatted."""
-        name, *others = (str(cell) for cell in cells)
+        """Print a row; figures come formatted, and columns at the end may be left empty."""
+        name, *others = (str(cell) for cell in (*cells, *[""] * (len(self._widths) - len(cells))))
         aligned = [cell.rjust(width) for cell, width in zip(others, self._widths[1:], strict=True)]
         print(" ".join([name.ljust(self._widths[0]), *aligned]), flush=True)

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import yaml
 
 _PYSERINI_2 = """
-import runpy, sys
+import io, runpy, sys
 import pyserini_jpq  # its hook finds Java, and our encoder in its folder
+import pyserini.prebuilt_index_info as catalogue  # Pyserini looks each name up in it; it is on the network
+catalogue.urlopen = lambda *_, **__: io.BytesIO(b"[]")
 sys.argv[0] = "rest"
 runpy.run_module("pyserini.server.rest", run_name="__main__")
 """
@@ -23,11 +26,9 @@ def stock_command(folder: Path, encoder: Path, place: Path, name: str) -> list[s
 
     if importlib.metadata.version("pyserini").startswith("1."):
         return [sys.executable, "-m", "benchmarks.stock_server", str(folder), str(encoder), "{port}"]
-    indexer = pyserini.lucene_indexer()(None, ["-index", str(place / "lucene"), "-storeRaw"], threads=2)
-    with open(place / "corpus" / "documents.jsonl") as lines:
-        for line in lines:
-            indexer.add_doc_raw(line)
-    indexer.close()
+    command = [sys.executable, "-m", "pyserini.index.lucene", "--collection", "JsonCollection", "--storeRaw"]
+    command += ["--input", str(place / "corpus"), "--index", str(place / "lucene"), "--threads", "2"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     indexes = {
         name: {"path": str(folder), "index_type": "faiss", "encoder": str(encoder), "base_index": "texts"},
         "texts": str(place / "lucene"),
@@ -52,8 +53,8 @@ def stock_app(folder: str, encoder: str) -> Any:
     app = FastAPI()
 
     def text_of(hit: Any) -> str | None:
-        document = texts.get(hit.docid)
-        return document and document.text
+        document: Any = texts.get(hit.docid)
+        return None if document is None else str(document.text)
 
     def answer(index: str, query: str, hits: int) -> dict[str, Any]:
         candidates = [

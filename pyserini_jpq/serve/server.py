@@ -87,8 +87,10 @@ def configured(app: ASGIApp, http: type[asyncio.Protocol], seconds: float) -> uv
 def _listening(options: ServerOptions) -> socket.socket:
     """Return a socket that is bound, before minutes go into opening indexes."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        *kind, _, address = found
+        # With its protocol, by which asyncio knows TCP: else the body of an answer waits for 40 ms behind its head.
+        listener = socket.socket(*kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except (OSError, OverflowError) as problem:
