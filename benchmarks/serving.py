@@ -82,7 +82,18 @@ def main(argv: Sequence[str]) -> None:
         servers = {name: stack.enter_context(started(command)) for name, command in chosen.items()}
         for server in servers.values():
             load(server, 1, 2.0, queries, args.hits)
-        header = ("server", "clients", "requests/s", "p50 ms", "p99 ms", "refused", "failed", "MB first", "MB last", "MB most")
+        header = (
+            "server",
+            "clients",
+            "requests/s",
+            "p50 ms",
+            "p99 ms",
+            "refused",
+            "failed",
+            "MB first",
+            "MB last",
+            "MB most",
+        )
         table = shared.Printed(*header)
         for clients in args.clients:
             rounds = {name: [] for name in servers}  # type: dict[str, list[Load]]

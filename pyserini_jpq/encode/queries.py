@@ -14,7 +14,8 @@ from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
-_BATCH = 64
+_BATCH = {"cpu": 16, "cuda": 64}
+"""Queries of a batch: on a CPU few, of like lengths, as padding costs as much there as words do."""
 
 
 class QueryVectors:
@@ -69,8 +70,12 @@ class QueryVectors:
             If a query is empty or not a text.
         """
         check_queries(queries)
-        parts = [self._backend(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)]
-        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+        size = _BATCH.get(self.encoder.device.type, _BATCH["cuda"])
+        order = np.argsort([len(query) for query in queries], kind="stable")
+        vectors = np.empty((len(queries), self.dimension), dtype=np.float32)
+        for batch in np.array_split(order, range(size, len(order), size)) if len(order) else ():
+            vectors[batch] = self._backend([queries[i] for i in batch])
+        return vectors
 
 
 def check_queries(queries: Sequence[Any]) -> None:

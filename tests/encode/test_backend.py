@@ -10,6 +10,7 @@ from pyserini_jpq.cards import EncoderCard, TextSide
 from pyserini_jpq.encode import onnx_model
 from pyserini_jpq.encode.backend import query_backend
 from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.encode.queries import QueryVectors
 from pyserini_jpq.encode.source import find_encoder
 from pyserini_jpq.errors import EncoderError, InstallationError, JPQError
 from pyserini_jpq.paths import CACHE_VARIABLE
@@ -50,6 +51,13 @@ def test_vectors_are_those_of_the_tower(encoder, exports, backend, least):
     assert encoder.weights_sha256() == weights
     # Of different texts the vectors differ by more than the backends do.
     assert (vectors @ exact(QUERIES[:1]).T).max() < 0.99999
+
+
+def test_queries_of_any_lengths_keep_their_order(tiny_encoder):
+    queries = [" ".join(["alpha", "beta", "gamma"][: 1 + i % 3] * (1 + i * 7 % 5)) + f" {i}" for i in range(40)]
+    vectors = QueryVectors(str(tiny_encoder))
+    alone = np.concatenate([vectors.encode([query]) for query in queries])
+    assert np.abs(vectors.encode(queries) - alone).max() < 1e-5 * np.abs(alone).max()
 
 
 def test_an_encoder_is_exported_once(encoder, exports, caplog):

@@ -23,6 +23,8 @@ from pyserini_jpq.index.opq import default_parts, train_opq
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.run import build_index
 from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.scan import available
+from pyserini_jpq.search.engines.scan import ScanEngine
 from tests.conftest import make_embeddings, run
 
 D = 16
@@ -70,6 +72,12 @@ def test_faiss_ranks_by_sums_of_centroids(m, parts, k, biased):
     order = np.argsort(-scores, axis=1)[:, :10]
     index = faiss.deserialize_index(faiss.serialize_index(to_faiss(quantizer, codes)))
     assert np.array_equal(index.search(queries, 10)[1], order)
+    if available():
+        engine = ScanEngine(index, "x")
+        for few in (queries, queries[:1]):  # one query has its lookup tables in another way
+            found, rows = engine.search(few, 10)
+            assert np.array_equal(rows, order[: len(few)])
+            assert np.allclose(found, np.take_along_axis(scores, order, 1)[: len(few)], atol=1e-4)
     read, kept = from_faiss(index, "x")
     assert np.array_equal(kept, codes) and read.parts == parts
     for name in ("rotation", "centroids", "biases"):

@@ -55,7 +55,7 @@ class TableEngine(CodesEngine):
         """
         with np.errstate(over="ignore", invalid="ignore"):  # the scan refuses tables that overflowed
             rotated = self._rotated(queries)
-            return self._by_tables(rotated, self.quantizer.rotated_lookup_tables(rotated))
+            return self._by_tables(rotated, self._tables(rotated))
 
     def _by_tables(self, rotated: Floats, tables: Floats) -> tuple[Any, ...]:
         """Return what a search needs, given rotated queries and their lookup tables."""
@@ -67,14 +67,30 @@ class TableEngine(CodesEngine):
 
     def _rotated(self, queries: Floats) -> Floats:
         """Rotate queries by faiss, whose threads are limited; NumPy would use all cores for one vector."""
-        import faiss
-
         if len(queries) > 1:
             rotated: Floats = self._rotation.apply(queries)
             return rotated
         # Half the time of faiss's matrix product, as it reads the rotation once.
-        rotated = np.empty_like(queries)
-        arrays = (rotated, queries, self._rotation_rows)
-        functions: Any = faiss  # the stubs lack this function
-        functions.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), *self._rotation_rows.shape)
-        return rotated
+        return _products(self._rotation_rows, queries[0])[None]
+
+    def _tables(self, rotated: Floats) -> Floats:
+        quantizer = self.quantizer
+        if len(rotated) > 1 or not quantizer.additive:
+            return quantizer.rotated_lookup_tables(rotated)
+        # For so large a product NumPy wakes threads that then stand in the way of the encoder's.
+        books = quantizer.centroids.reshape(quantizer.parts, -1, quantizer.centroids.shape[2])
+        parts = rotated.reshape(quantizer.parts, -1)
+        tables = np.concatenate([_products(*both) for both in zip(books, parts, strict=True)])
+        tables = tables.reshape(1, quantizer.m, quantizer.k)
+        return tables if quantizer.biases is None else tables + quantizer.biases
+
+
+def _products(rows: Floats, vector: Floats) -> Floats:
+    """Return the inner products of rows, [n, D] float32 and contiguous, with a vector, in this thread alone."""
+    import faiss
+
+    products = np.empty(len(rows), dtype=np.float32)
+    arrays = (products, np.ascontiguousarray(vector), rows)
+    functions: Any = faiss  # the stubs lack this function
+    functions.fvec_inner_products_ny(*map(faiss.swig_ptr, arrays), rows.shape[1], len(rows))
+    return products
