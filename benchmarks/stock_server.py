@@ -22,8 +22,6 @@ runpy.run_module("pyserini.server.rest", run_name="__main__")
 
 def stock_command(folder: Path, encoder: Path, place: Path, name: str) -> list[str]:
     """Return the command of a server of the index on `{port}`; for Pyserini 2 an index of the texts is made first."""
-    from pyserini_jpq.compat import pyserini
-
     if importlib.metadata.version("pyserini").startswith("1."):
         return [sys.executable, "-m", "benchmarks.stock_server", str(folder), str(encoder), "{port}"]
     command = [sys.executable, "-m", "pyserini.index.lucene", "--collection", "JsonCollection", "--storeRaw"]
