@@ -181,8 +181,10 @@ def documents_for(docids: Sized[str], corpus: str | Path | Collection) -> Iterat
     wanted = np.sort(np.fromiter(map(_hash64, docids), np.uint64, len(docids)))
     seen = np.zeros(len(wanted), dtype=bool)
     for document in collection:
-        place = int(np.searchsorted(wanted, _hash64(document.docid)))
-        if place < len(wanted) and int(wanted[place]) == _hash64(document.docid):
+        # As uint64: for a Python integer NumPy would convert all hashes to float64, slowly and not exactly.
+        number = np.uint64(_hash64(document.docid))
+        place = int(np.searchsorted(wanted, number))
+        if place < len(wanted) and wanted[place] == number:
             seen[place] = True
             yield document
     if not seen.all():

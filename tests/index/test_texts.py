@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from pyserini_jpq.data.collection import Document
-from pyserini_jpq.errors import IndexFolderError
+from pyserini_jpq.errors import CollectionError, IndexFolderError
+from pyserini_jpq.index import texts as module
 from pyserini_jpq.index.manifest import is_text_file, text_files
-from pyserini_jpq.index.texts import Texts, write_texts
+from pyserini_jpq.index.texts import Texts, documents_for, write_texts
 
 pytestmark = pytest.mark.unit
 
@@ -76,3 +77,12 @@ def test_a_foreign_or_damaged_file_is_one_line(tmp_path):
         connection.execute("UPDATE texts SET text = x'00ff'")
     with pytest.raises(IndexFolderError, match="holds a value that is no text"):
         dict(Texts([path]))
+
+
+def test_documents_are_found_by_all_bits_of_their_hashes(tiny_collection, monkeypatch):
+    monkeypatch.setattr(module, "_hash64", lambda docid: 2**62 + int(docid[1:]))  # float64 has no such numbers
+    wanted = [f"d{i}" for i in range(250, 20, -1)]
+    found = list(documents_for(wanted, tiny_collection / "documents.jsonl"))
+    assert [document.docid for document in found] == wanted[::-1]
+    with pytest.raises(CollectionError, match="lacks 1 documents of the index, such as 'd300'"):
+        list(documents_for(["d3", "d300"], tiny_collection / "documents.jsonl"))
