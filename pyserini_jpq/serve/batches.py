@@ -1,4 +1,4 @@
-"""Requests that wait together are searched as one batch."""
+"""Requests that wait together are searched as one batch, in as many batches at once as there are workers."""
 
 import threading
 from collections import deque
@@ -13,8 +13,10 @@ import numpy as np
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.serve.errors import OverloadError
 
+_WORKERS = 8
+
 Queries = Sequence[str] | Floats
-Search = Callable[[Any, int], Sequence[Any]]
+Search = Callable[[Any, int, int], Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,35 +32,47 @@ class _Request:
 
 
 class Batches:
-    """A queue of requests and the thread that searches them.
+    """A queue of requests and the workers that search them, each a thread.
 
-    The thread takes all that wait, up to a limit, as soon as it has answered those before; nobody waits for others to
-    come. So a lone request is searched at once, and batches grow with the load.
+    A worker takes all that wait, up to a limit, as soon as it has answered those before; nobody waits for others to
+    come. So a lone request is searched at once, and batches grow with the load. Workers share the threads of a search:
+    a thread that computes alone waits for no other, whose core the connections may have.
 
     Parameters
     ----------
     search
-        Takes texts, or vectors [B, D], and a number of hits; returns an answer for each query.
+        Takes texts, or vectors [B, D], a number of hits and one of threads; returns an answer for each query.
     name
-        Name of the thread.
+        Name of the threads.
     batch
         Most queries of one search; a larger request is searched alone.
     waiting
         Most queries in the queue.
     observe
         Called with the number of queries of each search.
+    threads
+        Threads of all searches together.
     """
 
     def __init__(
-        self, search: Search, name: str, batch: int, waiting: int, observe: Callable[[int], None] = lambda count: None
+        self,
+        search: Search,
+        name: str,
+        batch: int,
+        waiting: int,
+        observe: Callable[[int], None] = lambda count: None,
+        threads: int = 1,
     ) -> None:
         self._search, self._batch, self._most, self._observe = search, batch, waiting, observe
+        self._threads = threads
         self._queue: deque[_Request] = deque()
         self._there = threading.Condition()
-        self._count = 0
+        self._count = self._busy = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"search {name}", daemon=True)
-        self._thread.start()
+        workers = range(min(threads, _WORKERS))
+        self._workers = [threading.Thread(target=self._run, name=f"search {name} {i}", daemon=True) for i in workers]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def waiting(self) -> int:
@@ -83,18 +97,26 @@ class Batches:
         return request.answer
 
     def close(self) -> None:
-        """Answer what waits, then end the thread."""
+        """Answer what waits, then end the workers."""
         with self._there:
             self._closed = True
-            self._there.notify()
-        self._thread.join()
+            self._there.notify_all()
+        for worker in self._workers:
+            worker.join()
 
     def _run(self) -> None:
         while taken := self._take():
-            for _, requests in groupby(sorted(taken, key=lambda request: request.kind), lambda request: request.kind):
-                live = [request for request in requests if request.answer.set_running_or_notify_cancel()]
-                if live:
-                    self._answer(live)
+            try:
+                self._search_all(taken)
+            finally:
+                with self._there:
+                    self._busy -= 1
+
+    def _search_all(self, taken: list[_Request]) -> None:
+        for _, requests in groupby(sorted(taken, key=lambda request: request.kind), lambda request: request.kind):
+            live = [request for request in requests if request.answer.set_running_or_notify_cancel()]
+            if live:
+                self._answer(live)
 
     def _take(self) -> list[_Request]:
         """Wait for requests and return those of the next batch; none when closed."""
@@ -106,11 +128,13 @@ class Batches:
                 taken.append(self._queue.popleft())
                 size += len(taken[-1].queries)
             self._count -= size
+            self._busy += bool(taken)
         return taken
 
     def _answer(self, requests: list[_Request]) -> None:
         try:
-            answers = self._search(_joined([request.queries for request in requests]), requests[0].hits)
+            share = max(1, self._threads // self._busy)
+            answers = self._search(_joined([request.queries for request in requests]), requests[0].hits, share)
         except Exception as problem:
             if len(requests) == 1:
                 requests[0].answer.set_exception(problem)

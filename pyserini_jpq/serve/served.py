@@ -79,12 +79,13 @@ class Served:
         if self.takes_text:
             self.index.encode_queries(["a first query loads the encoder"])
         self._lucene = None if lucene is None else Lucene(lucene)
-        searches: dict[str, Any] = {"jpq": partial(self.index.batch_search, threads=options.threads)}
-        if self._lucene is not None:
-            searches["bm25"] = self._lucene.search
+        searches: dict[str, tuple[Any, int]] = {"jpq": (self._search, options.threads)}
+        if lucene is not None:
+            searches["bm25"] = (self._bm25, 1)
+        limits = options.batch, options.waiting
         self._batches = {
-            method: Batches(search, f"{name} {method}", options.batch, options.waiting, partial(observe, method))
-            for method, search in searches.items()
+            method: Batches(search, f"{name} {method}", *limits, partial(observe, method), threads)
+            for method, (search, threads) in searches.items()
         }
 
     @property
@@ -186,6 +187,18 @@ class Served:
             batches.close()
         if self._lucene is not None:
             self._lucene.close()
+
+    def _search(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
+        import torch
+
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)  # of the encoder, in this worker
+        found: list[list[Hit]] = self.index.batch_search(queries, hits, threads=threads)
+        return found
+
+    def _bm25(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
+        assert self._lucene is not None and not isinstance(queries, np.ndarray)
+        return self._lucene.search(queries, hits)
 
     def _documents(self, hits: Sequence[Hit]) -> dict[str, Stored]:
         texts = self.index.texts

@@ -85,7 +85,7 @@ class Slow:
     def __init__(self):
         self.go, self.batches = threading.Event(), []
 
-    def __call__(self, queries, hits):
+    def __call__(self, queries, hits, threads):
         assert self.go.wait(20)
         self.batches.append((list(queries), hits))
         if "bad" in queries:
@@ -115,6 +115,23 @@ def test_requests_that_wait_are_one_search():
     assert all("gone" not in queries for queries, _ in slow.batches)
     with pytest.raises(OverloadError):
         batches.submit(["late"], 1)
+
+
+def test_workers_share_the_threads():
+    both, shares = threading.Barrier(2), []
+
+    def search(queries, hits, threads):
+        if queries != ["alone"]:
+            both.wait(20)
+        shares.append(threads)
+        return queries
+
+    batches = Batches(search, "test", batch=1, waiting=9, threads=5)
+    assert batches.submit(["alone"], 1).result(20) == ["alone"] and shares == [5]
+    for future in [batches.submit([f"q{i}"], 1) for i in range(2)]:
+        future.result(20)
+    batches.close()
+    assert sorted(shares[1:]) in ([2, 2], [2, 5])  # the first may begin before the second comes
 
 
 def test_an_answer_that_takes_too_long_is_given_up(notes):
