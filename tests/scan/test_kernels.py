@@ -56,7 +56,7 @@ CASES = [
     {"documents": 1024, "k": 10, "whole": True, "m": 2},
     {"documents": 3000, "k": 10, "queries": 33, "m": 2, "whole": True},
     {"documents": 3000, "k": 2999, "entries": 16, "whole": True},
-    {"documents": 2049, "k": 20, "queries": 5, "m": 96},
+    {"documents": 2049, "k": 20, "queries": 2, "m": 40},
     {"documents": 0, "k": 3},
 ]
 
