@@ -159,11 +159,14 @@ def peak(now: Callable[[], float], dtype: str) -> float:
     return 2 * _SIDE**3 / min(took[1:])
 
 
-def operations(encoder: Any, texts: Sequence[str]) -> float:
-    """Return additions and multiplications of the linear layers and of attention, without padding."""
+def operations(encoder: Any, texts: Sequence[str], side: Any = None) -> float:
+    """Return additions and multiplications of the linear layers and of attention, without padding.
+
+    Texts are documents, unless the side of the encoder's card is that of queries.
+    """
     from torch import nn
 
-    lengths = np.array([len(row) for row in encoder.tokenize(texts, encoder.card.document)], dtype=np.float64)
+    lengths = np.array([len(row) for row in encoder.tokenize(texts, side or encoder.card.document)], dtype=np.float64)
     config = encoder.backbone.config
     linear = sum(2 * layer.weight.numel() for layer in encoder.backbone.modules() if isinstance(layer, nn.Linear))
     attention = 4 * config.num_hidden_layers * config.hidden_size

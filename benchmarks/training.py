@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from transformers import BertConfig, BertModel
@@ -52,14 +51,19 @@ class RandomTokens:
         return {"input_ids": np.random.default_rng(0).integers(1, self._vocabulary, shape).tolist()}
 
 
-def make_model(documents: int, m: int, dimension: int, length: int) -> JPQModel:
-    """Return a model of that many random documents."""
-    rng = np.random.default_rng(0)
-    sizes = {"hidden_size": dimension, "num_hidden_layers": 6, "num_attention_heads": 12}
+def make_encoder(dimension: int, length: int, layers: int = 6) -> Encoder:
+    """Return an encoder of random weights, for texts of that many random tokens."""
+    sizes = {"hidden_size": dimension, "num_hidden_layers": layers, "num_attention_heads": 12}
     config = BertConfig(**sizes, intermediate_size=4 * dimension)
     backbone = BertModel(config, add_pooling_layer=False)
     card = EncoderCard("random", pooling="mean", normalize=True)
-    encoder = Encoder(card, backbone, RandomTokens(config.vocab_size, length))
+    return Encoder(card, backbone, RandomTokens(config.vocab_size, length))
+
+
+def make_model(documents: int, m: int, dimension: int, length: int, layers: int = 6) -> JPQModel:
+    """Return a model of that many random documents."""
+    rng = np.random.default_rng(0)
+    encoder = make_encoder(dimension, length, layers)
     quantizer = random_quantizer(dimension, m, 8, rng)
     quantizer.centroids[:] *= dimension**-0.5
     codes = rng.integers(0, 256, (documents, m), dtype=np.uint8)
@@ -68,6 +72,7 @@ def make_model(documents: int, m: int, dimension: int, length: int) -> JPQModel:
 
 def rebuilt_index(model: JPQModel) -> Search:
     """Return the plain way: a faiss `IndexPQ` made anew from codes and centroids at every step."""
+    import faiss
 
     def search(queries: torch.Tensor, k: int) -> torch.Tensor:
         quantizer = model.quantizer()
@@ -92,12 +97,19 @@ def decoded_product(model: JPQModel) -> Search:
 
 
 def take_step(
-    model: JPQModel, search: Search, optimizer: torch.optim.Optimizer, batch: Sequence[TrainingQuery], k: int
+    model: JPQModel,
+    search: Search,
+    optimizer: torch.optim.Optimizer,
+    batch: Sequence[TrainingQuery],
+    k: int,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, float]:
-    """Take one step and return the milliseconds of its phases."""
-    timer = Timer(torch.device("cpu"))
+    """Take one step, the encoder in a number type, and return the milliseconds of its phases."""
+    device = model.codes.device
+    timer = Timer(device)
     timer.start()
-    queries = model.encode([query.text for query in batch])
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        queries = model.encode([query.text for query in batch]).float()
     timer.done("encode")
     found = search(queries, k)
     timer.done("search")
@@ -159,6 +171,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--threads", type=cli.positive_int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
+    import faiss
+
     torch.set_num_threads(args.threads)
     faiss.omp_set_num_threads(args.threads)
     results: list[dict[str, Any]] = []

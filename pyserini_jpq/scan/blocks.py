@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from pyserini_jpq.scan.order import keys, scores_and_rows
+
 _BLOCK = 1 << 18
 
 
@@ -43,7 +45,7 @@ def best_by_table(codes: torch.Tensor, tables: torch.Tensor, k: int) -> tuple[to
     Returns
     -------
     scores : torch.Tensor
-        [B, min(k, N)] float32, falling; equal ones in any order.
+        [B, min(k, N)] float32, descending; of equal ones the earlier row first.
     rows : torch.Tensor
         [B, min(k, N)] int64.
     """
@@ -65,18 +67,17 @@ def best_of_blocks(blocks: Iterable[torch.Tensor], none: torch.Tensor, k: int) -
     Returns
     -------
     scores : torch.Tensor
-        [B, min(k, N)] float32, falling; equal ones in any order.
+        [B, min(k, N)] float32, descending; of equal ones the earlier row first.
     rows : torch.Tensor
         [B, min(k, N)] int64.
     """
-    best_scores, best, start = none, none.long(), 0
+    best, start = none.long(), 0
     for block in blocks:
-        rows = torch.arange(start, start + block.shape[1], device=block.device).expand_as(block)
-        scores, rows = torch.cat([best_scores, block], 1), torch.cat([best, rows], 1)
-        best_scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
-        best = rows.gather(1, order)
+        rows = torch.arange(start, start + block.shape[1], device=block.device)
+        best = torch.cat([best, keys(block, rows)], 1)
+        best = best.topk(min(k, best.shape[1]), dim=1).values
         start += block.shape[1]
-    return best_scores, best
+    return scores_and_rows(best)
 
 
 def _sums(codes: torch.Tensor, tables: torch.Tensor) -> Iterator[torch.Tensor]:

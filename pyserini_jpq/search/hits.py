@@ -9,6 +9,9 @@ from pyserini_jpq.index.texts import Texts
 from pyserini_jpq.quantizer import Floats, Rows
 from pyserini_jpq.search.engines.base import SearchEngine
 
+_LOOKED_UP = 1 << 16
+"""Most hits whose docids are looked up at once: of a file, what lies close together is read together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -46,6 +49,20 @@ class Hit:
         return f"Hit(docid={self.docid!r}, score={self.score:.4f})"
 
 
+def ranked(
+    engine: SearchEngine, docids: Callable[[Rows], list[str]], vectors: Floats, k: int, threads: int
+) -> Iterator[tuple[list[str], Floats]]:
+    """Yield docids and scores, [n] float32, of the hits of each query; parameters as for `hits_of`."""
+    scores, rows = engine.search(vectors, k, threads)
+    size = max(1, _LOOKED_UP // max(1, rows.shape[1]))
+    for start in range(0, len(rows), size):
+        there = rows[start : start + size] >= 0
+        found, end = docids(rows[start : start + size][there]), 0
+        for of_query, kept in zip(scores[start : start + size], there, strict=True):
+            begin, end = end, end + int(kept.sum())
+            yield found[begin:end], of_query[kept]
+
+
 def hits_of(
     engine: SearchEngine,
     docids: Callable[[Rows], list[str]],
@@ -71,7 +88,5 @@ def hits_of(
     make
         Makes a hit from a docid and a score.
     """
-    scores, rows = engine.search(vectors, k, threads)
-    for of_query, best in zip(scores, rows, strict=True):
-        there = best >= 0
-        yield list(map(make, docids(best[there]), of_query[there]))
+    for found, scores in ranked(engine, docids, vectors, k, threads):
+        yield list(map(make, found, scores))

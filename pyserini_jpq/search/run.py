@@ -182,17 +182,35 @@ def _write(path: Path, searcher: Any, reranker: Any, topics: dict[str, str], opt
         max_passage_hits=options.max_passage_hits,
     )
     feedback = _feedback(options)
+    plain = feedback is None and reranker is None and not (options.remove_query or options.normalize_distances)
     try:
         with writer, Progress(total=len(topics), desc="searching", unit=" topics") as progress:
             for batch in _batches(topics, options.batch_size):
-                for qid, hits in _search_batch(searcher, batch, feedback, options).items():
-                    kept = [hit for hit in hits if not (options.remove_query and hit.docid == qid)]
-                    if reranker is not None:
-                        kept = reranker.rerank(topics[qid], in_trec_order(kept))
-                    writer.write(qid, kept)
+                if plain:
+                    _write_ranked(writer, searcher, batch, options)
+                else:
+                    _write_hits(writer, searcher, reranker, feedback, batch, options)
                 progress.update(len(batch))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("no run was written; the same command starts over") from None
+
+
+def _write_ranked(writer: RunWriter, searcher: Any, batch: dict[str, str], options: SearchOptions) -> None:
+    """Write docids and scores as they are found; making an object for each hit takes as long as looking it up."""
+    found = searcher.ranked(list(batch.values()), options.hits, options.threads)
+    for qid, (docids, scores) in zip(batch, found, strict=True):
+        writer.write_ranked(qid, docids, scores)
+
+
+def _write_hits(
+    writer: RunWriter, searcher: Any, reranker: Any, feedback: Any, batch: dict[str, str], options: SearchOptions
+) -> None:
+    """Write hits after feedback, without the query's own, reranked, and whatever else there is to do with them."""
+    for qid, hits in _search_batch(searcher, batch, feedback, options).items():
+        kept = [hit for hit in hits if not (options.remove_query and hit.docid == qid)]
+        if reranker is not None:
+            kept = reranker.rerank(batch[qid], in_trec_order(kept))
+        writer.write(qid, kept)
 
 
 def _batches(topics: dict[str, str], size: int) -> Iterator[dict[str, str]]:

@@ -19,7 +19,7 @@ from pyserini_jpq.scan.threads import usable
 from pyserini_jpq.search.adapter import FaissLike
 from pyserini_jpq.search.encoder import JPQQueryEncoder, encode_queries
 from pyserini_jpq.search.engines.base import SearchEngine, checked_vectors, whole
-from pyserini_jpq.search.hits import hits_of
+from pyserini_jpq.search.hits import hits_of, ranked
 from pyserini_jpq.search.open import open_flat, open_index
 from pyserini_jpq.search.threads import faiss_threads
 
@@ -153,16 +153,18 @@ class JPQFaissSearcher(_FaissSearcher):  # type: ignore[misc]
             raise JPQError(f"{len(queries)} queries but {len(q_ids)} query ids; give one for each")
         if not len(queries):
             return {}
-        if not isinstance(queries, np.ndarray):
-            with faiss_threads(threads):
-                queries = encode_queries(self.query_encoder, list(queries))
-        k = self._hits(k)
+        queries, k = _vectors(self.query_encoder, queries, threads), self._hits(k)
         if self._plain(options):
             hits = self._found(queries, k, threads)
             return dict(zip(q_ids, hits, strict=True))
         vectors = checked_vectors(queries, self.dimension)
         with faiss_threads(threads):
             return super().batch_search(vectors, list(q_ids), k, usable(threads), **options)
+
+    def ranked(self, queries: Any, k: int, threads: int = 1) -> Iterator[tuple[list[str], Floats]]:
+        """Yield docids and scores, [n] float32, of each query: `batch_search` without an object for each hit."""
+        vectors = _vectors(self.query_encoder, queries, threads)
+        return ranked(self.engine, self.docids.at, vectors, self._hits(k), threads)
 
     def _plain(self, options: dict[str, Any]) -> bool:
         """Return whether only scores and docids are requested."""
@@ -200,13 +202,23 @@ class FlatSearcher:
         self, queries: Any, q_ids: Sequence[str], k: int = 10, threads: int = 1, **_: Any
     ) -> dict[str, list[Any]]:
         """Search for several query texts or vectors; parameters as for `JPQFaissSearcher.batch_search`."""
-        if not isinstance(queries, np.ndarray):
-            with faiss_threads(threads):
-                queries = encode_queries(self.query_encoder, list(queries))
-        hits = hits_of(self.engine, self._docids_of, queries, min(k, self.engine.documents), threads, self._hit)
+        hits = (list(map(self._hit, *found)) for found in self.ranked(queries, k, threads))
         return dict(zip(q_ids, hits, strict=True))
+
+    def ranked(self, queries: Any, k: int, threads: int = 1) -> Iterator[tuple[list[str], Floats]]:
+        """Yield docids and scores of each query, as `JPQFaissSearcher.ranked`."""
+        vectors = _vectors(self.query_encoder, queries, threads)
+        return ranked(self.engine, self._docids_of, vectors, min(k, self.engine.documents), threads)
 
     def _docids_of(self, rows: Rows) -> list[str]:
         found = [self.docids[row] for row in rows]
         check_ids(found, str(self.engine.embeddings.folder), EmbeddingsError)
         return found
+
+
+def _vectors(encoder: Any, queries: Any, threads: int) -> Floats:
+    """Return query vectors, [B, D]; texts are encoded."""
+    if isinstance(queries, np.ndarray):
+        return queries
+    with faiss_threads(threads):
+        return encode_queries(encoder, list(queries))

@@ -9,7 +9,8 @@ import torch
 
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.scan import PQScanner, available
-from pyserini_jpq.scan.blocks import best_by_table, best_of_blocks
+from pyserini_jpq.scan.blocks import best_of_blocks
+from pyserini_jpq.scan.device import best_on_device, by_subspace
 from pyserini_jpq.train.model import JPQModel
 
 
@@ -61,7 +62,7 @@ class FaissSearch:
 
 
 class TorchSearch:
-    """Search on a GPU: all codes are scored by lookup table, block by block."""
+    """Search on a GPU: all codes are scored by lookup table."""
 
     def __init__(self, model: JPQModel) -> None:
         self._model = model
@@ -69,12 +70,13 @@ class TorchSearch:
     @torch.no_grad()
     def search(self, rotated_queries: torch.Tensor, k: int) -> torch.Tensor:
         """Return the k best documents of each query, [B, D] float32 to [B, min(k, N)] int64."""
-        return best_by_table(self._model.codes, self._model.tables(rotated_queries), k)[1]
+        return best_on_device(self._model.codes, self._model.tables(rotated_queries), k)[1]
 
 
 def index_search(model: JPQModel) -> IndexSearch:
     """Return the fastest search for the model's device."""
     if model.codes.device.type != "cpu":
+        model.codes = by_subspace(model.codes)  # in place of the other layout, not beside it
         return TorchSearch(model)
     return ScanSearch(model) if available() else FaissSearch(model)
 

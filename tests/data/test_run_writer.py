@@ -4,11 +4,12 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyserini_jpq.data.run_writer import RunWriter, in_trec_order
+from pyserini_jpq.data.run_writer import RunWriter, in_trec_order, trec_order
 from pyserini_jpq.data.runs import read_run
 from pyserini_jpq.errors import RunError
 from pyserini_jpq.evaluate.metrics import Metrics
@@ -37,6 +38,7 @@ def test_the_formats_of_pyserini(tmp_path):
     hits = [hit("d2#1", 2.5), hit("d2#0", 2.0), hit("d1#0", 1.0)]
     path = tmp_path / "runs" / "run.txt"
     assert write(path, "7", hits, hits=2, tag="mine") == "7 Q0 d2#1 1 2.500000 mine\n7 Q0 d2#0 2 2.000000 mine\n"
+    assert write(path, "5%d", hits[:1], tag="50%") == "5%d Q0 d2#1 1 2.500000 50%\n" and write(path, "7", []) == ""
     assert write(path, "7", hits, "msmarco", max_passage=True, max_passage_hits=5) == "7\td2\t1\n7\td1\t2\n"
     text = write(path, "7", hits[:1], "kilt", topics={"7": {"id": "7"}})
     assert json.loads(text) == {"id": "7", "output": [{"provenance": [{"wikipedia_id": "d2#1"}]}]}
@@ -52,6 +54,19 @@ def test_tied_documents_are_ordered_without_their_passages(tmp_path, delimiter):
     write(tmp_path / "run.txt", "1", hits, **flags)
     assert write(tmp_path / "run.tsv", "1", hits, "msmarco", **flags) == "1\t2\t1\n1\t10\t2\n1\t1\t3\n"
     assert list(read_run(str(tmp_path / "run.txt"))["1"]) == ["2", "10", "1"]
+
+
+@pytest.mark.property
+@given(
+    st.lists(st.tuples(st.text("01a", min_size=1, max_size=2), st.sampled_from([0, 1, 2])), max_size=30),
+    st.lists(st.floats(-(2.0**33), 2.0**33, width=32), min_size=3, max_size=3),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_the_order_is_that_of_the_scores_as_they_are_written(chosen, values, kind):
+    near = [values[0], np.nextafter(np.float32(values[0]), np.float32(np.inf)), *values[1:]]
+    docids, scores = [docid for docid, _ in chosen], np.array([near[i] for _, i in chosen], dtype=kind)
+    keys = [(np.float32(f"{score:.6f}"), docid.encode()) for score, docid in zip(scores, docids, strict=True)]
+    assert trec_order(docids, scores) == sorted(range(len(keys)), key=keys.__getitem__, reverse=True)
 
 
 ids = st.text("01_#", min_size=1, max_size=4).filter(lambda text: text[0] not in "_#")

@@ -32,6 +32,12 @@ def test_docids_are_the_lines_of_the_file(tmp_path_factory, docids, block, small
     assert found[-3:] == docids[-3:] and found[::2] == docids[::2]
     assert [found[i] for i in np.arange(len(docids))] == docids
     assert found.at(np.arange(len(docids))[::-1]) == docids[::-1] and found.at(np.empty(0, dtype=np.int64)) == []
+    with pytest.MonkeyPatch.context() as patch:  # one read for each part, for some, for all
+        for apart, together in ((0, 1), (40, 1 << 18), (1 << 14, 100)):
+            patch.setattr(module, "_APART", apart)
+            patch.setattr(module, "_BLOCK", together)
+            rows = np.random.default_rng(0).integers(0, max(1, len(docids)), 2 * len(docids))
+            assert found.at(rows) == [docids[row] for row in rows]
 
 
 @pytest.mark.unit

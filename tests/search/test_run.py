@@ -32,6 +32,16 @@ def test_topics_from_python(built, tmp_path, monkeypatch):
     assert sorted(path.name for path in run.parent.iterdir()) == [run.name, f"{run.name}.json"]
 
 
+def test_runs_are_the_same_with_and_without_objects_for_hits(built, tmp_path):
+    runs = [
+        search(index, TOPICS, tmp_path / f"{index.name}{i}", options=SearchOptions(hits=9, batch_size=7, **options))
+        for index in (built / "x.jpq-m4", built / "embeddings")
+        for i, options in enumerate(({"tag": "x"}, {"tag": "x", "remove_query": True}))
+    ]
+    first, second, third, fourth = (run.read_text() for run in runs)
+    assert first == second and third == fourth and len(first.splitlines()) == 9 * len(TOPICS)
+
+
 @pytest.mark.parametrize(
     ("topics", "message"),
     [
