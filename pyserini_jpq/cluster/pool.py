@@ -14,6 +14,10 @@ _LOST_IN_A_ROW = 8
 """Actors lost one after the other, with no piece done between, after which the work is given up."""
 
 
+_UNTIL_READY = 60.0
+"""Seconds that actors which stay have to become ready before they are given work."""
+
+
 class Worker(Protocol):
     """Does pieces of work; its class and arguments are pickled, and made in the process of an actor."""
 
@@ -118,13 +122,34 @@ class Cluster:
             elif not any(piece is not None for _, piece, _ in busy.values()):
                 return  # actors that are not placed yet are not needed any more
 
-    def start(self, worker: type[Worker], arguments: Sequence[Any]) -> Any:
-        """Start an actor that stays, and return its handle; Ray makes it anew if it is lost."""
-        return self._remote().options(max_restarts=-1, max_task_retries=2).remote(worker, arguments)
+    def start(self, worker: type[Worker], arguments: Iterable[Sequence[Any]]) -> list[Any]:
+        """Start actors that stay, and return their handles; Ray makes one anew that is lost.
+
+        Parameters
+        ----------
+        worker
+            The class of workers.
+        arguments
+            Arguments of the constructor of each.
+
+        Raises
+        ------
+        JPQError
+            What a constructor raises.
+        """
+        how = self._remote().options(max_restarts=-1, max_task_retries=2)
+        actors = [how.remote(worker, of_actor) for of_actor in arguments]
+        ready = [actor.ready.remote() for actor in actors]
+        # Those of an older version of an index may take the room of new ones, until they are let go.
+        self.got(self.connected().wait(ready, num_returns=len(ready), timeout=_UNTIL_READY)[0])
+        return actors
 
     def got(self, results: Sequence[Any]) -> list[Any]:
-        """Return the results of calls of actors of `start`."""
-        return [self._got(result) for result in results]
+        """Return the results of calls of actors of `start`; raise JPQError if one is lost again and again."""
+        try:
+            return [self._got(result) for result in results]
+        except self.connected().exceptions.RayActorError as problem:
+            raise JPQError(f"an actor is lost: {_first_line(problem)}") from None
 
     def size(self) -> int:
         """Return the number of actors."""
