@@ -55,6 +55,9 @@ class Ray:
         self.most = max(self.most, len(calls))
         return [calls[-1]], calls[:-1]
 
+    def kill(self, actor):
+        self.killed = [*getattr(self, "killed", []), actor]
+
     def get(self, call):
         if next(self.calls) in self.lost:
             raise Lost("The actor died.\nMore of it.")
@@ -87,6 +90,7 @@ def test_every_piece_is_done_though_actors_are_lost(monkeypatch, lost):
     cluster = cluster_of(monkeypatch, ray)
     assert sorted(cluster.map(Squares, (), range(20, 40))) == [n**2 for n in range(20, 40)]
     assert cluster.done == 20 and cluster.lost == len(lost) and cluster.again <= cluster.lost and ray.most <= 3
+    assert len(ray.killed) == 3 + len(lost)  # none stays
 
 
 def test_pieces_are_taken_as_they_are_needed(monkeypatch):

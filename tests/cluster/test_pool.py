@@ -89,8 +89,9 @@ def losing(pieces, pool, monkeypatch, kills, remove):
     """Yield pieces; before those of some numbers an actor is killed, before another a node is removed."""
     import ray
 
-    actors, start = [], pool._start
-    monkeypatch.setattr(pool, "_start", lambda *args: (start(*args), actors.append(list(args[2].values())[-1][0])))
+    start = pool._start
+    actors: list = []
+    monkeypatch.setattr(pool, "_start", lambda *args: actors.append(start(*args)) or actors[-1])
 
     def with_losses():
         for number, piece in enumerate(pieces):
