@@ -13,7 +13,7 @@ from pyserini_jpq.options import add_flags, from_flags
 
 _OF_A_NEW_INDEX = (
     *("corpus", "encoder", "output", "source", "m", "bits", "sample", "seed", "quantizer", "parts", "shards", "blocks"),
-    *("keep_vectors", "overwrite"),
+    *("keep_vectors", "overwrite", "ray"),
 )
 
 

@@ -5,8 +5,8 @@ import torch
 from pyserini_jpq.train.distributed import Ranks
 
 SPREAD_FROM = 64 << 20
-"""Bytes of codes from which they are spread unless told otherwise. Of fewer there is no memory to save, and a search
-takes less time than the messages."""
+"""Bytes of codes from which they are spread unless told otherwise. Of fewer there is little memory to save, and the
+messages may take longer than the search. The choice was not measured."""
 
 
 class Part:
