@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 from pyserini_jpq.cluster.options import ClusterOptions, resources_of
@@ -12,6 +13,10 @@ T = TypeVar("T")
 
 _LOST_IN_A_ROW = 8
 """Actors lost one after the other, with no piece done between, after which the work is given up."""
+
+
+_UNTIL_READY = 60.0
+"""Seconds that actors which stay have to become ready before they are given work."""
 
 
 class Worker(Protocol):
@@ -90,12 +95,26 @@ class Cluster:
         JPQError
             What a worker raises; or if actors are lost again and again, or none can be placed.
         """
+        actors: list[Any] = []
+        try:
+            yield from self._map(partial(self._start, worker, arguments, actors), iter(pieces))
+        finally:
+            for actor in actors:  # what comes next finds their room free
+                self.connected().kill(actor)
+
+    def _map(self, start: Callable[[], Any], pieces: Iterator[Any]) -> Iterator[Any]:
+        """Yield the results of pieces, of actors that `start` makes."""
         ray = self.connected()
-        pieces, waiting = iter(pieces), deque[Any]()
+        waiting = deque[Any]()
         busy: dict[Any, tuple[Any, Any, bool]] = {}
         in_a_row = 0
+
+        def begin() -> None:
+            actor = start()
+            busy[actor.ready.remote()] = actor, None, False  # free when it is ready
+
         for _ in range(self.size()):
-            self._start(worker, arguments, busy)
+            begin()
         while busy:
             (ready,), _ = ray.wait(list(busy), num_returns=1)
             actor, piece, was_lost = busy.pop(ready)
@@ -107,7 +126,7 @@ class Cluster:
                     raise JPQError(f"{in_a_row} actors were lost one after the other: {_first_line(problem)}") from None
                 if piece is not None:
                     waiting.append(piece)
-                self._start(worker, arguments, busy)
+                begin()
                 continue
             if piece is not None:
                 in_a_row, self.done, self.again = 0, self.done + 1, self.again + was_lost
@@ -118,13 +137,34 @@ class Cluster:
             elif not any(piece is not None for _, piece, _ in busy.values()):
                 return  # actors that are not placed yet are not needed any more
 
-    def start(self, worker: type[Worker], arguments: Sequence[Any]) -> Any:
-        """Start an actor that stays, and return its handle; Ray makes it anew if it is lost."""
-        return self._remote().options(max_restarts=-1, max_task_retries=2).remote(worker, arguments)
+    def start(self, worker: type[Worker], arguments: Iterable[Sequence[Any]]) -> list[Any]:
+        """Start actors that stay, and return their handles; Ray makes one anew that is lost.
+
+        Parameters
+        ----------
+        worker
+            The class of workers.
+        arguments
+            Arguments of the constructor of each.
+
+        Raises
+        ------
+        JPQError
+            What a constructor raises.
+        """
+        how = self._remote().options(max_restarts=-1, max_task_retries=2)
+        actors = [how.remote(worker, of_actor) for of_actor in arguments]
+        ready = [actor.ready.remote() for actor in actors]
+        # Those of an older version of an index may take the room of new ones, until they are let go.
+        self.got(self.connected().wait(ready, num_returns=len(ready), timeout=_UNTIL_READY)[0])
+        return actors
 
     def got(self, results: Sequence[Any]) -> list[Any]:
-        """Return the results of calls of actors of `start`."""
-        return [self._got(result) for result in results]
+        """Return the results of calls of actors of `start`; raise JPQError if one is lost again and again."""
+        try:
+            return [self._got(result) for result in results]
+        except self.connected().exceptions.RayActorError as problem:
+            raise JPQError(f"an actor is lost: {_first_line(problem)}") from None
 
     def size(self) -> int:
         """Return the number of actors."""
@@ -163,10 +203,10 @@ class Cluster:
     def _remote(self) -> Any:
         return self.connected().remote(_Actor).options(**self._needs())
 
-    def _start(self, worker: type[Worker], arguments: Sequence[Any], busy: dict[Any, Any]) -> None:
-        """Start an actor, which is free when it is ready."""
-        actor = self._remote().remote(worker, arguments)
-        busy[actor.ready.remote()] = actor, None, False
+    def _start(self, worker: type[Worker], arguments: Sequence[Any], actors: list[Any]) -> Any:
+        """Start an actor, note it and return it."""
+        actors.append(self._remote().remote(worker, arguments))
+        return actors[-1]
 
     def _got(self, result: Any) -> Any:
         """Return a result; raise what a worker raised itself."""

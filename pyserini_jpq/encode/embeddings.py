@@ -2,7 +2,7 @@
 
 import re
 from array import array as numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,11 @@ class Embeddings:
     def __reduce__(self) -> tuple[type["Embeddings"], tuple[Path]]:
         """Pickle the path."""
         return Embeddings, (self.folder,)
+
+    @property
+    def files(self) -> Sequence[RowFile]:
+        """The files of rows, in row order."""
+        return self._files
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
         """Yield all rows in order, as [<= rows, D] float32 blocks, checked to be finite.

@@ -12,7 +12,7 @@ from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.data.collection import Collection, Document, Summary, check_template
 from pyserini_jpq.encode.backend import document_backend
 from pyserini_jpq.encode.document import Shard, begin, encode_window
-from pyserini_jpq.encode.embeddings import SCHEMA, Embeddings
+from pyserini_jpq.encode.embeddings import SCHEMA, Embeddings, is_complete, read_manifest
 from pyserini_jpq.encode.pipeline import pipeline
 from pyserini_jpq.encode.precision import resolve_device, resolve_dtype
 from pyserini_jpq.encode.row_files import RowFile
@@ -60,6 +60,7 @@ def encode_on_cluster(
     output: Path,
     how: How,
     overwrite: bool = False,
+    keep_complete: bool = False,
 ) -> Embeddings:
     """Encode a collection on a cluster, with the files of `encode_collection`, byte for byte on machines of one kind.
 
@@ -79,6 +80,8 @@ def encode_on_cluster(
         Batch size, device and number type, as the actors resolve them.
     overwrite
         Replace existing embeddings.
+    keep_complete
+        Return embeddings that are complete, if they were made so.
 
     Raises
     ------
@@ -98,6 +101,8 @@ def encode_on_cluster(
         "collection_sha256": summary.sha256,
         "shards": 1,
     }
+    if keep_complete and is_complete(output) and read_manifest(output) == manifest:
+        return Embeddings(output)
     begin(output, manifest, Shard(), overwrite)
     with (
         exclusive(output, shared=True),

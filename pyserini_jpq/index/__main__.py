@@ -13,7 +13,7 @@ from pyserini_jpq.options import add_flags, from_flags
 
 _OF_A_NEW_INDEX = (
     *("corpus", "encoder", "output", "source", "m", "bits", "sample", "seed", "quantizer", "parts", "shards", "blocks"),
-    *("keep_vectors", "overwrite"),
+    *("keep_vectors", "overwrite", "ray"),
 )
 
 
@@ -40,7 +40,7 @@ def define_flags() -> cli.OneLineParser:
         help="take rotation, centroids and query encoder of this index, as they were trained on other documents",
     )
     add_flags(group, IndexOptions)
-    group.add_argument("--corpus", help="with --from and --ray, in place of --embeddings: a collection to encode")
+    group.add_argument("--corpus", help="with --ray, in place of --embeddings: a collection to encode")
     group.add_argument("--encoder", help="the encoder of --corpus: card, folder, or Hugging Face name")
     add_flags(group, EncodeOptions, ("batch_size", "device", "dtype", "skip_empty"))
     add_flags(group, ClusterOptions)
@@ -102,15 +102,13 @@ def main(argv: Sequence[str]) -> None:
             "--index and --replace go with --append, --delete or --delete-file; --index also with --ivf, --blocks, "
             "--keep-vectors or --texts"
         )
-    if args.corpus or "ray" in vars(args):
-        if not all((args.corpus, args.encoder, args.source, args.output, "ray" in vars(args))) or args.embeddings:
-            parser.error("--ray goes with --corpus, --encoder, --from and --output, which together make a new index")
-        return build_on_cluster(args)
-    if not args.embeddings or not args.output:
+    if bool(args.corpus) != bool(args.encoder) or (args.corpus and (args.embeddings or "ray" not in vars(args))):
+        parser.error("--corpus and --encoder go together, with --ray and --output, in place of --embeddings")
+    if not (args.embeddings or args.corpus) or not args.output:
         parser.error("a new index needs --embeddings and --output")
     if args.source and (trained := [n for n in ("m", "bits", "sample", "seed") if n in vars(args)]):
         parser.error(f"--{trained[0]} does not go with --from: the quantizer is that of the other index")
-    return build(args)
+    return build_on_cluster(args) if args.corpus else build(args)
 
 
 def build(args: argparse.Namespace) -> None:
@@ -126,6 +124,7 @@ def build(args: argparse.Namespace) -> None:
         any_encoder=args.any_encoder,
         threads=args.threads,
         overwrite=args.overwrite,
+        cluster=Cluster.of(from_flags(ClusterOptions, vars(args))),
     )
     cli.say(f"{index.manifest.documents} documents of {index.manifest.bytes_per_document} bytes: {args.output}")
 

@@ -44,10 +44,8 @@ class Assigner:
         set_centroids(self._index, quantizer.centroids)
         self._index.is_trained = True
 
-    def assign(self, vectors: Floats | Codes) -> Codes:
-        """Return the codes of vectors, [n, D] float32 to [n, M] uint8; codes, [n, M] uint8, as they are."""
-        if vectors.dtype == np.uint8:  # assigned beside the encoder
-            return np.array(vectors)
+    def assign(self, vectors: Floats) -> Codes:
+        """Return the codes of vectors, [n, D] float32 to [n, M] uint8."""
         rotated = (vectors.astype(np.float64) @ self._rotation).astype(np.float32)
         if self._quantizer.dimension // self._quantizer.m < _DIRECT_BELOW:
             return unpack(self._index.sa_encode(rotated), self._quantizer.m, self._quantizer.bits)

@@ -59,7 +59,7 @@ def build_shards(
         check_document_encoder(source, embeddings, any_encoder)
     with new_index(output, work, overwrite) as folder:
         embeddings.check_docids()
-        quantizer = _trained(embeddings, options, folder) if source is None else source.parts[0]
+        quantizer = trained_quantizer(embeddings, options, folder) if source is None else source.parts[0]
         names = [name_of(i) for i in range(number)]
         for i, name in enumerate(names):
             if not (folder / name).exists():
@@ -78,11 +78,12 @@ def rows_of(shard: int, shards: int, documents: int) -> range:
     return range(documents * shard // shards, documents * (shard + 1) // shards)
 
 
-def _trained(embeddings: Embeddings, options: IndexOptions, folder: Path) -> IndexFolder:
-    """Return an index of the quantizer that is trained on all embeddings, of a few of their documents."""
+def trained_quantizer(embeddings: Embeddings, options: IndexOptions, folder: Path) -> IndexFolder:
+    """Return an index in a folder, of the quantizer that is trained on all embeddings, of a few of their documents."""
     path = folder / _QUANTIZER
     if not path.exists():
-        few = EmbeddingsPart(embeddings, range(min(options.sample, embeddings.documents)))
+        # Of additive codes a sample is at most half of all documents.
+        few = EmbeddingsPart(embeddings, range(min(2 * options.sample, embeddings.documents)))
         build_opq(few, dataclasses.replace(options, blocks=False, shards=None), path)
     return IndexFolder(path)
 

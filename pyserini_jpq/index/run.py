@@ -7,13 +7,11 @@ from pyserini_jpq.data.collection import Collection
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.encode.options import EncodeOptions
 from pyserini_jpq.encode.source import find_encoder
-from pyserini_jpq.files import refuse_existing
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.build_shards import build_shards
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.options import IndexOptions
-from pyserini_jpq.index.writing import marker_of
 
 
 def build_index(
@@ -26,6 +24,7 @@ def build_index(
     any_encoder: bool = False,
     threads: int | None = None,
     overwrite: bool = False,
+    cluster: Cluster | None = None,
 ) -> IndexFolder:
     """Build an index folder from embeddings; the same call resumes an interrupted one.
 
@@ -50,6 +49,8 @@ def build_index(
         Most threads to use; all by default.
     overwrite
         Replace an existing index.
+    cluster
+        A Ray cluster that assigns the codes.
 
     Returns
     -------
@@ -78,6 +79,12 @@ def build_index(
     use_threads(threads)
     rows = embeddings if isinstance(embeddings, Embeddings) else Embeddings(embeddings)
     source = None if quantizer_of is None else open_folder(quantizer_of)
+    if cluster is not None:
+        from pyserini_jpq.index.pieces import NewIndex, assign_on_cluster
+
+        new = NewIndex(output, options, overwrite, any_encoder, texts)
+        new.check()
+        return assign_on_cluster(cluster, rows, source, new)
     if options.shards is not None:
         build_shards(rows, options, output, source, overwrite, any_encoder, texts)
     elif source is None:
@@ -93,7 +100,7 @@ def encode_index(
     encoder: str | Path,
     output: str | Path,
     *,
-    quantizer_of: str | Path,
+    quantizer_of: str | Path | None = None,
     cluster: Cluster,
     options: IndexOptions | None = None,
     encode_options: EncodeOptions | None = None,
@@ -101,20 +108,23 @@ def encode_index(
     any_encoder: bool = False,
     overwrite: bool = False,
 ) -> IndexFolder:
-    """Encode a collection on a cluster and build its index with another's quantizer, without keeping embeddings.
+    """Encode a collection on a cluster and build its index, without keeping embeddings; the same call resumes it.
+
+    With the quantizer of another index codes are assigned where documents are encoded. Else embeddings are on disk
+    until a quantizer is trained on a sample of them and codes are assigned.
 
     Parameters
     ----------
     corpus
         A file, a folder, or the name of a collection.
     encoder
-        The document encoder of that index: the name of a card, a folder, or a Hugging Face name.
+        The document encoder: the name of a card, a folder, or a Hugging Face name.
     output, quantizer_of, texts, any_encoder, overwrite
         As in `build_index`.
     cluster
         The cluster.
     options
-        Shards and blocks.
+        As in `build_index`; no vectors are kept.
     encode_options
         Batch size, device and number type.
 
@@ -125,22 +135,18 @@ def encode_index(
     """
     from pyserini_jpq.download.collection import find_corpus
     from pyserini_jpq.encode.pieces import how_of
-    from pyserini_jpq.index.pieces import index_on_cluster
+    from pyserini_jpq.index.pieces import NewIndex, encode_and_assign, encode_then_assign
 
-    output, encoding = Path(output), EncodeOptions.of(encode_options)
-    refuse_existing(output, overwrite, marker_of(output))  # before hours go into encoding
-    return index_on_cluster(
-        cluster,
-        Collection(find_corpus(str(corpus)), encoding.skip_empty),
-        find_encoder(str(encoder)),
-        open_folder(quantizer_of),
-        output,
-        how_of(encoding),
-        IndexOptions.of(options),
-        overwrite=overwrite,
-        any_encoder=any_encoder,
-        texts=texts,
+    encoding, new = (
+        EncodeOptions.of(encode_options),
+        NewIndex(Path(output), IndexOptions.of(options), overwrite, any_encoder, texts),
     )
+    new.check()
+    collection = Collection(find_corpus(str(corpus)), encoding.skip_empty)
+    source = find_encoder(str(encoder))
+    if quantizer_of is None:
+        return encode_then_assign(cluster, collection, source, how_of(encoding), new)
+    return encode_and_assign(cluster, collection, source, open_folder(quantizer_of), how_of(encoding), new)
 
 
 def use_threads(threads: int | None) -> None:

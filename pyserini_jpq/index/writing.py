@@ -121,9 +121,10 @@ def identity(embeddings: Embeddings) -> dict[str, Any]:
 
 
 def assigned(embeddings: Embeddings, assigner: "Assigner | AdditiveAssigner") -> Iterator[Block]:
-    """Yield the codes of embeddings, block by block."""
-    for vectors in embeddings.blocks(BLOCK):
-        yield len(vectors), partial(assigner.assign, vectors)
+    """Yield the codes of embeddings, block by block; of coded documents as they are."""
+    for block in embeddings.blocks(BLOCK):
+        codes: Callable[..., Codes] = np.array if block.dtype == np.uint8 else assigner.assign
+        yield len(block), partial(codes, block)
 
 
 def kept(stored: Codes, rows: np.ndarray, packed: ProductQuantizer | None = None) -> Iterator[Block]:

@@ -24,7 +24,7 @@ def lookup_tables(rotated: torch.Tensor, centroids: torch.Tensor) -> torch.Tenso
     torch.Tensor
         [B, M, K] float32.
     """
-    parts = rotated.reshape(len(rotated), -1, centroids.shape[2])
+    parts = rotated.unflatten(1, (-1, centroids.shape[2]))  # of no queries, too
     books = centroids.reshape(parts.shape[1], -1, centroids.shape[2])
     return torch.einsum("bsd,sed->bse", parts, books).reshape(len(rotated), *centroids.shape[:2])
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pyserini_jpq import cli
+from pyserini_jpq.cluster import Cluster, ClusterOptions
 from pyserini_jpq.errors import InstallationError, JPQError, how_to_install
 from pyserini_jpq.options import add_flags, from_flags
 from pyserini_jpq.serve.options import IndexOptions, ServerOptions
@@ -22,6 +23,7 @@ def define_flags() -> argparse.ArgumentParser:
     parser.add_argument("--mcp", choices=("stdio", "http"), help=what)
     add_flags(parser.add_argument_group("server"), ServerOptions)
     add_flags(parser.add_argument_group("search"), IndexOptions)
+    add_flags(parser.add_argument_group("cluster"), ClusterOptions)
     return parser
 
 
@@ -46,10 +48,11 @@ def main(argv: Sequence[str]) -> None:
     paths = named(args.indexes, "index")
     lucene = {name: Path(place) for name, place in named(args.lucene, "Lucene index").items()}
     indexing, server = from_flags(IndexOptions, given), from_flags(ServerOptions, given)
+    cluster = Cluster.of(from_flags(ClusterOptions, given))
     if args.mcp == "stdio":
         from pyserini_jpq.serve.mcp import serve_stdio
 
-        return serve_stdio(paths, lucene, indexing)
+        return serve_stdio(paths, lucene, indexing, cluster)
     try:
         from pyserini_jpq.serve.server import serve
     except ModuleNotFoundError as problem:
@@ -57,8 +60,8 @@ def main(argv: Sequence[str]) -> None:
     if args.mcp == "http":
         from pyserini_jpq.serve.mcp import mcp_app
 
-        return serve(paths, lucene, indexing, server, mcp_app)
-    serve(paths, lucene, indexing, server)
+        return serve(paths, lucene, indexing, server, mcp_app, cluster)
+    serve(paths, lucene, indexing, server, cluster=cluster)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.serve.documents import Stored
 from pyserini_jpq.serve.errors import LateError, RequestError
@@ -43,6 +44,8 @@ class Indexes:
         Folders of Lucene indexes of the same documents, by the same names.
     observe
         Called with name, method and number of queries of each search.
+    cluster
+        A Ray cluster that searches their shards; queries are encoded here.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class Indexes:
         options: IndexOptions | None = None,
         lucene: Mapping[str, Path] | None = None,
         observe: Callable[[str, str, int], None] = lambda name, method, count: None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.options = IndexOptions.of(options)
         lucene = lucene or {}
@@ -69,7 +73,7 @@ class Indexes:
                 def searched(method: str, count: int, name: str = name) -> None:
                     observe(name, method, count)
 
-                self._served[name] = Served(name, path, self.options, lucene.get(name), searched)
+                self._served[name] = Served(name, path, self.options, lucene.get(name), searched, cluster)
                 opened.callback(self._served[name].close)
             self._stack = opened.pop_all()
         self._watch = threading.Thread(target=self._refresh, name="watch", daemon=True)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from anyio import to_thread
 
 from pyserini_jpq import __version__, cli
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.compat.loading import stdout_to_stderr
 from pyserini_jpq.errors import InstallationError, first_line, how_to_install
 from pyserini_jpq.serve.documents import Stored
@@ -80,10 +81,12 @@ def mcp_server(indexes: Indexes) -> Any:
     return server
 
 
-def serve_stdio(paths: Mapping[str, str | Path], lucene: Mapping[str, Path], options: IndexOptions) -> None:
+def serve_stdio(
+    paths: Mapping[str, str | Path], lucene: Mapping[str, Path], options: IndexOptions, cluster: Cluster | None = None
+) -> None:
     """Answer one client on standard input and output until it leaves; nothing but the protocol is written there."""
     with stdout_to_stderr():
-        indexes = Indexes(paths, options, lucene)
+        indexes = Indexes(paths, options, lucene, cluster=cluster)
     with indexes:
         cli.say(f"serving {', '.join(indexes)} by MCP on standard input and output")
         mcp_server(indexes).run("stdio")

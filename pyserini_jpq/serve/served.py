@@ -13,6 +13,7 @@ import numpy as np
 
 from pyserini_jpq import cli
 from pyserini_jpq.api import Hit, Index
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.encode.queries import check_queries
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.folder import find_index
@@ -55,6 +56,8 @@ class Served:
         Folder of a Lucene index of the same documents, for BM25 and for texts that the index does not keep.
     observe
         Called with the method and the number of queries of each search.
+    cluster
+        A Ray cluster that searches its shards.
 
     Raises
     ------
@@ -69,13 +72,20 @@ class Served:
         options: IndexOptions,
         lucene: Path | None = None,
         observe: Callable[[str, int], None] = lambda method, count: None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.name, self.options = name, options
         self._manifest = find_index(str(path)) / MANIFEST
         self._seen = self._state()  # before it is opened, so that no change is missed
         self._failed: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
-        self.index = Index(path, device=options.device, backend=options.encoder_backend, nprobe=options.nprobe)
+        self.index = Index(
+            path,
+            device=options.device,
+            backend=options.encoder_backend,
+            nprobe=options.nprobe,
+            cluster=cluster,
+        )
         if self.takes_text:
             self.index.encode_queries(["a first query loads the encoder"])
         self._lucene = None if lucene is None else Lucene(lucene)

@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pyserini_jpq import cli
+from pyserini_jpq.cluster import Cluster
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.serve.app import create_app
 from pyserini_jpq.serve.connections import protocol
@@ -32,12 +33,13 @@ def serve(
     indexing: IndexOptions,
     options: ServerOptions,
     application: Callable[..., ASGIApp] = create_app,
+    cluster: Cluster | None = None,
 ) -> None:
     """Serve indexes; SIGTERM or Ctrl-C ends it, after the requests that run are answered.
 
     Parameters
     ----------
-    paths, lucene
+    paths, lucene, cluster
         As in `Indexes`.
     indexing
         How indexes are opened and searched.
@@ -53,7 +55,7 @@ def serve(
     """
     keys = None if options.api_keys is None else read_keys(options.api_keys)
     metrics = Metrics()
-    with _listening(options) as listener, Indexes(paths, indexing, lucene, metrics.searched) as indexes:
+    with _listening(options) as listener, Indexes(paths, indexing, lucene, metrics.searched, cluster) as indexes:
         hosts = hosts_for(options.host, options.names.split(",") if options.names else [])
         app = application(indexes, metrics=metrics, keys=keys, hosts=hosts, most_bytes=options.max_body)
         listener.listen(_BACKLOG)  # who reads the next line may ask at once

@@ -12,7 +12,10 @@ _INDEX, _TOPICS = "msmarco-v1-passage.opq-m96", "msmarco-passage-train"
 _DEV = ("dev_metric", "eval_every", "patience")
 _KEPT = ("checkpoint_every", "keep_checkpoints", "resume", "log_every", "tensorboard")
 _MADE = ("pseudo_queries", "pseudo_kinds", "generator", "margins")
-_MACHINE = ("device", "threads", "dtype", "accumulate", "gradient_checkpointing", "compile", "lora_rank")
+_MACHINE = (
+    *("device", "threads", "dtype", "accumulate", "spread_codes"),
+    *("gradient_checkpointing", "compile", "lora_rank"),
+)
 
 
 def define_flags() -> cli.OneLineParser:

@@ -58,7 +58,7 @@ def fitted_weight(
     exact = torch.einsum("bd,bcd->bc", vectors, document_vectors(embeddings, rows))
     error = exact - model.score(rotated, rows)
     squares = model.centroids.pow(2).sum(dim=2)
-    norms = squares.gather(1, model.codes[rows.flatten()].long().T).sum(dim=0).view(rows.shape)
+    norms = squares.gather(1, model.codes_of(rows.flatten()).long().T).sum(dim=0).view(rows.shape)
     spread = norms - norms.mean()
     variance = spread.pow(2).sum()
     return max(0.0, -(spread * error).sum().item() / variance.item()) if variance > 0 else 0.0

@@ -40,12 +40,16 @@ class Ranks:
     @classmethod
     def join(cls, device: torch.device) -> "Ranks":
         """Join the processes that the launcher declares in the environment (RANK, WORLD_SIZE)."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
+        if cls.launched() == 1:
             return cls()
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
+
+    @staticmethod
+    def launched() -> int:
+        """Return the number of processes that the launcher declares."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
 
     @property
     def is_first(self) -> bool:
@@ -70,6 +74,27 @@ class Ranks:
         if self.world > 1:
             dist.all_reduce(value)
         return value
+
+    def exchange(self, parts: Sequence[torch.Tensor], lengths: Sequence[int] | None = None) -> list[torch.Tensor]:
+        """Send a tensor to each process, and return what each sent to this one, by rank.
+
+        Parameters
+        ----------
+        parts
+            A tensor for each process; all of one type, and of one shape but for their lengths.
+        lengths
+            The lengths of those that come back; None where this process cannot know them.
+        """
+        if self.world == 1:
+            return list(parts)
+        own = [len(part) for part in parts]
+        if lengths is None:
+            told = torch.tensor(own, device=parts[0].device)
+            dist.all_to_all_single(answer := torch.empty_like(told), told)
+            lengths = answer.tolist()
+        received = parts[0].new_empty(sum(lengths), *parts[0].shape[1:])
+        dist.all_to_all_single(received, torch.cat(list(parts)), list(lengths), own)
+        return list(received.split(list(lengths)))
 
     def from_first(self, value: Any) -> Any:
         """Return the value of the first process."""

@@ -9,6 +9,7 @@ from torch import nn
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.scan.blocks import lookup_tables
+from pyserini_jpq.train.spread import Part
 
 
 class JPQModel(nn.Module):
@@ -22,14 +23,16 @@ class JPQModel(nn.Module):
         Rotation and centroids. Without biases these start at 0.
     codes
         [N, M] uint8; only those of a step's candidates are widened. Copied if they are a view.
+    part
+        The documents that these codes are of, where other processes hold the others; None for all.
     """
 
     rotation: torch.Tensor
     codes: torch.Tensor
 
-    def __init__(self, encoder: Encoder, quantizer: ProductQuantizer, codes: Codes) -> None:
+    def __init__(self, encoder: Encoder, quantizer: ProductQuantizer, codes: Codes, part: Part | None = None) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.part = encoder, part
         self.centroids = nn.Parameter(torch.from_numpy(quantizer.centroids.copy()))
         self.register_buffer("rotation", torch.from_numpy(quantizer.rotation), persistent=False)
         biases = np.zeros(quantizer.centroids.shape[:2], np.float32) if quantizer.biases is None else quantizer.biases
@@ -42,6 +45,11 @@ class JPQModel(nn.Module):
     def additive(self) -> bool:
         """Whether codes are additive."""
         return self.centroids.shape[0] * self.centroids.shape[2] > self.rotation.shape[0]
+
+    @property
+    def documents(self) -> int:
+        """Number of documents of the index."""
+        return len(self.codes) if self.part is None else self.part.documents
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries into the rotated space, to [B, D] float32."""
@@ -62,8 +70,12 @@ class JPQModel(nn.Module):
         torch.Tensor
             [B, C] float32.
         """
-        codes = self.codes[offsets].long().transpose(1, 2)
+        codes = self.codes_of(offsets).long().transpose(1, 2)
         return self.tables(rotated_queries).gather(2, codes).sum(dim=1)
+
+    def codes_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the codes of documents, int64 of any shape to [*rows.shape, M] uint8."""
+        return self.codes[rows] if self.part is None else self.part.codes(self.codes, rows)
 
     def tables(self, rotated_queries: torch.Tensor) -> torch.Tensor:
         """Return the lookup tables of rotated queries, [B, D] to [B, M, K] float32."""

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from pyserini_jpq.train.data import TrainingQuery
-from pyserini_jpq.train.search import FlatSearch, IndexSearch
+from pyserini_jpq.train.distributed import Ranks
+from pyserini_jpq.train.search import FlatSearch, IndexSearch, search_shared
 from pyserini_jpq.train.teacher import ScoreFile
 
 _BATCH = 256
@@ -32,6 +33,10 @@ class Negatives(ABC):
         rotated_queries
             [B, D] float32, encoded by the model in training.
         """
+
+    def attend(self, step: int, nothing: torch.Tensor) -> None:
+        """Take part in what other processes search for a batch of which this one has no query; `nothing` is [0, D]."""
+        return
 
     def state(self) -> Any:
         """Return what a checkpoint has to keep besides the state of torch's random number generators."""
@@ -81,12 +86,23 @@ class LiveNegatives(Negatives):
         """Search, or take what the last search found for these queries."""
         if self._every == 1:
             return self._search.search(rotated_queries.detach(), self._count)
+        self._renew(step)
+        return torch.stack([self._found[q.qid] for q in batch])
+
+    def attend(self, step: int, nothing: torch.Tensor) -> None:
+        """Search with the other processes."""
+        if self._every == 1:
+            self._search.search(nothing, self._count)
+        else:
+            self._renew(step)
+
+    def _renew(self, step: int) -> None:
+        """Search for the batches of some steps, if this is the first of them."""
         if self._window != step // self._every:
             self._window = step // self._every
             queries = [q for s in range(step, (self._window + 1) * self._every) for q in self._upcoming(s)]
             hits = self._search.search(self._encode(queries), self._count)
             self._found = {query.qid: rows for query, rows in zip(queries, hits, strict=True)}
-        return torch.stack([self._found[q.qid] for q in batch])
 
     def state(self) -> Any:
         """Return the results of the last search."""
@@ -106,10 +122,16 @@ class StaticNegatives(Negatives):
 
     @classmethod
     def of_search(
-        cls, search: IndexSearch, queries: Sequence[TrainingQuery], rotated: torch.Tensor, count: int
+        cls,
+        search: IndexSearch,
+        queries: Sequence[TrainingQuery],
+        rotated: torch.Tensor,
+        count: int,
+        ranks: Ranks | None = None,
     ) -> "StaticNegatives":
-        """Search once for all queries; `rotated` is [N, D] float32."""
-        parts = [search.search(part, count).int().cpu() for part in rotated.split(_BATCH)]
+        """Search once for all queries; `rotated` is [N, D] float32, the same in all processes."""
+        ranks = ranks or Ranks()
+        parts = [search_shared(search, ranks, part, count).int().cpu() for part in rotated.split(_BATCH)]
         return cls(torch.cat(parts), queries)
 
     def choose(self, step: int, batch: Sequence[TrainingQuery], rotated_queries: torch.Tensor) -> torch.Tensor:

@@ -154,6 +154,12 @@ class TrainOptions(Recipe):
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     accumulate: int = option(1, "parts that a batch is computed in", cli.positive_int)
+    spread_codes: bool | None = option(
+        None,
+        "under torchrun, whether each process holds its part of the codes and searches it for the queries of all "
+        "(default: from 64 MB of codes on)",
+        yes_or_no,
+    )
     gradient_checkpointing: bool = option(False, "compute activations twice instead of keeping them", switch)
     yes: bool = option(False, "fetch and build what is not here without asking", switch)
     compile: bool = option(False, "compile the encoder with torch.compile", switch)

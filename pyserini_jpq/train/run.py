@@ -13,7 +13,7 @@ from pyserini_jpq.files import remove, write_json_atomically
 from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.train.data import Coverage
-from pyserini_jpq.train.distributed import alone
+from pyserini_jpq.train.distributed import Ranks, alone
 from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
 from pyserini_jpq.train.options import WITHOUT_TOPICS, TrainOptions, changed, with_recipe
 from pyserini_jpq.train.output import Outputs, write_encoder, write_index
@@ -112,7 +112,8 @@ def train(
     outputs.check(path, options.resume)
     with alone(outputs.index, outputs.encoder):
         outputs.check(path, options.resume)  # another run may have finished one since
-        inputs = read_inputs(read_source(path), topics, qrels, options, folder, scores, dev, corpus)
+        source = read_source(path, mapped=Ranks.launched() > 1)
+        inputs = read_inputs(source, topics, qrels, options, folder, scores, dev, corpus)
         _train_and_write(inputs, options, outputs)
     return outputs.index
 
@@ -126,8 +127,9 @@ def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) ->
         cli.say(_summary(inputs.coverage, trainer))
     _begin_or_resume(outputs.training, inputs.fingerprint(trainer.options), trainer)
     trainer.run()
+    kept = trainer.take_best()
     if trainer.ranks.is_first:
-        _write(trainer, inputs, outputs)
+        _write(trainer, inputs, outputs, *kept)
         remove(outputs.training)
         cli.say(f"index: {outputs.index}\nquery encoder: {outputs.encoder}")
     trainer.ranks.leave()
@@ -171,7 +173,7 @@ def _check_metric(name: str) -> None:
 
 
 def _summary(coverage: Coverage, trainer: Trainer) -> str:
-    documents, options = len(trainer.model.codes), trainer.options
+    documents, options = trainer.model.documents, trainer.options
     loss = options.loss + (f" + {options.distill_weight:g} distillation" if options.distill_weight else "")
     labels = f" with {coverage.judgements} relevant documents" if coverage.judgements else ""
     if held_out := coverage.queries - trainer.batches.queries:
@@ -207,10 +209,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
+def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs, share: float, means: dict[float, float]) -> None:
     outputs.check(inputs.source.folder.path, resume=True)  # what heeds no lock may have put something there
     metric = trainer.options.dev_metric
-    share, means = trainer.take_best()
     if means:
         shown = ", ".join(f"{of:g}: {mean:.4f}" for of, mean in means.items())
         cli.say(f"kept {share:g} of what training changed; {metric} by share: {shown}")

@@ -12,12 +12,14 @@ from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.dev import DevSet
+from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.inputs import Inputs
 from pyserini_jpq.train.machine import Machine, fit_encoder
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.search import IndexSearch, index_search
 from pyserini_jpq.train.source import SourceIndex
+from pyserini_jpq.train.spread import SPREAD_FROM, Part
 from pyserini_jpq.train.supervision import supervise
 from pyserini_jpq.train.trainer import Trainer
 
@@ -40,7 +42,7 @@ def make_trainer(inputs: Inputs, options: TrainOptions, folder: Path) -> Trainer
     inputs, held_out = set_aside(inputs, options)
     model, search, options = start_model(inputs, options, machine)
     supervision = supervise(inputs, options, model, search, machine.ranks)
-    dev = dev_set(inputs, held_out, search, options.dev_metric)
+    dev = dev_set(inputs, held_out, search, options.dev_metric, machine.ranks)
     return Trainer(model, supervision, options, machine, folder, dev)
 
 
@@ -77,17 +79,27 @@ def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> 
     fit_encoder(encoder, options, machine.device)
     if not options.train_encoder:
         encoder.requires_grad_(False)
-    model = JPQModel(encoder, source.quantizer, source.codes)
+    part = None if not spreads(options, machine.ranks, source) else Part(machine.ranks, source.manifest.documents)
+    model = JPQModel(encoder, source.quantizer, source.codes if part is None else source.codes_of(part.rows), part)
     model.centroids.requires_grad_(options.train_centroids)
     model.biases.requires_grad_(options.learns_biases)
     return model.to(machine.device)
 
 
-def dev_set(inputs: Inputs, held_out: Sequence[TrainingQuery], search: IndexSearch, metric: str) -> DevSet | None:
+def spreads(options: TrainOptions, ranks: Ranks, source: SourceIndex) -> bool:
+    """Return whether each process holds the codes of its part of the documents only."""
+    if ranks.world == 1 or options.spread_codes is not None:
+        return ranks.world > 1 and bool(options.spread_codes)
+    return source.manifest.documents * source.manifest.m >= SPREAD_FROM
+
+
+def dev_set(
+    inputs: Inputs, held_out: Sequence[TrainingQuery], search: IndexSearch, metric: str, ranks: Ranks
+) -> DevSet | None:
     """Return the queries to evaluate on: dev topics, else held-out training queries, else None."""
     docids = inputs.source.docids
     if inputs.dev:
-        return DevSet(*inputs.dev, docids, metric, search)
+        return DevSet(*inputs.dev, docids, metric, search, ranks=ranks)
     if not held_out:
         return None
     topics = {query.qid: query.text for query in held_out}
@@ -95,4 +107,4 @@ def dev_set(inputs: Inputs, held_out: Sequence[TrainingQuery], search: IndexSear
         query.qid: {docids[row]: int(grade) for row, grade in zip(query.positives, query.grades, strict=True)}
         for query in held_out
     }
-    return DevSet(topics, qrels, docids, metric, search, held_out=True)
+    return DevSet(topics, qrels, docids, metric, search, held_out=True, ranks=ranks)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pyserini_jpq.index.faiss_format import from_faiss
+from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes, unpack
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import Manifest
 from pyserini_jpq.index.opening import opened
@@ -25,44 +26,65 @@ class SourceIndex:
         [N] external ids, in row order.
     quantizer
         Rotation, centroids and biases.
-    codes
-        [N, M] uint8.
+    stored
+        The codes as faiss stores them, [N, bytes of a document] uint8.
     initial_centroids
         [M, K, D/M] float32, those by which the codes were assigned.
     texts
         The documents' texts, where the index keeps them.
     vectors
         The documents' vectors, where the index keeps them.
+    mapped
+        The faiss index that `stored` is a view into, if it is one.
     """
 
     folder: IndexFolder
     docids: Sequence[str]
     quantizer: ProductQuantizer
-    codes: Codes
+    stored: Codes
     initial_centroids: Floats
     texts: Texts | None = None
     vectors: Vectors | None = None
+    mapped: Any = None
 
     @property
     def manifest(self) -> Manifest:
         """The manifest as it was read."""
         return self.folder.manifest
 
+    @property
+    def codes(self) -> Codes:
+        """The codes of all documents, [N, M] uint8."""
+        return unpack(self.stored, self.quantizer.m, self.quantizer.bits)
 
-def read_source(path: Path) -> SourceIndex:
+    def codes_of(self, rows: range) -> Codes:
+        """Return the codes of consecutive documents, [n, M] uint8."""
+        return unpack(self.stored[rows.start : rows.stop], self.quantizer.m, self.quantizer.bits)
+
+
+def read_source(path: Path, mapped: bool = False) -> SourceIndex:
     """Read one version of an index: if another command changes it meanwhile, read it again.
+
+    Parameters
+    ----------
+    path
+        The index folder.
+    mapped
+        Map codes into memory, which several processes share, in place of reading them; as an index is changed by
+        writing a new file, they stay those of this version.
 
     Raises
     ------
     IndexFolderError
         If it is not an index folder, or one of its files is missing, damaged or of another index.
     """
-    return opened(path, _read)
+    return opened(path, lambda folder: _read(folder, mapped))
 
 
-def _read(folder: IndexFolder) -> SourceIndex:
-    whole = folder.read()
-    quantizer, codes = from_faiss(whole, folder.path)
+def _read(folder: IndexFolder, mapped: bool) -> SourceIndex:
+    whole = folder.read(mapped)
+    quantizer, stored = quantizer_of(whole, folder.path), stored_codes(whole, folder.path)
     # A view into the faiss index would dangle when that index is freed.
-    kept = texts_of(folder), vectors_of(folder)
-    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), *kept)
+    kept = (stored, whole) if mapped else (stored.copy(), None)
+    initial, texts, vectors = folder.initial_centroids(), texts_of(folder), vectors_of(folder)
+    return SourceIndex(folder, folder.docids(), quantizer, kept[0], initial, texts, vectors, kept[1])

@@ -69,7 +69,7 @@ def supervise(inputs: Inputs, recipe: Recipe, model: JPQModel, search: IndexSear
         scores = ScoreFile(inputs.scores or {}, inputs.source.docids, "--scores")
     return Supervision(
         batches,
-        _negatives(inputs, recipe, model, search, scores, lambda step: ranks.share(batches[step])),
+        _negatives(inputs, recipe, model, search, scores, lambda step: ranks.share(batches[step]), ranks),
         _scorer(inputs, recipe, model),
         scale,
         _objective(inputs, recipe, model, scores, scale),
@@ -96,6 +96,7 @@ def _negatives(
     search: IndexSearch,
     scores: ScoreFile | None,
     upcoming: Callable[[int], Sequence[TrainingQuery]],
+    ranks: Ranks,
 ) -> Negatives:
     def rotated(queries: Sequence[TrainingQuery]) -> torch.Tensor:
         vectors = encode_all(model.encoder, [q.text for q in queries])
@@ -107,9 +108,9 @@ def _negatives(
         return LiveNegatives(search, recipe.num_negatives, recipe.search_every, upcoming, rotated)
     if recipe.negatives == "static":
         vectors = rotated(inputs.queries)
-        return StaticNegatives.of_search(search, inputs.queries, vectors, recipe.num_negatives)
+        return StaticNegatives.of_search(search, inputs.queries, vectors, recipe.num_negatives, ranks)
     if recipe.negatives == "random":
-        return RandomNegatives(len(model.codes), recipe.num_negatives)
+        return RandomNegatives(model.documents, recipe.num_negatives)
     embeddings = _needed(inputs, "--negatives brute-force")
     flat = FlatSearch(partial(embeddings.blocks, _BLOCK))
     return BruteForceNegatives(flat, model.rotation, recipe.num_negatives)

@@ -70,7 +70,7 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, options, self.total)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.timer = Timer(self.device)
-        self.start = trained_weights(model) if options.trained_share != 1 and self.ranks.is_first else None
+        self.start = trained_weights(model) if options.trained_share != 1 else None
         self.step_number = 0
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
@@ -82,7 +82,10 @@ class Trainer:
         self.model.train()
         total = torch.zeros((), device=self.device)
         self.timer.start()
-        for part in self._parts(self.ranks.share(batch)):
+        for part in self._parts(batch):
+            if not part:
+                self._attend()
+                continue
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 queries = self.model.encode([query.text for query in part])
             queries = queries.float()
@@ -106,11 +109,27 @@ class Trainer:
         self.timer.done("update")
         return value
 
-    def _parts(self, share: Sequence[TrainingQuery]) -> Iterator[Sequence[TrainingQuery]]:
-        """Yield this process's share of a batch, in the parts over which gradients are accumulated."""
-        size = max(1, -(-len(share) // self.options.accumulate))
-        for start in range(0, len(share), size):
-            yield share[start : start + size]
+    def _parts(self, batch: Sequence[TrainingQuery]) -> Iterator[Sequence[TrainingQuery]]:
+        """Yield this process's share of a batch, in the parts over which gradients are accumulated.
+
+        Where another process has more parts, empty ones follow: all take the same number.
+        """
+        share, world = self.ranks.share(batch), self.ranks.world
+        most = max(len(self._starts(len(batch[rank::world]))) for rank in range(world))
+        starts = self._starts(len(share))
+        for start in starts:
+            yield share[start : start + starts.step]
+        yield from [()] * (most - len(starts))
+
+    def _starts(self, queries: int) -> range:
+        """Return where the parts of so many queries start."""
+        return range(0, queries, max(1, -(-queries // self.options.accumulate)))
+
+    def _attend(self) -> None:
+        """Take part in what the other processes search and look up, without a query."""
+        nothing = torch.empty(0, self.model.rotation.shape[0], device=self.device)
+        self.negatives.attend(self.step_number, nothing)
+        self.score(nothing, nothing.long())
 
     def _update(self) -> None:
         """Update encoder, centroids and biases by the gradients of the whole batch."""
@@ -167,6 +186,8 @@ class Trainer:
     def take_best(self) -> tuple[float, dict[float, float]]:
         """Load the best evaluated model, else keep the last, and average it with the one before training.
 
+        All processes must call it together, as they measure together.
+
         Returns
         -------
         As `average`.
@@ -210,6 +231,11 @@ class Trainer:
             return False
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
+        if len(state["random"]) != self.ranks.world:
+            raise TrainingError(
+                f"the checkpoint is of {len(state['random'])} processes, not {self.ranks.world}; start as many, or "
+                "over with --no-resume"
+            )
         self.negatives.load_state(state["negatives"][self.ranks.rank])
         set_random_state(state["random"][self.ranks.rank], self.device)
         self.step_number = state["step"]
@@ -222,8 +248,7 @@ class Trainer:
         """Evaluate on the dev queries, and keep a copy of the model if it is the best so far."""
         if self.dev is None or self.dev.held_out:
             return
-        measured = float(self.dev.per_query(self.model).mean()) if self.ranks.is_first else None
-        metric = self.ranks.from_first(measured)
+        metric = self.ranks.from_first(float(self.dev.per_query(self.model).mean()))
         self.history.append({"step": self.step_number, "dev": metric})
         self.log.write(self.step_number, {"dev": metric})
         if metric > self.best_metric:

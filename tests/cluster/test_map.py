@@ -49,9 +49,14 @@ class Ray:
 
         return Handle()
 
-    def wait(self, calls, num_returns):
+    def wait(self, calls, num_returns, timeout=None):
+        if timeout:
+            return calls, []
         self.most = max(self.most, len(calls))
         return [calls[-1]], calls[:-1]
+
+    def kill(self, actor):
+        self.killed = [*getattr(self, "killed", []), actor]
 
     def get(self, call):
         if next(self.calls) in self.lost:
@@ -85,6 +90,7 @@ def test_every_piece_is_done_though_actors_are_lost(monkeypatch, lost):
     cluster = cluster_of(monkeypatch, ray)
     assert sorted(cluster.map(Squares, (), range(20, 40))) == [n**2 for n in range(20, 40)]
     assert cluster.done == 20 and cluster.lost == len(lost) and cluster.again <= cluster.lost and ray.most <= 3
+    assert len(ray.killed) == 3 + len(lost)  # none stays
 
 
 def test_pieces_are_taken_as_they_are_needed(monkeypatch):
@@ -109,7 +115,9 @@ def test_errors_of_workers_and_endless_losses_are_one_line(monkeypatch):
         list(cluster_of(monkeypatch, Ray(range(99))).map(Squares, (), range(20, 40)))
 
 
-def test_actors_that_stay_are_made_when_they_are_used(monkeypatch):
+def test_actors_that_stay_are_ready_when_they_are_there(monkeypatch):
     cluster = cluster_of(monkeypatch, Ray())
-    actor = cluster.start(Squares, ())
-    assert cluster.got([actor.do.remote(3), actor.do.remote(4)]) == [9, 16]
+    one, other = cluster.start(Squares, [(), ()])
+    assert cluster.got([one.do.remote(3), other.do.remote(4)]) == [9, 16]
+    with pytest.raises(JPQError, match=r"^no such encoder$"):
+        cluster.start(Squares, [("made",)])

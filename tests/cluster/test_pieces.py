@@ -67,5 +67,51 @@ def test_pieces_are_those_of_the_commands(tiny_collection, tiny_encoder, tmp_pat
             assert contents(tmp_path / f"x-{shards}", name) == contents(tmp_path / f"right-{shards}", name) != {}
         how = {"quantizer_of": tmp_path / "x", "any_encoder": True}
     assert not list(tmp_path.glob(".*")) and not list(tmp_path.rglob("rows-*.partial"))
+    with pytest.raises(JPQError, match="no vectors are kept on a cluster"):
+        encode_index(
+            corpus, tiny_encoder, tmp_path / "y", cluster=Here(), options=jpq.IndexOptions(keep_vectors="int8")
+        )
     assert run("index", "--from", tmp_path / "x", "--corpus", corpus, "--output", tmp_path / "y") == 2
-    assert "--ray goes with --corpus, --encoder, --from and --output" in capsys.readouterr().err
+    assert "--corpus and --encoder go together, with --ray and --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [{}, {"shards": 2}, {"quantizer": "additive", "m": 3, "parts": 1}])
+def test_a_quantizer_of_its_own_is_trained_on_the_cluster_as_here(
+    tiny_collection, tiny_encoder, tmp_path, monkeypatch, more
+):
+    monkeypatch.setattr(document, "WINDOW", 70)
+    corpus, options = (
+        tiny_collection / "documents.jsonl",
+        jpq.IndexOptions(**{"m": 4, "bits": 4, "sample": 150, **more}),
+    )
+    rows = jpq.encode(corpus, tiny_encoder, tmp_path / "e", options=OPTIONS)
+    jpq.build_index(rows, tmp_path / "right", options=options)
+    right = {name: contents(tmp_path / "right", name) for name in ("index", "docid", "blocks", "initial_centroids.npy")}
+    how = {"options": options, "encode_options": OPTIONS}
+    for pieces in (3, 4):  # it stops while it encodes, then while it assigns codes
+        with pytest.raises(JPQError, match="lost"):
+            encode_index(corpus, tiny_encoder, tmp_path / "x", cluster=Here(pieces), **how)
+    rest = Here()
+    index = encode_index(corpus, tiny_encoder, tmp_path / "x", cluster=rest, **how)
+    assert rest.done == 3 and index.manifest.parts == more.get("parts")
+    assert {name: contents(tmp_path / "x", name) for name in right} == right and right["index"]
+    jpq.build_index(rows, tmp_path / "y", options=options, cluster=Here())
+    assert {name: contents(tmp_path / "y", name) for name in right} == right
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_codes_of_an_additive_quantizer_are_assigned_on_the_cluster(tiny_collection, tiny_encoder, tmp_path):
+    corpus = tiny_collection / "documents.jsonl"
+    rows = jpq.encode(corpus, tiny_encoder, tmp_path / "e", options=OPTIONS)
+    jpq.build_index(rows, tmp_path / "x", options=jpq.IndexOptions(m=3, bits=4, quantizer="additive", parts=1))
+    how = {"quantizer_of": tmp_path / "x"}
+    jpq.build_index(rows, tmp_path / "right", **how)
+    encode_index(corpus, tiny_encoder, tmp_path / "y", cluster=Here(), encode_options=OPTIONS, **how)
+    assert contents(tmp_path / "y", "index") == contents(tmp_path / "right", "index")
+
+
+def test_what_cannot_be_built_is_known_before_anything_is_encoded(tiny_collection, tiny_encoder, tmp_path):
+    corpus, cluster = tiny_collection / "documents.jsonl", Here()
+    with pytest.raises(JPQError, match="5"):
+        encode_index(corpus, tiny_encoder, tmp_path / "x", cluster=cluster, options=jpq.IndexOptions(m=5))
+    assert cluster.done == 0 and not list(tmp_path.iterdir())

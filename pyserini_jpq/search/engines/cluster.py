@@ -1,5 +1,6 @@
 """Search of an index on a Ray cluster: actors search some shards each, and their best documents are merged."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,15 @@ class ShardSearcher:
 
     Parameters
     ----------
-    engine
-        The engine of the whole index, which is pickled: the actor reopens it, and refuses another index there.
+    reopen
+        Reopens the engine of the whole index here; it refuses another index.
     shards
         Numbers of the shards; of an engine that is not in shards all documents are searched.
     """
 
-    def __init__(self, engine: SearchEngine, shards: range) -> None:
-        self._engine, self._shards = engine, shards
+    def __init__(self, reopen: tuple[Callable[..., SearchEngine], tuple[Any, ...]], shards: range) -> None:
+        function, arguments = reopen
+        self._engine, self._shards = function(*arguments), shards
 
     def do(self, piece: tuple[Floats, int, int]) -> tuple[Floats, Rows]:
         """Return scores and rows of the best documents, given queries [B, D], k and the number of threads."""
@@ -42,7 +44,7 @@ class ClusterEngine(SearchEngine):
         The cluster, whose machines see the index under the same path. It has an actor for each shard, or fewer that
         search several.
     engine
-        The engine of the index, here.
+        The engine of the index, here, which can be reopened.
     """
 
     def __init__(self, cluster: Cluster, engine: SearchEngine) -> None:
@@ -51,7 +53,7 @@ class ClusterEngine(SearchEngine):
         shards = engine.shards if isinstance(engine, ShardsEngine) else 1
         actors = min(cluster.size(), shards)
         parts = [range(shards * i // actors, shards * (i + 1) // actors) for i in range(actors)]
-        self._actors = [cluster.start(ShardSearcher, (engine, part)) for part in parts]
+        self._actors = cluster.start(ShardSearcher, [(engine.reopen, part) for part in parts])
 
     def _search(self, queries: Floats, k: int, threads: int) -> tuple[Floats, Rows]:
         asked = [actor.do.remote((queries, k, threads)) for actor in self._actors]
