@@ -14,7 +14,16 @@ from pyserini_jpq.files import new_folder, refuse_existing, save_array, sha256_o
 from pyserini_jpq.index.blocks import write_blocks
 from pyserini_jpq.index.faiss_format import pack, to_faiss
 from pyserini_jpq.index.faiss_io import write_faiss
-from pyserini_jpq.index.manifest import BLOCKS, INDEX, INITIAL_CENTROIDS, MANIFEST, TEXTS, VECTORS, write_manifest
+from pyserini_jpq.index.manifest import (
+    BLOCKS,
+    DOCUMENT_MAP,
+    INDEX,
+    INITIAL_CENTROIDS,
+    MANIFEST,
+    TEXTS,
+    VECTORS,
+    write_manifest,
+)
 from pyserini_jpq.index.texts import write_texts
 from pyserini_jpq.index.vectors import write_vectors
 from pyserini_jpq.index.writing import write_docids
@@ -119,11 +128,14 @@ def write_index(
         query_encoder=encoder.entry(model.encoder.weights_sha256(), outputs.index),
         training=training,
         embeddings=seen_from(outputs.index, embeddings) if embeddings else None,
+        documents_mapped=source.document_map is not None,
     )
     with new_folder(outputs.index, outputs.overwrite, MANIFEST) as folder:
         write_faiss(to_faiss(model.quantizer(), source.codes), folder / INDEX)
         write_docids(folder, source.docids)
         save_array(folder / INITIAL_CENTROIDS, source.initial_centroids)
+        if source.document_map is not None:
+            save_array(folder / DOCUMENT_MAP, source.document_map)
         if log and log.is_file():
             shutil.copyfile(log, folder / log.name)
         if source.folder.blocks:

@@ -1,6 +1,7 @@
 """Training as a function: check all inputs, train, write."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.train.data import Coverage
 from pyserini_jpq.train.distributed import alone
+from pyserini_jpq.train.document_side import FOLDER as DOCUMENTS
+from pyserini_jpq.train.document_side import train_document_side
 from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
 from pyserini_jpq.train.options import WITHOUT_TOPICS, TrainOptions, changed, with_recipe
 from pyserini_jpq.train.output import Outputs, write_encoder, write_index
@@ -121,6 +124,8 @@ def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) ->
     """Train, resuming from the newest checkpoint if there is one, and write index and encoder."""
     if not options.resume:
         remove(outputs.training)
+    if options.train_documents is not None:
+        inputs = _with_trained_documents(inputs, options, outputs.training)
     trainer = make_trainer(inputs, options, outputs.training)
     if trainer.ranks.is_first:
         cli.say(_summary(inputs.coverage, trainer))
@@ -131,6 +136,17 @@ def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) ->
         remove(outputs.training)
         cli.say(f"index: {outputs.index}\nquery encoder: {outputs.encoder}")
     trainer.ranks.leave()
+
+
+def _with_trained_documents(inputs: Inputs, options: TrainOptions, folder: Path) -> Inputs:
+    """Return the inputs with a trained document side; what another run left in the folder is refused."""
+    path, settings = folder / DOCUMENTS / _SETTINGS, inputs.fingerprint(options)
+    if path.is_file():
+        _check_settings(path, settings)
+    elif int(os.environ.get("RANK", "0")) == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(path, settings)
+    return train_document_side(inputs, options, path.parent)
 
 
 def card_of(index: str | Path, output: str | Path | None) -> str | None:
@@ -185,11 +201,7 @@ def _summary(coverage: Coverage, trainer: Trainer) -> str:
 def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -> None:
     path = folder / _SETTINGS
     if path.is_file() and trainer.checkpoints.newest_path():
-        if _read(path) != settings:
-            raise TrainingError(
-                f"{folder} holds the checkpoint of a run with another index, queries or recipe; "
-                "give --no-resume to start over, or another --output"
-            )
+        _check_settings(path, settings)
         if trainer.resume() and trainer.ranks.is_first:
             cli.say(f"going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
     elif trainer.ranks.is_first:
@@ -198,6 +210,15 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -
     if trainer.ranks.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)
+
+
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Raise TrainingError if a file of settings is of another run."""
+    if _read(path) != settings:
+        raise TrainingError(
+            f"{path.parent} holds the checkpoint of a run with another index, queries or recipe; "
+            "give --no-resume to start over, or another --output"
+        )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

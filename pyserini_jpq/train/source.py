@@ -29,6 +29,8 @@ class SourceIndex:
         [N, M] uint8.
     initial_centroids
         [M, K, D/M] float32, those by which the codes were assigned.
+    document_map
+        What takes documents' vectors to the centroids, [D, D] float32; None if the rotation does.
     texts
         The documents' texts, where the index keeps them.
     vectors
@@ -40,6 +42,7 @@ class SourceIndex:
     quantizer: ProductQuantizer
     codes: Codes
     initial_centroids: Floats
+    document_map: Floats | None = None
     texts: Texts | None = None
     vectors: Vectors | None = None
 
@@ -65,4 +68,5 @@ def _read(folder: IndexFolder) -> SourceIndex:
     quantizer, codes = from_faiss(whole, folder.path)
     # A view into the faiss index would dangle when that index is freed.
     kept = texts_of(folder), vectors_of(folder)
-    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), folder.initial_centroids(), *kept)
+    assignment = folder.initial_centroids(), folder.document_map()
+    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), *assignment, *kept)

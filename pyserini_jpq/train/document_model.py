@@ -1,0 +1,108 @@
+"""The model while documents are in training: codes follow their vectors (RepCONC; Zhan et al., WSDM 2022)."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.index.vectors import DocumentVectors
+from pyserini_jpq.quantizer import Codes, ProductQuantizer
+from pyserini_jpq.train.model import JPQModel
+
+_BLOCK = 16384
+
+
+class Documents(Protocol):
+    """The documents of an index, as vectors that are trained."""
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of rows in the space of the centroids, [n] int64 to [n, D] float32, with gradients."""
+
+
+class MappedVectors(nn.Module):
+    """Stored vectors under a linear map that is trained.
+
+    Parameters
+    ----------
+    vectors
+        The documents' vectors, in the order of the index.
+    start
+        [D, D] float32, the map before training: the rotation.
+    """
+
+    def __init__(self, vectors: DocumentVectors, start: torch.Tensor) -> None:
+        super().__init__()
+        self._vectors = vectors
+        self.map = nn.Parameter(start.clone())
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the mapped vectors of rows, [n] int64 to [n, D] float32."""
+        vectors = torch.from_numpy(self._vectors.rows(rows.cpu().numpy()))
+        return vectors.to(self.map.device) @ self.map.T
+
+    @torch.no_grad()
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """Yield the mapped vectors of all documents in order, as [n, D] float32 blocks."""
+        for block in self._vectors.blocks(_BLOCK):
+            yield torch.from_numpy(block.copy()).to(self.map.device) @ self.map.T
+
+
+class DocumentModel(JPQModel):
+    """A JPQ model of documents that are in training.
+
+    A document scores by the centroids nearest to its vector, which gets their gradient (straight-through, section 4.2
+    of RepCONC). `codes` are those of the last `recode`; the search for negatives reads these.
+
+    Parameters
+    ----------
+    encoder, quantizer, codes
+        As in `JPQModel`; the quantizer is a product quantizer.
+    documents
+        The documents in training.
+
+    Attributes
+    ----------
+    distance : torch.Tensor
+        Mean squared distance between the vectors that were scored last and their centroids, with gradients.
+    """
+
+    def __init__(self, encoder: Encoder, quantizer: ProductQuantizer, codes: Codes, documents: Any) -> None:
+        super().__init__(encoder, quantizer, codes)
+        self.documents = documents
+        self.distance = torch.zeros(())
+
+    def score(self, rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        """Return the scores of documents by their codes as of now, [B, D] and [B, C] int64 to [B, C] float32."""
+        rows, places = offsets.unique(return_inverse=True)
+        vectors = self.documents(rows)
+        codes = nearest(vectors.detach(), self.centroids.detach())
+        decoded = decoded_of(codes, self.centroids)
+        self.distance = (vectors - decoded).pow(2).sum(dim=1).mean()
+        straight = decoded + vectors - vectors.detach()
+        biases = self.biases.gather(1, codes.T).sum(dim=0)
+        scores: torch.Tensor = (rotated_queries @ straight.T + biases).gather(1, places)
+        return scores
+
+    @torch.no_grad()
+    def recode(self) -> None:
+        """Assign the codes of all documents anew, in place."""
+        start = 0
+        for vectors in self.documents.blocks():
+            self.codes[start : start + len(vectors)] = nearest(vectors, self.centroids).to(torch.uint8)
+            start += len(vectors)
+
+
+def nearest(vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """Return the nearest centroids, [n, D] and [M, K, D/M] float32 to [n, M] int64; of equally near ones the first."""
+    parts = vectors.view(len(vectors), len(centroids), -1).transpose(0, 1)
+    # ‖x - c‖² without ‖x‖², which is the same for all centroids.
+    distances = torch.baddbmm(centroids.pow(2).sum(dim=2)[:, None], parts, centroids.transpose(1, 2), alpha=-2)
+    return distances.argmin(dim=2).T
+
+
+def decoded_of(codes: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """Return the centroids of codes side by side, [n, M] int64 to [n, D] float32, with gradients to the centroids."""
+    width = centroids.shape[2]
+    return centroids.gather(1, codes.T[:, :, None].expand(-1, -1, width)).transpose(0, 1).flatten(1)

@@ -1,0 +1,37 @@
+"""Options of the training of the document side, which comes before that of the query side."""
+
+import argparse
+from dataclasses import dataclass
+
+from pyserini_jpq import cli
+from pyserini_jpq.options import Options, option
+
+DOCUMENT_SIDES = ("linear",)
+
+
+def not_negative(text: str) -> float:
+    """Parse a number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+@dataclass(frozen=True)
+class DocumentRecipe(Options):
+    """What determines the result of training the document side."""
+
+    train_documents: str | None = option(
+        None,
+        "train the document side first, then assign codes again: a linear map of the vectors",
+        choices=DOCUMENT_SIDES,
+    )
+    document_epochs: int = option(2, "times that every training query is seen in it", cli.positive_int)
+    document_lr: float = option(1e-4, "learning rate of the map", cli.positive_float)
+    commitment: float = option(0.0, "weight of the squared distance from a document's vector to its code", not_negative)
+    recode_every: int = option(
+        50, "steps after which all documents get the codes of the map as it is", cli.positive_int
+    )

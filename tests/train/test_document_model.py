@@ -1,0 +1,80 @@
+"""The model of documents in training: codes follow vectors, which get the gradient of their centroids."""
+
+import numpy as np
+import pytest
+import torch
+
+from pyserini_jpq.quantizer import ProductQuantizer
+from pyserini_jpq.train.document_model import DocumentModel, MappedVectors, decoded_of, nearest
+from tests.train.helpers import tiny_model
+from tests.train.test_biases import Rows
+
+pytestmark = pytest.mark.unit
+
+
+class Vectors(Rows):
+    """Vectors in memory, also block by block."""
+
+    def blocks(self, rows):
+        yield from np.array_split(self._vectors, 3)
+
+
+@pytest.fixture
+def model():
+    """A model of 50 documents whose codes are those of other vectors."""
+    before, quantizer, codes = tiny_model()
+    vectors = np.random.default_rng(5).normal(size=(50, 12)).astype(np.float32)
+    model = DocumentModel(
+        torch.nn.Identity(), quantizer, codes.copy(), MappedVectors(Vectors(vectors), before.rotation)
+    )
+    with torch.no_grad():
+        model.biases.normal_()
+    return model, quantizer, vectors
+
+
+def test_nearest_centroids_and_their_vectors(model):
+    _, quantizer, vectors = model
+    centroids = torch.from_numpy(quantizer.centroids)
+    codes = nearest(torch.from_numpy(quantizer.rotate(vectors)), centroids)
+    assert np.array_equal(codes.numpy(), quantizer.assign(vectors))
+    assert np.array_equal(decoded_of(codes, centroids).numpy(), quantizer.decode(codes.numpy().astype(np.uint8)))
+
+
+def test_documents_score_by_the_codes_of_their_mapped_vectors(model):
+    jpq, quantizer, vectors = model
+    with torch.no_grad():
+        jpq.documents.map.mul_(1.5)
+    queries, rows = torch.randn(3, 12), torch.randint(50, (3, 7))
+    codes = ProductQuantizer(jpq.documents.map.detach().numpy(), quantizer.centroids).assign(vectors)
+    own = jpq.quantizer()
+    expected = own.score(queries.numpy() @ own.rotation, codes)
+    scores = jpq.score(queries, rows).detach().numpy()
+    assert np.allclose(scores, np.take_along_axis(expected, rows.numpy(), 1), atol=1e-4)
+    assert not np.array_equal(jpq.codes.numpy(), codes)
+    jpq.recode()
+    assert np.array_equal(jpq.codes.numpy(), codes)
+
+
+def test_the_map_gets_the_gradient_of_the_centroids(model):
+    jpq, _, vectors = model
+    queries, rows = torch.randn(1, 12), torch.tensor([[4]])
+    jpq.score(queries, rows).sum().backward()
+    assert torch.allclose(jpq.documents.map.grad, torch.outer(queries[0], torch.from_numpy(vectors[4])), atol=1e-5)
+    codes = nearest(jpq.documents(rows[0]), jpq.centroids)[0]
+    assert torch.allclose(jpq.centroids.grad[torch.arange(4), codes].flatten(), queries[0])
+    assert jpq.centroids.grad.count_nonzero() == 12 and jpq.biases.grad.sum() == 4
+
+
+def test_the_distance_draws_vectors_and_centroids_together(model):
+    jpq, _, _ = model
+    rows = torch.arange(50)[None]
+    before = None
+    for _ in range(20):
+        jpq.zero_grad()
+        jpq.score(torch.zeros(1, 12), rows)
+        before = before or jpq.distance.item()
+        jpq.distance.backward()
+        with torch.no_grad():
+            for parameter in (jpq.documents.map, jpq.centroids):
+                parameter.sub_(0.05 * parameter.grad)
+    assert jpq.distance.item() < 0.9 * before
