@@ -1,6 +1,7 @@
 """The model while documents are in training: codes follow their vectors (RepCONC; Zhan et al., WSDM 2022)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -9,7 +10,10 @@ from torch import nn
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
+from pyserini_jpq.train.candidates import Candidates
+from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.objective import Objective
 
 _BLOCK = 16384
 
@@ -92,6 +96,19 @@ class DocumentModel(JPQModel):
         for vectors in self.documents.blocks():
             self.codes[start : start + len(vectors)] = nearest(vectors, self.centroids).to(torch.uint8)
             start += len(vectors)
+
+
+@dataclass(frozen=True)
+class Committed(Objective):
+    """An objective plus the squared distance between documents' vectors and the centroids that stand for them."""
+
+    model: DocumentModel | None = None
+    weight: float = 0.0
+
+    def __call__(self, queries: Sequence[TrainingQuery], scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+        """Return the loss of [B, P + C] float32 scores, a scalar."""
+        loss = super().__call__(queries, scores, candidates)
+        return loss if self.model is None else loss + self.weight * self.model.distance
 
 
 def nearest(vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:

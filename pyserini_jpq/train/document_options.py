@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pyserini_jpq import cli
 from pyserini_jpq.options import Options, option
 
-DOCUMENT_SIDES = ("linear",)
+DOCUMENT_SIDES = ("linear", "lora", "full")
 
 
 def not_negative(text: str) -> float:
@@ -26,12 +26,23 @@ class DocumentRecipe(Options):
 
     train_documents: str | None = option(
         None,
-        "train the document side first, then assign codes again: a linear map of the vectors",
+        "train the document side first, then code documents again: a linear map of their vectors, or their encoder, "
+        "by low-rank updates or in full",
         choices=DOCUMENT_SIDES,
     )
     document_epochs: int = option(2, "times that every training query is seen in it", cli.positive_int)
-    document_lr: float = option(1e-4, "learning rate of the map", cli.positive_float)
+    document_lr: float | None = option(
+        None, "learning rate of the map (default: 1e-4), or of a document encoder of its own (2e-5)", cli.positive_float
+    )
+    document_negatives: int = option(
+        7, "documents that are encoded for each query where the document encoder is trained", cli.positive_int
+    )
     commitment: float = option(0.0, "weight of the squared distance from a document's vector to its code", not_negative)
     recode_every: int = option(
         50, "steps after which all documents get the codes of the map as it is", cli.positive_int
     )
+
+    @property
+    def document_rate(self) -> float:
+        """The learning rate of the documents."""
+        return self.document_lr or (1e-4 if self.train_documents == "linear" else 2e-5)

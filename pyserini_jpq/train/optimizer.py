@@ -20,7 +20,9 @@ def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
         ([model.biases], recipe.bias_lr * biases, 0.0),
     ]
     if isinstance(model, DocumentModel):
-        groups.append((model.documents.parameters(), recipe.document_lr, 0.0))
+        of_queries = set(model.encoder.parameters())  # which may be those of the document encoder, too
+        documents = [p for p in model.documents.parameters() if p not in of_queries]
+        groups.append((documents, recipe.document_rate, 0.0))
     return torch.optim.AdamW(
         [
             {"params": [p for p in parameters if p.requires_grad], "lr": lr, "weight_decay": decay}

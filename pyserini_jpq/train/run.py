@@ -15,17 +15,18 @@ from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.train.data import Coverage
 from pyserini_jpq.train.distributed import alone
-from pyserini_jpq.train.document_side import FOLDER as DOCUMENTS
-from pyserini_jpq.train.document_side import train_document_side
+from pyserini_jpq.train.document_encoder import train_document_encoder
+from pyserini_jpq.train.document_map import train_document_map
 from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
 from pyserini_jpq.train.options import WITHOUT_TOPICS, TrainOptions, changed, with_recipe
-from pyserini_jpq.train.output import Outputs, write_encoder, write_index
+from pyserini_jpq.train.output import Outputs, write_document_encoder, write_encoder, write_index
 from pyserini_jpq.train.setup import make_trainer
 from pyserini_jpq.train.source import read_source
 from pyserini_jpq.train.trainer import Trainer
 from pyserini_jpq.trust.plain import read_json_object
 
 _SETTINGS = "settings.json"
+_DOCUMENTS = "documents"
 
 
 def train(
@@ -109,23 +110,24 @@ def train(
             is_file(str(given), what)
     path = obtain_index(str(index), build=True, consent=cli.consent(options.yes))
     output = Path(output) if output else path.with_name(jpq_name(path.name))
-    outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite)
+    of_documents = options.train_documents in ("lora", "full")
+    outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite, of_documents)
     dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
     folder = Path(embeddings) if embeddings else None
     outputs.check(path, options.resume)
     with alone(outputs.index, outputs.encoder):
         outputs.check(path, options.resume)  # another run may have finished one since
         inputs = read_inputs(read_source(path), topics, qrels, options, folder, scores, dev, corpus)
-        _train_and_write(inputs, options, outputs)
+        _train_and_write(inputs, corpus, options, outputs)
     return outputs.index
 
 
-def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) -> None:
+def _train_and_write(inputs: Inputs, corpus: str | Path | None, options: TrainOptions, outputs: Outputs) -> None:
     """Train, resuming from the newest checkpoint if there is one, and write index and encoder."""
     if not options.resume:
         remove(outputs.training)
     if options.train_documents is not None:
-        inputs = _with_trained_documents(inputs, options, outputs.training)
+        inputs = _with_trained_documents(inputs, corpus, options, outputs.training)
     trainer = make_trainer(inputs, options, outputs.training)
     if trainer.ranks.is_first:
         cli.say(_summary(inputs.coverage, trainer))
@@ -138,15 +140,17 @@ def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) ->
     trainer.ranks.leave()
 
 
-def _with_trained_documents(inputs: Inputs, options: TrainOptions, folder: Path) -> Inputs:
+def _with_trained_documents(inputs: Inputs, corpus: str | Path | None, options: TrainOptions, folder: Path) -> Inputs:
     """Return the inputs with a trained document side; what another run left in the folder is refused."""
-    path, settings = folder / DOCUMENTS / _SETTINGS, inputs.fingerprint(options)
+    path, settings = folder / _DOCUMENTS / _SETTINGS, inputs.fingerprint(options)
     if path.is_file():
         _check_settings(path, settings)
     elif int(os.environ.get("RANK", "0")) == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)
-    return train_document_side(inputs, options, path.parent)
+    if options.train_documents == "linear":
+        return train_document_map(inputs, options, path.parent)
+    return train_document_encoder(inputs, corpus, options, path.parent)
 
 
 def card_of(index: str | Path, output: str | Path | None) -> str | None:
@@ -248,4 +252,5 @@ def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs) -> None:
         "by_trained_share": means,
     }
     encoder = write_encoder(trainer.model, outputs)
-    write_index(inputs.source, trainer.model, encoder, training, trainer.log.path, outputs)
+    document = write_document_encoder(inputs.source, outputs)
+    write_index(inputs.source, trainer.model, encoder, training, trainer.log.path, outputs, document)

@@ -84,6 +84,8 @@ def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> 
 
 def load_encoder(source: SourceIndex) -> Encoder:
     """Return the query encoder of an index."""
+    if source.query_encoder is not None:
+        return source.query_encoder.load()
     named = query_encoder_source(source.folder)
     encoder = named.load()
     check_encoder(source.folder, encoder, named.name)

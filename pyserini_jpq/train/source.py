@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyserini_jpq.encode.embeddings import Embeddings
+from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.index.faiss_format import from_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.manifest import Manifest
@@ -31,6 +33,10 @@ class SourceIndex:
         [M, K, D/M] float32, those by which the codes were assigned.
     document_map
         What takes documents' vectors to the centroids, [D, D] float32; None if the rotation does.
+    query_encoder
+        The query encoder that the document side was trained with; None for that of the folder.
+    encoded
+        The documents' vectors by a document encoder of this training; None for that of the folder.
     texts
         The documents' texts, where the index keeps them.
     vectors
@@ -43,6 +49,8 @@ class SourceIndex:
     codes: Codes
     initial_centroids: Floats
     document_map: Floats | None = None
+    query_encoder: EncoderSource | None = None
+    encoded: Embeddings | None = None
     texts: Texts | None = None
     vectors: Vectors | None = None
 
@@ -69,4 +77,4 @@ def _read(folder: IndexFolder) -> SourceIndex:
     # A view into the faiss index would dangle when that index is freed.
     kept = texts_of(folder), vectors_of(folder)
     assignment = folder.initial_centroids(), folder.document_map()
-    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), *assignment, *kept)
+    return SourceIndex(folder, folder.docids(), quantizer, codes.copy(), *assignment, None, None, *kept)

@@ -1,6 +1,6 @@
-"""Train the document side of an index first: documents get other codes, and then training goes on as ever.
+"""Train a linear map of stored vectors, then code the documents again (`--train-documents linear`).
 
-The linear map of stored vectors (`--train-documents linear`) is trained with the queries' vectors as they are, under a
+The map is trained with the queries' vectors as they are, under a
 linear map of their own that takes the place of the index's rotation: no text is encoded again. The query encoder is
 trained afterwards, with the new codes.
 """
@@ -22,14 +22,12 @@ from pyserini_jpq.index.state import read_state, write_state
 from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.biases import fitted_weight, start_biases
-from pyserini_jpq.train.candidates import Candidates
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.defaults import decided
-from pyserini_jpq.train.document_model import DocumentModel, MappedVectors
+from pyserini_jpq.train.document_model import Committed, DocumentModel, MappedVectors
 from pyserini_jpq.train.inputs import Inputs
 from pyserini_jpq.train.machine import Machine
 from pyserini_jpq.train.negatives import Negatives
-from pyserini_jpq.train.objective import Objective
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.search import index_search
 from pyserini_jpq.train.setup import load_encoder, set_aside
@@ -37,7 +35,6 @@ from pyserini_jpq.train.supervision import supervise
 from pyserini_jpq.train.teacher import encode_all
 from pyserini_jpq.train.trainer import Trainer
 
-FOLDER = "documents"
 _STATE = "trained.npz"
 _BLOCK = 16384
 
@@ -87,20 +84,7 @@ class Recoded(Negatives):
         self._model.codes.copy_(state["codes"])
 
 
-@dataclasses.dataclass(frozen=True)
-class Committed(Objective):
-    """An objective plus the squared distance between documents' vectors and the centroids that stand for them."""
-
-    model: DocumentModel | None = None
-    weight: float = 0.0
-
-    def __call__(self, queries: Sequence[TrainingQuery], scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-        """Return the loss of [B, P + C] float32 scores, a scalar."""
-        loss = super().__call__(queries, scores, candidates)
-        return loss if self.model is None else loss + self.weight * self.model.distance
-
-
-def train_document_side(inputs: Inputs, options: TrainOptions, folder: Path) -> Inputs:
+def train_document_map(inputs: Inputs, options: TrainOptions, folder: Path) -> Inputs:
     """Return the inputs with an index whose documents were mapped and coded again; resumes an interrupted call.
 
     Parameters
@@ -158,7 +142,7 @@ def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, fo
     torch.manual_seed(options.seed + machine.ranks.rank)
     options = decided(options, inputs.queries, True, inputs.dev is not None)
     inputs, _ = set_aside(inputs, options)
-    options = dataclasses.replace(options, epochs=options.document_epochs, lr=options.document_lr, trained_share=1.0)
+    options = dataclasses.replace(options, epochs=options.document_epochs, lr=options.document_rate, trained_share=1.0)
     encoder = load_encoder(inputs.source).to(machine.device)
     queries = MappedQueries(encoder, inputs.queries)
     source = inputs.source
