@@ -122,7 +122,7 @@ def _trained(inputs: Inputs, texts: Texts, options: TrainOptions, folder: Path) 
     template = document.card.document.template
     rotation = torch.from_numpy(source.quantizer.rotation)
     documents = EncodedTexts(document, rendered(texts, source.docids, template), rotation, machine.dtype)
-    model = DocumentModel(query, source.quantizer, source.codes, documents).to(machine.device)
+    model = DocumentModel(query, source.quantizer, source.codes, documents, options.balance).to(machine.device)
     search = index_search(model)
     if not model.biases.any() and inputs.embeddings is not None:
         start_biases(model, fitted_weight(model, search, inputs.queries, inputs.embeddings, options.seed))

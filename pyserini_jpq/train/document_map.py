@@ -147,7 +147,9 @@ def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, fo
     queries = MappedQueries(encoder, inputs.queries)
     source = inputs.source
     documents = MappedVectors(vectors, torch.from_numpy(source.quantizer.rotation))
-    model = DocumentModel(cast(Encoder, queries), source.quantizer, source.codes.copy(), documents).to(machine.device)
+    model = DocumentModel(cast(Encoder, queries), source.quantizer, source.codes.copy(), documents, options.balance).to(
+        machine.device
+    )
     search = index_search(model)
     if not model.biases.any():
         start_biases(model, fitted_weight(model, search, inputs.queries, vectors, options.seed))

@@ -16,6 +16,8 @@ from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.objective import Objective
 
 _BLOCK = 16384
+_SINKHORN = 100
+"""Iterations, as in RepCONC's code."""
 
 
 class Documents(Protocol):
@@ -65,6 +67,8 @@ class DocumentModel(JPQModel):
         As in `JPQModel`; the quantizer is a product quantizer.
     documents
         The documents in training.
+    balance
+        Epsilon of `balanced`, by which the scored documents get codes; 0 takes the nearest.
 
     Attributes
     ----------
@@ -72,22 +76,30 @@ class DocumentModel(JPQModel):
         Mean squared distance between the vectors that were scored last and their centroids, with gradients.
     """
 
-    def __init__(self, encoder: Encoder, quantizer: ProductQuantizer, codes: Codes, documents: Any) -> None:
+    def __init__(
+        self, encoder: Encoder, quantizer: ProductQuantizer, codes: Codes, documents: Any, balance: float = 0.0
+    ) -> None:
         super().__init__(encoder, quantizer, codes)
         self.documents = documents
+        self.balance = balance
         self.distance = torch.zeros(())
 
     def score(self, rotated_queries: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
         """Return the scores of documents by their codes as of now, [B, D] and [B, C] int64 to [B, C] float32."""
         rows, places = offsets.unique(return_inverse=True)
         vectors = self.documents(rows)
-        codes = nearest(vectors.detach(), self.centroids.detach())
+        codes = self._codes(vectors.detach(), self.centroids.detach())
         decoded = decoded_of(codes, self.centroids)
         self.distance = (vectors - decoded).pow(2).sum(dim=1).mean()
         straight = decoded + vectors - vectors.detach()
         biases = self.biases.gather(1, codes.T).sum(dim=0)
         scores: torch.Tensor = (rotated_queries @ straight.T + biases).gather(1, places)
         return scores
+
+    def _codes(self, vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+        if self.balance and self.training:
+            return balanced(vectors, centroids, self.balance)
+        return nearest(vectors, centroids)
 
     @torch.no_grad()
     def recode(self) -> None:
@@ -109,6 +121,34 @@ class Committed(Objective):
         """Return the loss of [B, P + C] float32 scores, a scalar."""
         loss = super().__call__(queries, scores, candidates)
         return loss if self.model is None else loss + self.weight * self.model.distance
+
+
+def balanced(vectors: torch.Tensor, centroids: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Return near centroids, each for about as many vectors as the others: the constraint of RepCONC (section 4.3).
+
+    Codes are the largest entries of the transport plan with uniform margins, by Sinkhorn's algorithm in logarithms. As
+    in the authors' code distances are first scaled to [-1, 1] in each subspace.
+
+    Parameters
+    ----------
+    vectors, centroids
+        [n, D] and [M, K, D/M] float32.
+    epsilon
+        Weight of the plan's entropy; the smaller, the nearer the codes, and the slower is balance reached.
+
+    Returns
+    -------
+    torch.Tensor
+        [n, M] int64.
+    """
+    parts = vectors.view(len(vectors), len(centroids), -1).transpose(0, 1)
+    distances = torch.cdist(parts, centroids).square().double()
+    least, most = distances.amin(dim=(1, 2), keepdim=True), distances.amax(dim=(1, 2), keepdim=True)
+    plan = -(2 * (distances - least) / (most - least).clamp(min=1e-9) - 1) / epsilon
+    for _ in range(_SINKHORN):
+        plan = plan - plan.logsumexp(dim=1, keepdim=True)  # every centroid gets as much as the others
+        plan = plan - plan.logsumexp(dim=2, keepdim=True)  # every vector is given once
+    return plan.argmax(dim=2).T
 
 
 def nearest(vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,9 @@ class DocumentRecipe(Options):
     document_negatives: int = option(
         7, "documents that are encoded for each query where the document encoder is trained", cli.positive_int
     )
+    balance: float = option(
+        0.0, "codes of a step's documents use all centroids alike: epsilon of the constraint; 0 for none", not_negative
+    )
     commitment: float = option(0.0, "weight of the squared distance from a document's vector to its code", not_negative)
     recode_every: int = option(
         50, "steps after which all documents get the codes of the map as it is", cli.positive_int

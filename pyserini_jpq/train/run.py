@@ -142,10 +142,12 @@ def _train_and_write(inputs: Inputs, corpus: str | Path | None, options: TrainOp
 
 def _with_trained_documents(inputs: Inputs, corpus: str | Path | None, options: TrainOptions, folder: Path) -> Inputs:
     """Return the inputs with a trained document side; what another run left in the folder is refused."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("--train-documents runs in one process: start the command without torchrun")
     path, settings = folder / _DOCUMENTS / _SETTINGS, inputs.fingerprint(options)
     if path.is_file():
         _check_settings(path, settings)
-    elif int(os.environ.get("RANK", "0")) == 0:
+    else:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)
     if options.train_documents == "linear":

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pyserini_jpq.quantizer import ProductQuantizer
-from pyserini_jpq.train.document_model import DocumentModel, MappedVectors, decoded_of, nearest
+from pyserini_jpq.train.document_model import DocumentModel, MappedVectors, balanced, decoded_of, nearest
 from tests.train.helpers import tiny_model
 from tests.train.test_biases import Rows
 
@@ -78,3 +78,15 @@ def test_the_distance_draws_vectors_and_centroids_together(model):
             for parameter in (jpq.documents.map, jpq.centroids):
                 parameter.sub_(0.05 * parameter.grad)
     assert jpq.distance.item() < 0.9 * before
+
+
+def test_balanced_codes_use_all_centroids_alike():
+    chance = torch.Generator().manual_seed(3)
+    centroids = torch.randn(2, 16, 3, generator=chance)
+    # All vectors are nearest to few centroids.
+    vectors = 0.3 * torch.randn(800, 6, generator=chance) + torch.cat([centroids[0, 0], centroids[1, 1]])
+    for codes, most in ((nearest(vectors, centroids), 1.0), (balanced(vectors, centroids, 0.05), 0.12)):
+        shares = torch.stack([codes[:, j].bincount(minlength=16) for j in range(2)]) / 800
+        assert (shares.max() > 0.3) == (most == 1.0) and shares.max() <= most
+    spread = centroids[:, torch.arange(64) % 16].transpose(0, 1).reshape(64, 6)
+    assert torch.equal(balanced(spread, centroids, 0.05), nearest(spread, centroids))
