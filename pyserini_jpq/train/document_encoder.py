@@ -138,6 +138,7 @@ def _trained(inputs: Inputs, texts: Texts, options: TrainOptions, folder: Path) 
     if trainer.resume() and machine.ranks.is_first:
         cli.say(f"documents: going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
     trainer.run()
+    trainer.take_best()
     if machine.ranks.is_first:
         for name, encoder in (("encoder", document), *(() if shared else (("queries", query),))):
             _save(encoder, folder / name)
@@ -153,7 +154,7 @@ def _stage(options: TrainOptions) -> TrainOptions:
         epochs=options.document_epochs,
         loss="listwise" if options.learns_from_labels else options.loss,
         lora_rank=(options.lora_rank or _RANK) if options.train_documents == "lora" else None,
-        trained_share=1.0,
+        trained_share=options.kept_share,
         train_encoder=True,
     )
 

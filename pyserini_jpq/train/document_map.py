@@ -136,13 +136,30 @@ def _vectors(inputs: Inputs) -> DocumentVectors:
     return inputs.embeddings
 
 
+def _stage(options: TrainOptions) -> TrainOptions:
+    """Return the options of this stage: it learns to rank as the vectors do, from no labels."""
+    return dataclasses.replace(
+        options,
+        epochs=options.document_epochs,
+        loss="distill",
+        distill_temperature=1.0,
+        false_negatives=None,
+        loss_scores="index",
+        negatives="live",
+        lr=options.document_rate,
+        weight_decay=0.0,
+        centroid_lr=3e-4,
+        trained_share=options.kept_share,
+    )
+
+
 def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, folder: Path) -> dict[str, Any]:
     """Train the map of documents and that of queries, centroids and biases; return them as arrays."""
     machine = Machine.join(options)
     torch.manual_seed(options.seed + machine.ranks.rank)
     options = decided(options, inputs.queries, True, inputs.dev is not None)
     inputs, _ = set_aside(inputs, options)
-    options = dataclasses.replace(options, epochs=options.document_epochs, lr=options.document_rate, trained_share=1.0)
+    options = _stage(options)
     encoder = load_encoder(inputs.source).to(machine.device)
     queries = MappedQueries(encoder, inputs.queries)
     source = inputs.source
@@ -161,6 +178,7 @@ def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, fo
     if trainer.resume() and machine.ranks.is_first:
         cli.say(f"documents: going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
     trainer.run()
+    trainer.take_best()
     rotation = (model.rotation @ queries.map).detach().cpu().numpy()
     quantizer = model.quantizer()
     return {

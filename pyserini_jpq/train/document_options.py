@@ -20,6 +20,13 @@ def not_negative(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Parse a number above 0 and at most 1."""
+    if not 0 < (value := not_negative(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
+
+
 @dataclass(frozen=True)
 class DocumentRecipe(Options):
     """What determines the result of training the document side."""
@@ -37,6 +44,9 @@ class DocumentRecipe(Options):
     document_negatives: int = option(
         7, "documents that are encoded for each query where the document encoder is trained", cli.positive_int
     )
+    document_share: float | None = option(
+        None, "of what it changed, what is kept (default: half with a map, all with an encoder)", share
+    )
     balance: float = option(
         0.0, "codes of a step's documents use all centroids alike: epsilon of the constraint; 0 for none", not_negative
     )
@@ -44,6 +54,11 @@ class DocumentRecipe(Options):
     recode_every: int = option(
         50, "steps after which all documents get the codes of the map as it is", cli.positive_int
     )
+
+    @property
+    def kept_share(self) -> float:
+        """The share of the change that is kept."""
+        return self.document_share or (0.5 if self.train_documents == "linear" else 1.0)
 
     @property
     def document_rate(self) -> float:

@@ -11,7 +11,7 @@ from pyserini_jpq import cli
 from pyserini_jpq.cards import index_card
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.options import from_flags, on_or_off, option, switch, yes_or_no
-from pyserini_jpq.train.document_options import DocumentRecipe, not_negative
+from pyserini_jpq.train.document_options import DocumentRecipe, not_negative, share
 
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
 PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
@@ -22,12 +22,6 @@ def _kinds(text: str) -> str:
     if unknown := [kind for kind in text.split(",") if kind not in PSEUDO_KINDS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(PSEUDO_KINDS)}")
     return text
-
-
-def _share(text: str) -> float:
-    if not 0 < (value := not_negative(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
-    return value
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Recipe(DocumentRecipe):
     trained_share: float | None = option(
         None,
         "of what training changed in the weights, what is kept; the rest is as before training (default: by the data)",
-        _share,
+        share,
     )
     seed: int = option(42, "of the order of queries and of dropout", cli.seed)
 
