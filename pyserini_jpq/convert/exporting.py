@@ -60,6 +60,11 @@ def export_jpq(index: IndexFolder, output: Path, initial: bool = False, overwrit
 
 def _read(index: IndexFolder, initial: bool) -> tuple[ProductQuantizer, Codes, Any]:
     """Return quantizer, codes, and the faiss index that owns the memory of the codes."""
+    if initial and index.manifest.documents_mapped:
+        raise ConversionError(
+            f"the documents of {index.path} were mapped before their codes were assigned, which no such file says; "
+            "leave --initial out, or send the index to the hub"
+        )
     whole = index.read()
     quantizer, codes = from_faiss(whole, index.path)
     return (assigning_quantizer(index, quantizer) if initial else quantizer), codes, whole

@@ -13,7 +13,7 @@ from pyserini_jpq.errors import ConversionError
 from pyserini_jpq.files import link_or_copy
 from pyserini_jpq.index.encoders import query_encoder_source
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.manifest import BLOCKS, FILES, MANIFEST, is_text_file, write_fields
+from pyserini_jpq.index.manifest import BLOCKS, DOCUMENT_MAP, FILES, MANIFEST, is_text_file, write_fields
 
 ENCODER = "encoder"
 """The folder of the query encoder, within that of the index."""
@@ -32,7 +32,7 @@ def is_allowed(path: str) -> bool:
     head, _, inner = path.partition("/")
     if head == ENCODER and inner:
         return bool(_ENCODER_FILES.fullmatch(inner))
-    return path in (MANIFEST, README, *FILES) or is_text_file(path)
+    return path in (MANIFEST, README, DOCUMENT_MAP, *FILES) or is_text_file(path)
 
 
 def prepare(index: IndexFolder, folder: Path) -> None:

@@ -66,6 +66,8 @@ class Assigner:
 def assigning_quantizer(index: IndexFolder, scoring: ProductQuantizer) -> ProductQuantizer:
     """Return the quantizer that assigns an index's codes: the scoring one, but with the initial centroids.
 
+    Where documents are mapped, the map stands in place of the rotation.
+
     Raises
     ------
     IndexFolderError
@@ -76,7 +78,9 @@ def assigning_quantizer(index: IndexFolder, scoring: ProductQuantizer) -> Produc
             f"{index.path} was imported without the centroids that its codes were assigned with, so other documents "
             "cannot get any; import it again with --initial-index (docs/convert.md)"
         )
-    return dataclasses.replace(scoring, centroids=index.initial_centroids(), biases=None)
+    own = index.document_map()
+    rotation = scoring.rotation if own is None else own
+    return dataclasses.replace(scoring, rotation=rotation, centroids=index.initial_centroids(), biases=None)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Build an index: train a quantizer on a sample or take another index's, then assign codes block by block."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,15 @@ from pyserini_jpq.index.opq import check_parts, check_shape, default_parts, trai
 from pyserini_jpq.index.options import IndexOptions
 from pyserini_jpq.index.texts import new_texts
 from pyserini_jpq.index.vectors import new_vectors
-from pyserini_jpq.index.writing import assigned, finish, identity, new_index, write_codes, write_docids
+from pyserini_jpq.index.writing import (
+    assigned,
+    carry_assignment,
+    finish,
+    identity,
+    new_index,
+    write_codes,
+    write_docids,
+)
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.trust.places import seen_from
 
@@ -135,7 +142,7 @@ def build_from(
         write_docids(folder, embeddings.docids())
         new_texts(folder, embeddings.docids(), texts)
         new_vectors(folder, embeddings, vectors)
-        shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+        carry_assignment(index, folder)
         training = index.manifest.training
         manifest = dataclasses.replace(
             index.manifest,

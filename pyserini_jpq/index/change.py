@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import shutil
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +17,12 @@ from pyserini_jpq.index.assign import assigner_of, assigning_quantizer
 from pyserini_jpq.index.encoders import check_document_encoder
 from pyserini_jpq.index.faiss_format import quantizer_of, stored_codes
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.manifest import INITIAL_CENTROIDS
 from pyserini_jpq.index.texts import carry_texts, check_texts
 from pyserini_jpq.index.vectors import carry_vectors
 from pyserini_jpq.index.writing import (
     Block,
     assigned,
+    carry_assignment,
     finish,
     identity,
     keep_others,
@@ -155,7 +154,7 @@ def _rewrite(
     with preparing(output, work) as folder:
         write_codes(folder, scoring, len(docids), (block for part in blocks for block in part))
         write_docids(folder, docids)
-        shutil.copyfile(index.path / INITIAL_CENTROIDS, folder / INITIAL_CENTROIDS)
+        carry_assignment(index, folder)
         carry(folder)
         carry_vectors(index, folder, rows, embeddings)
         # No folder of embeddings has the rows of this index now.

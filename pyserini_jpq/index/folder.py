@@ -23,6 +23,7 @@ from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.manifest import (
     BLOCKS,
     DOCID,
+    DOCUMENT_MAP,
     FIELDS,
     FILES,
     INDEX,
@@ -83,6 +84,8 @@ class IndexFolder:
     def _check(self, whole: bool) -> None:
         for name in FILES:
             self.check_file(name)
+        if self.manifest.documents_mapped:
+            self.check_file(DOCUMENT_MAP)
         self.blocks: Path | None = None
         """The file of blocks, if there is one."""
         if BLOCKS in self.manifest.files and (self.path / BLOCKS).is_file():
@@ -200,6 +203,18 @@ class IndexFolder:
         if centroids.shape != shape:
             raise IndexFolderError(f"{path} has the shape {centroids.shape}, expected {shape}; make the index again")
         return centroids
+
+    def document_map(self) -> Floats | None:
+        """Return what takes documents' vectors to the centroids, [D, D] float32; None if the rotation does."""
+        if not self.manifest.documents_mapped:
+            return None
+        path, dimension = self.path / DOCUMENT_MAP, self.manifest.dimension
+        matrix: Floats = open_npy(path, IndexFolderError, "make the index again", mapped=False)
+        if matrix.shape != (dimension, dimension):
+            raise IndexFolderError(
+                f"{path} has the shape {matrix.shape}, expected {(dimension, dimension)}; make the index again"
+            )
+        return matrix
 
     def embeddings(self) -> Path | None:
         """Return the folder of the embeddings, which may be gone; None if unknown or not a permitted path."""

@@ -23,6 +23,8 @@ TEXTS = "texts"
 """Optional: the documents' texts; later files are `texts.1`, `texts.2` and so on."""
 VECTORS = "vectors"
 """Optional: the documents' vectors in 8 or 16 bits, to score the best hits again."""
+DOCUMENT_MAP = "document_map.npy"
+"""What takes documents' vectors to the centroids in place of the rotation, where training has learned it."""
 KINDS = ("int8", "float16")
 """Number types of kept vectors."""
 
@@ -54,6 +56,9 @@ class Manifest:
     parts
         S, the parts of the dimensions that have several codebooks each, of additive codes; None for a product
         quantizer.
+    documents_mapped
+        Whether documents' vectors are mapped by `document_map.npy` before codes are assigned, queries by the rotation;
+        else the rotation is that of both.
     files
         Size and SHA-256 of every other file.
     """
@@ -71,6 +76,7 @@ class Manifest:
     embeddings: str | None = None
     initial_centroids_known: bool = True
     parts: int | None = None
+    documents_mapped: bool = False
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -87,7 +93,7 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `jpq.json` with the sizes and hashes of the folder's files."""
     there = [path.name for path in folder.iterdir()]
-    names = [*FILES, *(name for name in (BLOCKS, VECTORS, *text_files(there)) if name in there)]
+    names = [*FILES, *(name for name in (BLOCKS, VECTORS, DOCUMENT_MAP, *text_files(there)) if name in there)]
     write_fields(folder, replace(manifest, files={name: described(folder / name) for name in names}))
 
 
@@ -126,7 +132,7 @@ FIELDS: dict[str, Any] = {
     "training": or_none(is_object),
     "metric": lambda value: value == "inner_product",
     "embeddings": or_none(is_text),
-    "initial_centroids_known": lambda value: type(value) is bool,
+    **dict.fromkeys(("initial_centroids_known", "documents_mapped"), lambda value: type(value) is bool),
     "parts": or_none(is_count),
     "files": is_file_list,
 }

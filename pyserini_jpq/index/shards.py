@@ -74,6 +74,10 @@ class ShardedIndex(IndexFolder):
         """Return the centroids by which codes were assigned, [M, K, D/M] float32."""
         return self.parts[0].initial_centroids()
 
+    def document_map(self) -> Floats | None:
+        """Return what takes documents' vectors to the centroids, [D, D] float32; None if the rotation does."""
+        return self.parts[0].document_map()
+
     def read(self, mapped: bool = False) -> Any:
         """Raise IndexFolderError, for there is no single faiss index."""
         raise self._refused()

@@ -20,7 +20,7 @@ from pyserini_jpq.index.encoders import moved_entry
 from pyserini_jpq.index.faiss_format import quantizer_of
 from pyserini_jpq.index.folder import IndexFolder, find_index
 from pyserini_jpq.index.joined import JoinedDocids
-from pyserini_jpq.index.manifest import FILES, INITIAL_CENTROIDS, IVF, text_files, write_fields
+from pyserini_jpq.index.manifest import DOCUMENT_MAP, FILES, INITIAL_CENTROIDS, IVF, text_files, write_fields
 from pyserini_jpq.index.opening import open_folder
 from pyserini_jpq.index.shards import ShardedIndex
 from pyserini_jpq.index.shards_file import Shard, ShardList, name_of, number_of, read_shards
@@ -157,6 +157,8 @@ def _check_fits(path: Path, shards: ShardList, source: IndexFolder, parts: Seque
         if getattr(own, what)["sha256"] != getattr(whole, what)["sha256"]:
             raise IndexFolderError(f"{source.path} has another {what.replace('_', ' ')} than {path}; {again}")
     for part in parts[:1]:
+        if own.files.get(DOCUMENT_MAP) != part.manifest.files.get(DOCUMENT_MAP):
+            raise IndexFolderError(f"the documents of {source.path} are mapped otherwise than those of {path}; {again}")
         one, other = (vars(quantizer_of(i.read(mapped=True), i.path)) for i in (source, part))
         if one.keys() != other.keys() or not all(np.array_equal(one[name], other[name]) for name in one):
             raise IndexFolderError(f"{source.path} is of another quantizer than {path}; {again}")
@@ -174,7 +176,7 @@ def _copied(source: IndexFolder, path: Path, *without: str) -> str:
     target.mkdir()
     files = {file: entry for file, entry in source.manifest.files.items() if file not in without}
     for file in files:
-        if file in FILES or (source.path / file).is_file():  # a user may delete an optional one
+        if file in (*FILES, DOCUMENT_MAP) or (source.path / file).is_file():  # a user may delete an optional one
             link_or_copy(source.path / file, target / file)
     documents, queries = (
         moved_entry(entry, source.path, target)

@@ -17,7 +17,7 @@ SHARDS = "shards.json"
 SCHEMA = 1
 
 _NAME = re.compile(r"shard-[0-9]{5}")
-_SHARED = ("dimension", "m", "bits", "bytes_per_document")
+_SHARED = ("dimension", "m", "bits", "bytes_per_document", "documents_mapped")
 
 
 @dataclass(frozen=True)

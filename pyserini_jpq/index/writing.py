@@ -32,7 +32,18 @@ from pyserini_jpq.index.docids import Docids
 from pyserini_jpq.index.faiss_format import file_frame, pack, stored_codes, unpack
 from pyserini_jpq.index.faiss_io import read_faiss
 from pyserini_jpq.index.folder import IndexFolder
-from pyserini_jpq.index.manifest import BLOCKS, DOCID, INDEX, IVF, MANIFEST, VECTORS, Manifest, write_manifest
+from pyserini_jpq.index.manifest import (
+    BLOCKS,
+    DOCID,
+    DOCUMENT_MAP,
+    INDEX,
+    INITIAL_CENTROIDS,
+    IVF,
+    MANIFEST,
+    VECTORS,
+    Manifest,
+    write_manifest,
+)
 from pyserini_jpq.index.shards_file import SHARDS
 from pyserini_jpq.quantizer import Codes, ProductQuantizer
 from pyserini_jpq.trust.plain import read_json
@@ -191,6 +202,12 @@ def write_docids(folder: Path, docids: Iterable[str]) -> None:
     """Write the docids, one per line, in row order."""
     with open(folder / DOCID, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{docid}\n" for docid in docids)
+
+
+def carry_assignment(index: IndexFolder, folder: Path) -> None:
+    """Copy what assigns codes, so that it assigns those of later documents: initial centroids, and a document map."""
+    for name in (INITIAL_CENTROIDS, *([DOCUMENT_MAP] if index.manifest.documents_mapped else [])):
+        shutil.copyfile(index.parts[0].path / name, folder / name)
 
 
 def keep_others(index: IndexFolder, folder: Path) -> tuple[str, ...]:

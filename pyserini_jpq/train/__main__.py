@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from pyserini_jpq import cli
 from pyserini_jpq.options import add_flags
+from pyserini_jpq.train.document_options import DocumentRecipe
 from pyserini_jpq.train.options import WITHOUT_TOPICS, Recipe, TrainOptions, with_recipe
 
 _INDEX, _TOPICS = "msmarco-v1-passage.opq-m96", "msmarco-passage-train"
@@ -47,7 +49,11 @@ def define_flags() -> cli.OneLineParser:
     add_flags(parser.add_argument_group("checkpoints and logs"), TrainOptions, _KEPT)
     about = "start the command by torchrun for several GPUs or machines"
     add_flags(parser.add_argument_group("machine", about), TrainOptions, _MACHINE)
-    add_flags(parser.add_argument_group("recipe", "defaults are for small collections, or those of --recipe"), Recipe)
+    about = "trained before the query side; then documents get other codes"
+    add_flags(parser.add_argument_group("document side", about), DocumentRecipe)
+    names = [field.name for field in fields(Recipe) if field not in fields(DocumentRecipe)]
+    about = "defaults are for small collections, or those of --recipe"
+    add_flags(parser.add_argument_group("recipe", about), Recipe, names)
     return parser
 
 

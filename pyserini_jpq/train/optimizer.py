@@ -1,7 +1,8 @@
-"""AdamW with three parameter groups, and a learning rate with linear warm-up and decay."""
+"""AdamW with a parameter group for each learning rate, and a learning rate with linear warm-up and decay."""
 
 import torch
 
+from pyserini_jpq.train.document_model import DocumentModel
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.options import Recipe
 
@@ -11,13 +12,17 @@ ones are small. On the MS MARCO subset larger rates lost on held-out queries."""
 
 
 def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over three groups: encoder, centroids, biases; frozen parameters are left out."""
+    """Return AdamW over encoder, centroids, biases and documents, a group each; frozen parameters are left out."""
     centroids, biases = (ADDITIVE_CENTROIDS, ADDITIVE_BIASES) if model.additive else (1.0, 1.0)
     groups = [
         (model.encoder.parameters(), recipe.lr, recipe.weight_decay),
         ([model.centroids], recipe.centroid_lr * centroids, 0.0),
         ([model.biases], recipe.bias_lr * biases, 0.0),
     ]
+    if isinstance(model, DocumentModel):
+        of_queries = set(model.encoder.parameters())  # which may be those of the document encoder, too
+        documents = [p for p in model.document_side.parameters() if p not in of_queries]
+        groups.append((documents, recipe.document_rate, 0.0))
     return torch.optim.AdamW(
         [
             {"params": [p for p in parameters if p.requires_grad], "lr": lr, "weight_decay": decay}

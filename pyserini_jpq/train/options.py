@@ -10,21 +10,12 @@ from typing import Any
 from pyserini_jpq import cli
 from pyserini_jpq.cards import index_card
 from pyserini_jpq.errors import TrainingError
-from pyserini_jpq.options import Options, from_flags, on_or_off, option, switch, yes_or_no
+from pyserini_jpq.options import from_flags, on_or_off, option, switch, yes_or_no
+from pyserini_jpq.train.document_options import DocumentRecipe, not_negative, share
 
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
 PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
 NEGATIVES = ("live", "static", "brute-force", "random")
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
 
 
 def _kinds(text: str) -> str:
@@ -33,14 +24,8 @@ def _kinds(text: str) -> str:
     return text
 
 
-def _share(text: str) -> float:
-    if not 0 < (value := _not_negative(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
-    return value
-
-
 @dataclass(frozen=True)
-class Recipe(Options):
+class Recipe(DocumentRecipe):
     """The options that determine the result of training; index cards may set them, and `jpq.json` records them.
 
     The defaults suit collections of some thousand documents. There the centroid learning rate matters most: it is ten
@@ -55,7 +40,7 @@ class Recipe(Options):
     distill_weight: float | None = option(
         None,
         "weight of label-free distillation beside a loss that learns from labels; 0: none (default: by the data)",
-        _not_negative,
+        not_negative,
     )
     distill_temperature: float = option(
         2.5, "what scaled scores are divided by in distillation; higher looks further down the list", cli.positive_float
@@ -73,7 +58,7 @@ class Recipe(Options):
     train_centroids: bool = option(True, "whether centroids are trained", yes_or_no)
     train_biases: bool = option(True, "whether each centroid gets a bias, trained too", yes_or_no)
     norm_bias: float | None = option(
-        None, "biases start at minus this times the squared norm of the centroid (default: by the data)", _not_negative
+        None, "biases start at minus this times the squared norm of the centroid (default: by the data)", not_negative
     )
     train_encoder: bool = option(True, "whether the query encoder is trained", yes_or_no)
     lr: float = option(2e-5, "learning rate of the query encoder", cli.positive_float)
@@ -81,8 +66,8 @@ class Recipe(Options):
         1e-3, "learning rate of the centroids; of additive codes a two-hundredth of it", cli.positive_float
     )
     bias_lr: float = option(1e-4, "learning rate of the biases; of additive codes a tenth of it", cli.positive_float)
-    warmup: float = option(0.1, "steps of warm-up; below 1, their share of all steps", _not_negative)
-    weight_decay: float = option(0.01, "weight decay of the query encoder", _not_negative)
+    warmup: float = option(0.1, "steps of warm-up; below 1, their share of all steps", not_negative)
+    weight_decay: float = option(0.01, "weight decay of the query encoder", not_negative)
     max_grad_norm: float = option(1.0, "gradients of the query encoder are clipped to this norm", cli.positive_float)
     score_scale: float | None = option(
         None,
@@ -92,13 +77,15 @@ class Recipe(Options):
     trained_share: float | None = option(
         None,
         "of what training changed in the weights, what is kept; the rest is as before training (default: by the data)",
-        _share,
+        share,
     )
     seed: int = option(42, "of the order of queries and of dropout", cli.seed)
 
     def recipe(self) -> dict[str, Any]:
-        """Return the fields of `Recipe`, as `jpq.json` records them."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        """Return the fields of `Recipe`, as `jpq.json` records them; of the document side only if it is trained."""
+        unused = set() if self.train_documents else {field.name for field in dataclasses.fields(DocumentRecipe)}
+        names = [field.name for field in dataclasses.fields(Recipe) if field.name not in unused]
+        return {name: getattr(self, name) for name in names}
 
     @property
     def needs_embeddings(self) -> bool:
@@ -109,6 +96,7 @@ class Recipe(Options):
             or self.false_negatives is not None
             or self.loss_scores == "original"
             or self.negatives == "brute-force"
+            or self.train_documents == "linear"
         )
 
     @property

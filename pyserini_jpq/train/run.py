@@ -1,6 +1,7 @@
 """Training as a function: check all inputs, train, write."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ from pyserini_jpq.paths import jpq_name
 from pyserini_jpq.prebuilt import obtain_index
 from pyserini_jpq.train.data import Coverage
 from pyserini_jpq.train.distributed import Ranks, alone
+from pyserini_jpq.train.document_encoder import train_document_encoder
+from pyserini_jpq.train.document_map import train_document_map
 from pyserini_jpq.train.inputs import Inputs, Qrels, Scores, Topics, read_inputs
 from pyserini_jpq.train.options import WITHOUT_TOPICS, TrainOptions, changed, with_recipe
-from pyserini_jpq.train.output import Outputs, write_encoder, write_index
+from pyserini_jpq.train.output import Outputs, write_document_encoder, write_encoder, write_index
 from pyserini_jpq.train.setup import make_trainer
 from pyserini_jpq.train.source import read_source
 from pyserini_jpq.train.trainer import Trainer
 from pyserini_jpq.trust.plain import read_json_object
 
 _SETTINGS = "settings.json"
+_DOCUMENTS = "documents"
 
 
 def train(
@@ -106,7 +110,8 @@ def train(
             is_file(str(given), what)
     path = obtain_index(str(index), build=True, consent=cli.consent(options.yes))
     output = Path(output) if output else path.with_name(jpq_name(path.name))
-    outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite)
+    of_documents = options.train_documents in ("lora", "full")
+    outputs = Outputs.of(output, Path(output_encoder) if output_encoder else None, overwrite, of_documents)
     dev = None if dev_topics is None or dev_qrels is None else (dev_topics, dev_qrels)
     folder = Path(embeddings) if embeddings else None
     outputs.check(path, options.resume)
@@ -114,14 +119,16 @@ def train(
         outputs.check(path, options.resume)  # another run may have finished one since
         source = read_source(path, mapped=Ranks.launched() > 1)
         inputs = read_inputs(source, topics, qrels, options, folder, scores, dev, corpus)
-        _train_and_write(inputs, options, outputs)
+        _train_and_write(inputs, corpus, options, outputs)
     return outputs.index
 
 
-def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) -> None:
+def _train_and_write(inputs: Inputs, corpus: str | Path | None, options: TrainOptions, outputs: Outputs) -> None:
     """Train, resuming from the newest checkpoint if there is one, and write index and encoder."""
     if not options.resume:
         remove(outputs.training)
+    if options.train_documents is not None:
+        inputs = _with_trained_documents(inputs, corpus, options, outputs.training)
     trainer = make_trainer(inputs, options, outputs.training)
     if trainer.ranks.is_first:
         cli.say(_summary(inputs.coverage, trainer))
@@ -133,6 +140,21 @@ def _train_and_write(inputs: Inputs, options: TrainOptions, outputs: Outputs) ->
         remove(outputs.training)
         cli.say(f"index: {outputs.index}\nquery encoder: {outputs.encoder}")
     trainer.ranks.leave()
+
+
+def _with_trained_documents(inputs: Inputs, corpus: str | Path | None, options: TrainOptions, folder: Path) -> Inputs:
+    """Return the inputs with a trained document side; what another run left in the folder is refused."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("--train-documents runs in one process: start the command without torchrun")
+    path, settings = folder / _DOCUMENTS / _SETTINGS, inputs.fingerprint(options)
+    if path.is_file():
+        _check_settings(path, settings)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(path, settings)
+    if options.train_documents == "linear":
+        return train_document_map(inputs, options, path.parent)
+    return train_document_encoder(inputs, corpus, options, path.parent)
 
 
 def card_of(index: str | Path, output: str | Path | None) -> str | None:
@@ -187,11 +209,7 @@ def _summary(coverage: Coverage, trainer: Trainer) -> str:
 def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -> None:
     path = folder / _SETTINGS
     if path.is_file() and trainer.checkpoints.newest_path():
-        if _read(path) != settings:
-            raise TrainingError(
-                f"{folder} holds the checkpoint of a run with another index, queries or recipe; "
-                "give --no-resume to start over, or another --output"
-            )
+        _check_settings(path, settings)
         if trainer.resume() and trainer.ranks.is_first:
             cli.say(f"going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
     elif trainer.ranks.is_first:
@@ -200,6 +218,15 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], trainer: Trainer) -
     if trainer.ranks.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, settings)
+
+
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Raise TrainingError if a file of settings is of another run."""
+    if _read(path) != settings:
+        raise TrainingError(
+            f"{path.parent} holds the checkpoint of a run with another index, queries or recipe; "
+            "give --no-resume to start over, or another --output"
+        )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -228,4 +255,5 @@ def _write(trainer: Trainer, inputs: Inputs, outputs: Outputs, share: float, mea
         "by_trained_share": means,
     }
     encoder = write_encoder(trainer.model, outputs)
-    write_index(inputs.source, trainer.model, encoder, training, trainer.log.path, outputs)
+    document = write_document_encoder(inputs.source, outputs)
+    write_index(inputs.source, trainer.model, encoder, training, trainer.log.path, outputs, document)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.index.encoders import check_encoder, query_encoder_source
 from pyserini_jpq.train.averaging import hold_out
 from pyserini_jpq.train.biases import fitted_weight, start_biases
@@ -73,9 +74,7 @@ def start_model(inputs: Inputs, options: TrainOptions, machine: Machine) -> tupl
 
 def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> JPQModel:
     """Return the model of encoder and index on its device, with gradients only for what is trained."""
-    named = query_encoder_source(source.folder)
-    encoder = named.load()
-    check_encoder(source.folder, encoder, named.name)
+    encoder = load_encoder(source)
     fit_encoder(encoder, options, machine.device)
     if not options.train_encoder:
         encoder.requires_grad_(False)
@@ -84,6 +83,16 @@ def load_model(source: SourceIndex, options: TrainOptions, machine: Machine) -> 
     model.centroids.requires_grad_(options.train_centroids)
     model.biases.requires_grad_(options.learns_biases)
     return model.to(machine.device)
+
+
+def load_encoder(source: SourceIndex) -> Encoder:
+    """Return the query encoder of an index."""
+    if source.query_encoder is not None:
+        return source.query_encoder.load()
+    named = query_encoder_source(source.folder)
+    encoder = named.load()
+    check_encoder(source.folder, encoder, named.name)
+    return encoder
 
 
 def spreads(options: TrainOptions, ranks: Ranks, source: SourceIndex) -> bool:

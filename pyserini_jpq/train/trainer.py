@@ -263,8 +263,8 @@ class Trainer:
         return len(values) - 1 - values.index(max(values)) >= self.options.patience
 
     def _figures(self) -> dict[str, float]:
-        names = ("lr", "centroid_lr", "bias_lr")
-        rates = {name: group["lr"] for name, group in zip(names, self.optimizer.param_groups, strict=True)}
+        names = ("lr", "centroid_lr", "bias_lr", "document_lr")  # the last only if documents are trained
+        rates = {name: group["lr"] for name, group in zip(names, self.optimizer.param_groups, strict=False)}
         recent = self.losses[-self.options.log_every :]
         times = {f"{phase}_ms": round(time, 2) for phase, time in self.timer.read().items()}
         return {"loss": sum(recent) / len(recent), **rates, **times}
