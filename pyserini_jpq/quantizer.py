@@ -26,7 +26,7 @@ class ProductQuantizer:
     Attributes
     ----------
     rotation : numpy.ndarray
-        [D, D] float32, orthogonal; a vector x is rotated to `rotation @ x`.
+        [D, D] float32, orthogonal but where training has mapped documents; a vector x is rotated to `rotation @ x`.
     centroids : numpy.ndarray
         [M, K, D/S] float32, K a power of two up to 256; the codebooks of a part follow each other.
     biases : numpy.ndarray or None
