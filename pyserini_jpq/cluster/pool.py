@@ -152,7 +152,7 @@ class Cluster:
         JPQError
             What a constructor raises.
         """
-        how = self._remote().options(max_restarts=-1, max_task_retries=2)
+        how = self._remote(max_restarts=-1, max_task_retries=2)
         actors = [how.remote(worker, of_actor) for of_actor in arguments]
         ready = [actor.ready.remote() for actor in actors]
         # Those of an older version of an index may take the room of new ones, until they are let go.
@@ -200,8 +200,8 @@ class Cluster:
         named = {name: value for name, value in self._resources.items() if name in ("num_cpus", "num_gpus")}
         return {**named, "resources": {n: value for n, value in self._resources.items() if n not in named}}
 
-    def _remote(self) -> Any:
-        return self.connected().remote(_Actor).options(**self._needs())
+    def _remote(self, **more: Any) -> Any:
+        return self.connected().remote(_Actor).options(**self._needs(), **more)
 
     def _start(self, worker: type[Worker], arguments: Sequence[Any], actors: list[Any]) -> Any:
         """Start an actor, note it and return it."""

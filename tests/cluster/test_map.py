@@ -35,8 +35,7 @@ class Ray:
 
         class Handle:
             def options(self, **needs):
-                self.needs = needs
-                return self
+                return types.SimpleNamespace(remote=self.remote)  # once only
 
             def remote(self, *arguments):
                 actor = kind(*arguments)

@@ -14,6 +14,7 @@ from pyserini_jpq.cluster import Cluster, ClusterOptions
 from pyserini_jpq.encode import document, pieces
 from pyserini_jpq.encode.pieces import EncodeWorker
 from pyserini_jpq.errors import InstallationError, JPQError
+from pyserini_jpq.index.encoders import UNKNOWN
 from pyserini_jpq.index.run import encode_index
 from pyserini_jpq.search.engines.cluster import ShardSearcher
 from pyserini_jpq.search.open import _reopened
@@ -151,7 +152,7 @@ def test_encoding_on_a_cluster_gives_the_bytes_of_one_process(
 
 def test_search_on_a_cluster_finds_what_one_process_finds(nodes, tmp_path):
     vectors = np.random.default_rng(1).normal(size=(12_000, 16)).astype(np.float32)[np.arange(12_000) // 2]
-    make_embeddings(tmp_path / "e", vectors, [f"d{i}" for i in range(12_000)])
+    make_embeddings(tmp_path / "e", vectors, [f"d{i}" for i in range(12_000)], encoder=UNKNOWN)
     for name, shards in (("few", 3), ("whole", None)):
         jpq.build_index(tmp_path / "e", tmp_path / name, options=jpq.IndexOptions(m=4, sample=300, shards=shards))
     queries = vectors[:7] + 1
