@@ -83,6 +83,7 @@ OF_OTHERS = {
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "docs"], ids=name)
 def test_flags_in_the_text_are_those_of_a_command(page):
     ours = set().union(*(flags_of(f"pyserini_jpq.{room}") for room in ROOMS))
+    ours |= set().union(*(flags_of(module) for module, _ in COMMAND.findall(page.read_text())))
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     shown = {flag for code in re.findall(r"`[^`]+`", text) for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", code)}
     assert shown - ours - OF_OTHERS == set()

@@ -179,7 +179,7 @@ def test_interrupted_search_says_that_it_starts_over(built, tiny_collection, tmp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(JPQFaissSearcher, "batch_search", interrupted)
+    monkeypatch.setattr(JPQFaissSearcher, "ranked", interrupted)
     flags = (
         "--index",
         built / "x.opq-m4",

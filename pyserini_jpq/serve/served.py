@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ class Found:
     score: float
     rank: int
     document: Stored | None
+
+
+@cache
+def threads_of_torch() -> int:
+    """Return how many threads torch had before workers shared them."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 class Served:
@@ -88,6 +96,7 @@ class Served:
         )
         if self.takes_text:
             self.index.encode_queries(["a first query loads the encoder"])
+        self._encoder_threads = threads_of_torch()
         self._lucene = None if lucene is None else Lucene(lucene)
         searches: dict[str, tuple[Any, int]] = {"jpq": (self._search, options.threads)}
         if lucene is not None:
@@ -201,8 +210,10 @@ class Served:
     def _search(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
         import torch
 
-        if threads != torch.get_num_threads():
-            torch.set_num_threads(threads)  # of the encoder, in this worker
+        # Of the encoder, in this worker; a request alone has them all, as in a search without the server.
+        share = max(1, self._encoder_threads * threads // self.options.threads)
+        if share != torch.get_num_threads():
+            torch.set_num_threads(share)
         found: list[list[Hit]] = self.index.batch_search(queries, hits, threads=threads)
         return found
 

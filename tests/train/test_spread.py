@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import traceback
 from datetime import timedelta
 
@@ -36,9 +37,10 @@ WORLDS = {
 def as_ranks(world, folder, function):
     """Call a function in processes that are joined as by torchrun."""
 
+    store = f"file://{folder / f'store-{secrets.token_hex(4)}'}"  # the addresses in one that was used are dead
+
     def of_rank(rank):
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world))
-        store = f"file://{folder / f'store-{world}'}"
         how = {"init_method": store, "rank": rank, "world_size": world, "timeout": timedelta(seconds=60)}
         torch.distributed.init_process_group("gloo", **how)
         Ranks.leave = lambda self: None  # several trainings, one after the other
