@@ -115,6 +115,8 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 raise _unsafe(archive, member.filename, "is a link or a device")
+            if member.header_offset < 0:  # of a directory that claims to be longer than it is
+                raise zipfile.BadZipFile(f"a file begins {-member.header_offset} bytes before it")
             with zipped.open(member) as file:
                 yield member.filename, member.file_size, file
 

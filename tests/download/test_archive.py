@@ -95,6 +95,16 @@ def test_files_with_holes_and_endless_names(tmp_path, folder):
         unpack(tmp_path / "n.tar.gz", folder)
 
 
+def test_a_zip_whose_files_begin_before_it(tmp_path, folder):
+    path = zipped(tmp_path / "a.zip", ("x", b"hello"))
+    content = bytearray(path.read_bytes())
+    for place, more in ((-6, 1000), (-6, 3)):  # the offset of the directory, in the last 22 bytes
+        content[place : place + 4] = (int.from_bytes(content[place : place + 4], "little") + more).to_bytes(4, "little")
+        path.write_bytes(content)
+        with pytest.raises(DownloadError, match=r"a.zip is no whole archive"):
+            unpack(path, folder)
+
+
 def test_a_zip_behind_a_password(tmp_path, folder):
     path = zipped(tmp_path / "a.zip", ("x", b"hello"))
     raw = bytearray(path.read_bytes())
