@@ -35,6 +35,7 @@ def baselines():
 
 
 def test_a_line_joins_the_indexes_of_a_family(tmp_path, monkeypatch):
+    pytest.importorskip("adjustText")
     drawn = {}
     monkeypatch.setattr("pyserini_jpq.compare.charts.save", lambda figure, path: drawn.update({path.name: figure}))
     draw_all([*indexes(), *baselines()], [METRIC], "cpu", tmp_path)
@@ -50,6 +51,7 @@ def test_a_line_joins_the_indexes_of_a_family(tmp_path, monkeypatch):
 
 
 def test_what_training_brought(tmp_path):
+    pytest.importorskip("adjustText")
     rows = [*indexes(), *baselines()]
     assert "training-1.png" not in {image.file for image in draw_all(rows, [METRIC], "cpu", tmp_path)}
     rows.insert(3, row("x.frozen-m24", "index", 24, 0.3, "JPQ, centroids not trained", 0.1))

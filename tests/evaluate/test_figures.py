@@ -12,6 +12,7 @@ def test_ticks_are_round_numbers_within():
 
 
 def test_groups_share_a_colour_and_stand_in_the_legend(tmp_path):
+    pytest.importorskip("adjustText")
     points = [Point("a", 0.1, 0.3, "one"), Point("b", 0.1, 0.3, "one"), Point("c", 2.0, 0.5, "two")]
     figure = scatter(points, [Line("d", 0.4)], ("ms", "nDCG"), (6, 4), True)
     drawn = {line.get_label(): line for line in figure.axes[0].lines if line.get_marker() not in ("", "None")}
@@ -24,6 +25,7 @@ def test_groups_share_a_colour_and_stand_in_the_legend(tmp_path):
 
 
 def test_labels_do_not_cover_each_other():
+    pytest.importorskip("adjustText")
     # As in a report: many systems of one size, two of them equal.
     values = [0.333, 0.2905, 0.3013, 0.2894, 0.3048, 0.2135, 0.2275, 0.2558, 0.249, 0.2137]
     points = [Point(f"system {i}", 24, value, "one") for i, value in enumerate(values)]
@@ -37,5 +39,6 @@ def test_labels_do_not_cover_each_other():
 
 
 def test_a_newline_in_a_name_is_a_space():
+    pytest.importorskip("adjustText")
     figure = scatter([Point("a\nb", 1, 0.5), Point("$x", 2, 0.6)], [], ("bytes", "nDCG"))
     assert {"a b", "$x"} <= {text.get_text() for text in figure.axes[0].texts}

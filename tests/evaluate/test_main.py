@@ -25,6 +25,7 @@ def files(tmp_path):
 
 
 def test_every_form_says_the_same(files, capsys):
+    pytest.importorskip("adjustText")
     words = ("--qrels", files / "qrels.txt", files / "run.a.txt", files / "run.b.txt", "--bytes", "a=96")
     outputs = ("--json", files / "out.json", "--figure", files / "out.png")
     assert run("evaluate", *words, *outputs) == 0
