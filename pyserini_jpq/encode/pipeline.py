@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -150,8 +150,8 @@ def chunks_by_length(texts: Sequence[str]) -> Iterator[np.ndarray]:
         yield order[start:]
 
 
-def batches_by_length(rows: Rows, batch_size: int, tokens: int | None) -> Iterator[np.ndarray]:
-    """Yield positions of rows, longest first, in batches of so many rows or, with their padding, tokens."""
+def batches_by_length(rows: Sequence[Sized], batch_size: int, tokens: int | None = None) -> Iterator[np.ndarray]:
+    """Yield positions of rows or texts, longest first, in batches of so many or, with their padding, tokens."""
     order = np.argsort([-len(row) for row in rows], kind="stable")
     start = 0
     while start < len(order):

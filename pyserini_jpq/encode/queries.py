@@ -9,6 +9,7 @@ import numpy as np
 from pyserini_jpq.data.lines import check_text
 from pyserini_jpq.encode.backend import query_backend
 from pyserini_jpq.encode.encoder import Encoder
+from pyserini_jpq.encode.pipeline import batches_by_length
 from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.errors import JPQError
@@ -71,9 +72,8 @@ class QueryVectors:
         """
         check_queries(queries)
         size = _BATCH.get(self.encoder.device.type, _BATCH["cuda"])
-        order = np.argsort([len(query) for query in queries], kind="stable")
         vectors = np.empty((len(queries), self.dimension), dtype=np.float32)
-        for batch in np.array_split(order, range(size, len(order), size)) if len(order) else ():
+        for batch in batches_by_length(queries, size):
             vectors[batch] = self._backend([queries[i] for i in batch])
         return vectors
 
