@@ -1,7 +1,6 @@
 """Training as a function: check all inputs, train, write."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,7 @@ def _train_and_write(inputs: Inputs, corpus: str | Path | None, options: TrainOp
 
 def _with_trained_documents(inputs: Inputs, corpus: str | Path | None, options: TrainOptions, folder: Path) -> Inputs:
     """Return the inputs with a trained document side; what another run left in the folder is refused."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if Ranks.launched() > 1:
         raise TrainingError("--train-documents runs in one process: start the command without torchrun")
     path, settings = folder / _DOCUMENTS / _SETTINGS, inputs.fingerprint(options)
     if path.is_file():
