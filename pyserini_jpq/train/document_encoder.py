@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyserini_jpq import cli
 from pyserini_jpq.cards import ENCODER_FOLDER_CARD
 from pyserini_jpq.encode.embeddings import Embeddings, is_complete
 from pyserini_jpq.encode.encoder import Encoder
@@ -21,15 +20,14 @@ from pyserini_jpq.encode.run import encode
 from pyserini_jpq.encode.source import EncoderSource
 from pyserini_jpq.errors import TrainingError
 from pyserini_jpq.files import new_folder
-from pyserini_jpq.index.assign import Assigner
 from pyserini_jpq.index.encoders import document_encoder_source
-from pyserini_jpq.index.state import read_state, write_state
 from pyserini_jpq.index.texts import Texts
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.document_model import Committed, DocumentModel
+from pyserini_jpq.train.document_stage import BLOCK, check_codes, coded_anew, trained, trained_once
 from pyserini_jpq.train.document_texts import EncodedTexts, rendered, texts_for
 from pyserini_jpq.train.inputs import Inputs
 from pyserini_jpq.train.lora import merge_lora
@@ -39,9 +37,7 @@ from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.search import index_search
 from pyserini_jpq.train.setup import load_encoder, set_aside
 from pyserini_jpq.train.supervision import supervise
-from pyserini_jpq.train.trainer import Trainer
 
-_BLOCK = 16384
 _RANK = 16
 
 
@@ -62,28 +58,18 @@ def train_document_encoder(inputs: Inputs, corpus: str | Path | None, options: T
     _check(inputs)
     texts = texts_for(inputs.source, corpus, folder)
     names = ("centroids", "biases", "shared")
-    state = folder / "trained.npz"
-    if (kept := read_state(state, *names)) is None:
-        write_state(state, **_trained(inputs, texts, options, folder))
-        kept = read_state(state, *names)
-    centroids, biases, shared = kept or ()
+    kept = trained_once(folder / "trained.npz", names, lambda: _trained(inputs, texts, options, folder))
+    centroids, biases, shared = kept
     document, query = _source(folder / "encoder"), _source(folder / ("encoder" if shared else "queries"))
     embeddings = _encoded(inputs, texts, document, folder / "embeddings", options)
     rotation = inputs.source.quantizer.rotation
-    assigner = Assigner(ProductQuantizer(rotation, centroids))
-    source = inputs.source.coded_anew(
-        np.concatenate([assigner.assign(block) for block in embeddings.blocks(_BLOCK)]),
-        quantizer=ProductQuantizer(rotation, centroids, biases),
-        initial_centroids=centroids,
-        query_encoder=query,
-        encoded=embeddings,
-    )
+    quantizer, blocks = ProductQuantizer(rotation, centroids, biases), embeddings.blocks(BLOCK)
+    source = coded_anew(inputs.source, quantizer, rotation, blocks, query_encoder=query, encoded=embeddings)
     return dataclasses.replace(inputs, source=source, embeddings=embeddings)
 
 
 def _check(inputs: Inputs) -> None:
-    if inputs.source.quantizer.additive:
-        raise TrainingError("--train-documents goes with product codes; the index has additive ones")
+    check_codes(inputs.source)
     if inputs.source.document_map is not None:
         raise TrainingError(
             f"the documents of {inputs.source.folder.path} are mapped; "
@@ -133,11 +119,7 @@ def _trained(inputs: Inputs, texts: Texts, options: TrainOptions, folder: Path) 
         negatives=SampledNegatives(supervision.negatives, labels, options.document_negatives),
         objective=Committed(**vars(supervision.objective), model=model, weight=options.commitment),
     )
-    trainer = Trainer(model, supervision, options, machine, folder)
-    if trainer.resume() and machine.ranks.is_first:
-        cli.say(f"documents: going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
-    trainer.run()
-    trainer.take_best()
+    trained(model, supervision, options, machine, folder)
     if machine.ranks.is_first:
         for name, encoder in (("encoder", document), *(() if shared else (("queries", query),))):
             _save(encoder, folder / name)

@@ -10,21 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 
-from pyserini_jpq import cli
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.errors import TrainingError
-from pyserini_jpq.index.assign import Assigner
-from pyserini_jpq.index.state import read_state, write_state
 from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.document_model import Committed, DocumentModel, MappedVectors
+from pyserini_jpq.train.document_stage import BLOCK, check_codes, coded_anew, trained, trained_once
 from pyserini_jpq.train.inputs import Inputs
 from pyserini_jpq.train.machine import Machine
 from pyserini_jpq.train.negatives import Negatives
@@ -33,10 +30,8 @@ from pyserini_jpq.train.search import index_search
 from pyserini_jpq.train.setup import load_encoder, set_aside
 from pyserini_jpq.train.supervision import supervise
 from pyserini_jpq.train.teacher import encode_all
-from pyserini_jpq.train.trainer import Trainer
 
 _STATE = "trained.npz"
-_BLOCK = 16384
 
 
 class MappedQueries(nn.Module):
@@ -105,25 +100,16 @@ def train_document_map(inputs: Inputs, options: TrainOptions, folder: Path) -> I
     """
     vectors = _vectors(inputs)
     names = ("rotation", "centroids", "biases", "map")
-    if (kept := read_state(folder / _STATE, *names)) is None:
-        write_state(folder / _STATE, **_trained(inputs, vectors, options, folder))
-        kept = read_state(folder / _STATE, *names)
-    rotation, centroids, biases, document_map = kept or ()
-    assigner = Assigner(ProductQuantizer(document_map, centroids))
-    codes = np.concatenate([assigner.assign(block) for block in vectors.blocks(_BLOCK)])
-    source = inputs.source.coded_anew(
-        codes,
-        quantizer=ProductQuantizer(rotation, centroids, biases),
-        initial_centroids=centroids,
-        document_map=document_map,
-    )
+    kept = trained_once(folder / _STATE, names, lambda: _trained(inputs, vectors, options, folder))
+    rotation, centroids, biases, document_map = kept
+    quantizer, blocks = ProductQuantizer(rotation, centroids, biases), vectors.blocks(BLOCK)
+    source = coded_anew(inputs.source, quantizer, document_map, blocks, document_map=document_map)
     return dataclasses.replace(inputs, source=source)
 
 
 def _vectors(inputs: Inputs) -> DocumentVectors:
     """Return the vectors of the documents; raise TrainingError if they cannot be mapped."""
-    if inputs.source.quantizer.additive:
-        raise TrainingError("--train-documents goes with product codes; the index has additive ones")
+    check_codes(inputs.source)
     if inputs.source.document_map is not None:
         raise TrainingError(
             f"the documents of {inputs.source.folder.path} are mapped already; leave --train-documents out"
@@ -173,11 +159,7 @@ def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, fo
     objective = Committed(**vars(supervision.objective), model=model, weight=options.commitment)
     negatives = Recoded(supervision.negatives, model, options.recode_every)
     supervision = dataclasses.replace(supervision, negatives=negatives, objective=objective)
-    trainer = Trainer(model, supervision, options, machine, folder)
-    if trainer.resume() and machine.ranks.is_first:
-        cli.say(f"documents: going on after step {trainer.step_number} of {trainer.total} (--no-resume starts over)")
-    trainer.run()
-    trainer.take_best()
+    trained(model, supervision, options, machine, folder)
     rotation = (model.rotation @ queries.map).detach().cpu().numpy()
     quantizer = model.quantizer()
     return {

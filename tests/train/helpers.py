@@ -1,6 +1,7 @@
 """Small models and batches for the tests of training."""
 
 import numpy as np
+import pytest
 import torch
 
 from pyserini_jpq.index.folder import IndexFolder
@@ -8,6 +9,7 @@ from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.candidates import Candidates, make_candidates
 from pyserini_jpq.train.data import TrainingQuery
 from pyserini_jpq.train.model import JPQModel
+from pyserini_jpq.train.trainer import Trainer
 
 
 def tiny_model(documents=50, m=4, size=3, k=256):
@@ -36,3 +38,21 @@ def assert_same(one, other):
         assert (one / "x" / name).read_bytes() == (other / "x" / name).read_bytes()
     hashes = [IndexFolder(folder / "x").manifest.query_encoder["sha256"] for folder in (one, other)]
     assert hashes[0] == hashes[1]
+
+
+def interrupted(monkeypatch, call, stops):
+    """Call a training for each n of `stops`, stopped after n steps of all calls; return the numbers of the steps."""
+    steps, step = [], Trainer.step
+    for stops_at in stops:
+
+        def stopped(self, batch, at=stops_at):
+            if len(steps) == at:
+                raise MemoryError
+            steps.append(self.step_number)
+            return step(self, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "step", stopped)
+            with pytest.raises(MemoryError):
+                call()
+    return steps

@@ -1,5 +1,7 @@
 """Training of the document encoder: documents are encoded and coded again, and later ones by the new encoder."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,7 @@ from pyserini_jpq.train.document_texts import EncodedTexts
 from pyserini_jpq.train.negatives import RandomNegatives
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.run import train
-from pyserini_jpq.train.trainer import Trainer
-from tests.train.helpers import assert_same, query
+from tests.train.helpers import assert_same, interrupted, query
 
 OF_DOCUMENTS = {"train_documents": "full", "document_epochs": 2, "lr": 1e-3, "document_negatives": 3, "commitment": 0.1}
 SMALL = {"epochs": 1, "num_negatives": 20, "batch_size": 16, "checkpoint_every": 2, "device": "cpu", "threads": 1}
@@ -38,20 +39,9 @@ def test_documents_are_encoded_again_also_after_interruptions(built, tiny_collec
     assert len(set(names)) == 3 and not manifest.documents_mapped and manifest.embeddings is None
     trained = find_encoder(str(tmp_path / "whole" / "enc.documents")).load()
     assert trained.weights_sha256() == manifest.document_encoder["sha256"]
-    steps, step = [], Trainer.step
-    for stops_at in (3, 7, 12):  # two in the documents' training, one in the queries'
-
-        def stopped(self, batch, at=stops_at):
-            if len(steps) == at:
-                raise MemoryError
-            steps.append(self.step_number)
-            return step(self, batch)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "step", stopped)
-            with pytest.raises(MemoryError):
-                call(built / "x.opq-m4", tmp_path / "broken", tiny_collection)
-    call(built / "x.opq-m4", tmp_path / "broken", tiny_collection)
+    again = partial(call, built / "x.opq-m4", tmp_path / "broken", tiny_collection)
+    steps = interrupted(monkeypatch, again, (3, 7, 12))  # two in the documents' training, one in the queries'
+    again()
     assert steps == [0, 1, 2, *range(2, 8), 0, 1, 2]
     assert_same(tmp_path / "whole", tmp_path / "broken")
 

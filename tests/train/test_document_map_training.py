@@ -1,5 +1,7 @@
 """Training of the document side: documents are mapped, coded again, and the index maps later ones by itself."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,8 @@ from pyserini_jpq.index.faiss_format import from_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.run import train
-from pyserini_jpq.train.trainer import Trainer
 from tests.conftest import run
-from tests.train.helpers import assert_same
+from tests.train.helpers import assert_same, interrupted
 
 OF_DOCUMENTS = {"train_documents": "linear", "document_epochs": 2, "document_lr": 1e-2, "recode_every": 3}
 SMALL = {"epochs": 2, "num_negatives": 20, "batch_size": 16, "checkpoint_every": 2, "device": "cpu", "threads": 1}
@@ -45,20 +46,9 @@ def test_documents_are_mapped_and_coded_again_also_after_interruptions(built, ti
     for matrix in (assigning.rotation, quantizer.rotation):
         assert 0 < np.abs(matrix - before[1].rotation).max() < 0.5
     assert (codes != before[2]).any()
-    steps, step = [], Trainer.step
-    for stops_at in (3, 7, 12):  # two in the documents' training, one in the queries'
-
-        def stopped(self, batch, at=stops_at):
-            if len(steps) == at:
-                raise MemoryError
-            steps.append(self.step_number)
-            return step(self, batch)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "step", stopped)
-            with pytest.raises(MemoryError):
-                call(built / "x.opq-m4", tmp_path / "broken", tiny_collection)
-    call(built / "x.opq-m4", tmp_path / "broken", tiny_collection)
+    again = partial(call, built / "x.opq-m4", tmp_path / "broken", tiny_collection)
+    steps = interrupted(monkeypatch, again, (3, 7, 12))  # two in the documents' training, one in the queries'
+    again()
     assert steps == [0, 1, 2, *range(2, 8), 0, 1, 2]
     assert_same(tmp_path / "whole", tmp_path / "broken")
     maps = [(tmp_path / name / "x" / "document_map.npy").read_bytes() for name in ("whole", "broken")]
