@@ -9,6 +9,7 @@ import torch
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.encode.onnx_model import OnnxBackend
 from pyserini_jpq.encode.openvino_model import OpenVinoBackend
+from pyserini_jpq.encode.packing import can_pack, packed
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.scan.threads import in_forked_process
@@ -39,17 +40,26 @@ class TorchBackend:
     ----------
     encoder
         The encoder, on any device.
+
+    Attributes
+    ----------
+    packs : bool
+        Whether texts share a row without padding, so that a batch may be large.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self.packs = encoder.device.type == "cpu" and can_pack(encoder)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Encode B texts to [B, D] float32."""
         if in_forked_process() and torch.get_num_threads() > 1:
             torch.set_num_threads(1)  # torch would wait for threads that were not forked
+        encoder = self._encoder
         with torch.inference_mode():
-            return np.asarray(self._encoder.encode_queries(texts).float().cpu().numpy())
+            batch = encoder.pad(encoder.tokenize(texts, encoder.card.query))
+            vectors = packed(encoder, *batch) if self.packs else encoder(*batch)
+            return np.asarray(vectors.float().cpu().numpy())
 
 
 def query_backend(encoder: Encoder, backend: str) -> Encode:

@@ -192,18 +192,22 @@ class Encoder(nn.Module):
         """Encode token ids; [B, L] int64 each, to [B, D] float32."""
         return self._embed(input_ids, attention_mask)
 
+    def vectors_of(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Pool states of tokens, [B, L, H], and apply what lies behind; [B, D] float32."""
+        counted = attention_mask if self.card.include_prompt else (attention_mask == 1).long()
+        return self._finished(self._pool(states.float(), counted))
+
     def _embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        counted = attention_mask
-        if not self.card.include_prompt:
-            counted, attention_mask = (attention_mask == 1).long(), (attention_mask > 0).long()
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        read = attention_mask if self.card.include_prompt else (attention_mask > 0).long()
+        output = self.backbone(input_ids=input_ids, attention_mask=read)
         if self.card.architecture == "ance":
-            pooled = output.float()
-        elif pools_itself(self.card, self.backbone):
-            pooled = output.pooler_output.float()
-        else:
-            pooled = self._pool(output.last_hidden_state.float(), counted)
-        vectors = self.head(pooled)[:, : self.dimension]
+            return self._finished(output.float())
+        if pools_itself(self.card, self.backbone):
+            return self._finished(output.pooler_output.float())
+        return self.vectors_of(output.last_hidden_state, attention_mask)
+
+    def _finished(self, pooled: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self.head(pooled)[:, : self.dimension]
         return nn.functional.normalize(vectors, dim=-1) if self.card.normalize else vectors
 
     def encode_queries(self, texts: Sequence[str]) -> torch.Tensor:

@@ -15,8 +15,8 @@ from pyserini_jpq.encode.source import EncoderSource, find_encoder
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
-_BATCH = {"cpu": 16, "cuda": 64}
-"""Queries of a batch: on a CPU few, of like lengths, as padding costs as much there as words do."""
+_BATCH, _PADDED_ON_CPU = 64, 16
+"""Queries of a batch; where they are padded on a CPU few, of like lengths, as padding costs as much there as words do."""
 
 
 class QueryVectors:
@@ -71,9 +71,9 @@ class QueryVectors:
             If a query is empty or not a text.
         """
         check_queries(queries)
-        size = _BATCH.get(self.encoder.device.type, _BATCH["cuda"])
+        padded = self.encoder.device.type == "cpu" and not getattr(self._backend, "packs", False)
         vectors = np.empty((len(queries), self.dimension), dtype=np.float32)
-        for batch in batches_by_length(queries, size):
+        for batch in batches_by_length(queries, _PADDED_ON_CPU if padded else _BATCH):
             vectors[batch] = self._backend([queries[i] for i in batch])
         return vectors
 

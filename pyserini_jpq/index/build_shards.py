@@ -64,7 +64,8 @@ def build_shards(
         for i, name in enumerate(names):
             if not (folder / name).exists():
                 part = EmbeddingsPart(embeddings, rows_of(i, number, embeddings.documents))
-                build_from(quantizer, part, folder / name, False, any_encoder, options.blocks, texts)
+                # Encoders were compared above, or the quantizer is of these embeddings.
+                build_from(quantizer, part, folder / name, False, True, options.blocks, texts)
         _list(folder, names, embeddings, source, output).write(folder)
         ShardedIndex(folder)
         if source is not None:

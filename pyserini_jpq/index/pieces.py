@@ -169,8 +169,8 @@ class NewIndex:
             remove(folder)
 
     def write(self, coded: CodedDocuments, source: IndexFolder) -> IndexFolder:
-        """Write the index of coded documents."""
-        how = self.overwrite, self.any_encoder
+        """Write the index of coded documents, whose encoder was compared with that of the source before."""
+        how = self.overwrite, True
         if self.options.shards is not None:
             build_shards(coded, self.options, self.output, source, *how, self.texts)
         else:

@@ -28,8 +28,11 @@ from pyserini_jpq.index.manifest import TEXTS, number_of, text_files
 
 _APPLICATION = 0x4A505154  # "JPQT"
 _SCHEMA = "CREATE TABLE texts (docid TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL)"
+_SELECT = "SELECT docid, title, text, url FROM texts"
 _INDEX = "CREATE UNIQUE INDEX by_docid ON texts (docid)"
 _AT_ONCE = 4096
+_ASKED_AT_ONCE = 500
+"""Less than the 999 parameters of a statement that any SQLite takes."""
 
 
 class Texts(Mapping[str, Document]):
@@ -53,14 +56,23 @@ class Texts(Mapping[str, Document]):
 
     def __getitem__(self, docid: str) -> Document:
         """Return a document."""
+        return self.several([docid])[docid]
+
+    def several(self, docids: Iterable[str]) -> dict[str, Document]:
+        """Return documents by docid, without those that there are not; a statement asks for many of them."""
+        found: dict[str, Document] = {}
+        wanted = list(dict.fromkeys(docids))
         for file, connection in zip(self.files, self._open, strict=True):
-            with self._lock, _explained(file):
-                row = connection.execute("SELECT title, text, url FROM texts WHERE docid = ?", (docid,)).fetchone()
-            if row is not None:
-                if not all(isinstance(value, str) for value in row):
+            for start in range(0, len(wanted), _ASKED_AT_ONCE):
+                some = wanted[start : start + _ASKED_AT_ONCE]
+                marks = ",".join("?" * len(some))
+                with self._lock, _explained(file):
+                    rows = connection.execute(f"{_SELECT} WHERE docid IN ({marks})", some).fetchall()
+                if not all(isinstance(value, str) for row in rows for value in row):
                     raise IndexFolderError(f"{file} holds a value that is no text; {_again(file.parent)}")
-                return Document(docid, *row)
-        raise KeyError(docid)
+                found |= {row[0]: Document(*row) for row in rows}
+            wanted = [docid for docid in wanted if docid not in found]
+        return found
 
     def __iter__(self) -> Iterator[str]:
         """Yield the docids, sorted by their bytes within each file."""

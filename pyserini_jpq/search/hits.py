@@ -1,6 +1,6 @@
 """Hits: the rows and scores of an engine, with docids and texts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,16 @@ class Hit:
     def __repr__(self) -> str:
         """Return docid and score."""
         return f"Hit(docid={self.docid!r}, score={self.score:.4f})"
+
+
+def documents_of(hits: Iterable[Hit], otherwise: Texts | None) -> dict[str, Document]:
+    """Return the documents of hits by docid, as of the version that found them; of others, from `otherwise`."""
+    asked: dict[int, tuple[Texts, list[str]]] = {}
+    for hit in hits:
+        texts = otherwise if hit._texts is None else hit._texts
+        if texts is not None:
+            asked.setdefault(id(texts), (texts, []))[1].append(hit.docid)
+    return {docid: document for texts, docids in asked.values() for docid, document in texts.several(docids).items()}
 
 
 def ranked(

@@ -16,19 +16,20 @@ from pyserini_jpq.serve.errors import OverloadError
 _WORKERS = 8
 
 Queries = Sequence[str] | Floats
-Search = Callable[[Any, int, int], Sequence[Any]]
+Search = Callable[[Any, int, bool, int], Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Request:
     queries: Queries
     hits: int
+    shown: bool
     answer: "Future[list[Any]]" = field(default_factory=Future)
 
     @property
-    def kind(self) -> tuple[bool, int]:
+    def kind(self) -> tuple[bool, int, bool]:
         """What requests of one search share. Hits are not cut from more: equal scores may stand elsewhere there."""
-        return isinstance(self.queries, np.ndarray), self.hits
+        return isinstance(self.queries, np.ndarray), self.hits, self.shown
 
 
 class Batches:
@@ -41,7 +42,8 @@ class Batches:
     Parameters
     ----------
     search
-        Takes texts, or vectors [B, D], a number of hits and one of threads; returns an answer for each query.
+        Takes texts, or vectors [B, D], a number of hits, whether documents are shown, and a number of threads; returns
+        an answer for each query.
     name
         Name of the threads.
     batch
@@ -79,7 +81,7 @@ class Batches:
         """The number of queries in the queue."""
         return self._count
 
-    def submit(self, queries: Queries, hits: int) -> "Future[list[Any]]":
+    def submit(self, queries: Queries, hits: int, shown: bool = False) -> "Future[list[Any]]":
         """Queue a request; the future holds an answer for each query.
 
         Raises
@@ -87,7 +89,7 @@ class Batches:
         OverloadError
             If too many queries wait, or the server stops.
         """
-        request = _Request(queries, hits)
+        request = _Request(queries, hits, shown)
         with self._there:
             if self._closed or self._count + len(queries) > self._most:
                 raise OverloadError("too many requests wait already; send this one again soon")
@@ -134,7 +136,8 @@ class Batches:
     def _answer(self, requests: list[_Request]) -> None:
         try:
             share = max(1, self._threads // self._busy)
-            answers = self._search(_joined([request.queries for request in requests]), requests[0].hits, share)
+            queries, first = _joined([request.queries for request in requests]), requests[0]
+            answers = self._search(queries, first.hits, first.shown, share)
         except Exception as problem:
             if len(requests) == 1:
                 requests[0].answer.set_exception(problem)

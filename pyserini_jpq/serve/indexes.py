@@ -8,8 +8,8 @@ It knows no protocol and imports no web framework:
             found.docid, found.score, found.rank     # and found.document: title, text, shown(); None without texts
         indexes.document("notes", "d7").text
 
-`search` blocks; a server on asyncio takes the future of `indexes["notes"].submit(...)` and passes its hits to
-`indexes["notes"].found(...)`. All raise RequestError for what a caller can mend, with a message that may be shown.
+`search` blocks; a server on asyncio takes the future of `indexes["notes"].submit(...)`. Both raise RequestError for
+what a caller can mend, with a message that may be shown.
 """
 
 import re
@@ -123,7 +123,7 @@ class Indexes:
         served = self[name]
         answer = served.submit([query], hits, method)
         try:
-            return served.found(answer.result(self.options.seconds)[0])
+            return answer.result(self.options.seconds)[0]
         except TimeoutError:
             answer.cancel()
             raise LateError(

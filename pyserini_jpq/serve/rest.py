@@ -90,11 +90,9 @@ async def searched(served: Served, queries: Queries, wanted: Wanted) -> tuple[li
     started = time.perf_counter()
     answer = asyncio.wrap_future(served.submit(queries, wanted.hits, wanted.method))
     try:
-        hits = await asyncio.wait_for(answer, served.options.seconds)
+        found = await asyncio.wait_for(answer, served.options.seconds)
     except TimeoutError:
         raise LateError(f"no answer within {served.options.seconds:g} seconds; send this request again soon") from None
-    # Texts are read from disk, which may take its time.
-    found = await run_in_threadpool(lambda: [served.found(of_query) for of_query in hits])
     return found, time.perf_counter() - started
 
 

@@ -19,6 +19,7 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.index.folder import find_index
 from pyserini_jpq.index.manifest import MANIFEST
 from pyserini_jpq.search.engines.base import checked_vectors
+from pyserini_jpq.search.hits import documents_of
 from pyserini_jpq.serve.batches import Batches, Queries
 from pyserini_jpq.serve.documents import Stored
 from pyserini_jpq.serve.errors import MissingError, RequestError
@@ -138,7 +139,7 @@ class Served:
             "takes_text": self.takes_text,
         }
 
-    def submit(self, queries: Queries, hits: int = 10, method: str = "jpq") -> "Future[list[list[Hit]]]":
+    def submit(self, queries: Queries, hits: int = 10, method: str = "jpq") -> "Future[list[list[Found]]]":
         """Queue queries of one request.
 
         Parameters
@@ -153,7 +154,7 @@ class Served:
         Returns
         -------
         Future
-            The hits of each query.
+            The hits of each query, with their documents where these are stored.
 
         Raises
         ------
@@ -162,15 +163,10 @@ class Served:
         """
         queries = self._checked(queries, hits, method)
         if method != "rrf":
-            return self._batches[method].submit(queries, hits)
+            return self._batches[method].submit(queries, hits, shown=True)
         depth = max(hits, min(FUSED, self.options.max_hits))
         ours, theirs = (self._batches[part].submit(queries, depth) for part in ("jpq", "bm25"))
-        return fused(ours, theirs, hits)
-
-    def found(self, hits: Sequence[Hit]) -> list[Found]:
-        """Return the hits of a query with their documents."""
-        documents = self._documents(hits)
-        return [Found(hit.docid, hit.score, i, documents.get(hit.docid)) for i, hit in enumerate(hits, 1)]
+        return fused(ours, theirs, hits, self._found)
 
     def document(self, docid: str) -> Stored:
         """Return a document; raise MissingError if there is none."""
@@ -207,7 +203,7 @@ class Served:
         if self._lucene is not None:
             self._lucene.close()
 
-    def _search(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
+    def _search(self, queries: Queries, hits: int, shown: bool, threads: int) -> list[Any]:
         import torch
 
         # Of the encoder, in this worker; a request alone has them all, as in a search without the server.
@@ -215,18 +211,26 @@ class Served:
         if share != torch.get_num_threads():
             torch.set_num_threads(share)
         found: list[list[Hit]] = self.index.batch_search(queries, hits, threads=threads)
-        return found
+        return self._found(found) if shown else found
 
-    def _bm25(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
+    def _bm25(self, queries: Queries, hits: int, shown: bool, threads: int) -> list[Any]:
         assert self._lucene is not None and not isinstance(queries, np.ndarray)
-        return self._lucene.search(queries, hits)
+        found = self._lucene.search(queries, hits)
+        return self._found(found) if shown else found
+
+    def _found(self, lists: Sequence[Sequence[Hit]]) -> list[list[Found]]:
+        """Return the hits of each query with their documents, which are read together."""
+        documents = self._documents([hit for hits in lists for hit in hits])
+        return [
+            [Found(hit.docid, hit.score, rank, documents.get(hit.docid)) for rank, hit in enumerate(hits, 1)]
+            for hits in lists
+        ]
 
     def _documents(self, hits: Sequence[Hit]) -> dict[str, Stored]:
-        texts = self.index.texts
-        if texts is None:
-            return {} if self._lucene is None else self._lucene.documents([hit.docid for hit in hits])
-        found = ((hit.docid, hit.document or texts.get(hit.docid)) for hit in hits)
-        return {docid: Stored.of(document) for docid, document in found if document is not None}
+        if self.index.texts is None and self._lucene is not None:
+            return self._lucene.documents([hit.docid for hit in hits])
+        found = documents_of(hits, self.index.texts)
+        return {docid: Stored.of(document) for docid, document in found.items()}
 
     def _checked(self, queries: Queries, hits: int, method: str) -> Queries:
         if method not in self.methods:

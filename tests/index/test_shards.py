@@ -11,10 +11,11 @@ import pytest
 import pyserini_jpq as jpq
 from pyserini_jpq.data.collection import Document
 from pyserini_jpq.encode.embeddings import Embeddings
-from pyserini_jpq.errors import IndexFolderError, QuantizerError
+from pyserini_jpq.errors import EncoderError, IndexFolderError, QuantizerError
 from pyserini_jpq.index import ivf
 from pyserini_jpq.index.build_shards import build_shards
 from pyserini_jpq.index.change import change_index
+from pyserini_jpq.index.encoders import UNKNOWN
 from pyserini_jpq.index.faiss_format import stored_codes
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf_file import write_ivf
@@ -220,6 +221,17 @@ def test_a_shard_is_added_replaced_and_dropped(small, x, tmp_path, capsys):
     assert len(drop_shard(x, "shard-00003").parts) == 1
     with pytest.raises(IndexFolderError, match="no other shard"):
         drop_shard(x, "shard-00002")
+
+
+def test_embeddings_without_a_known_encoder_are_indexed_in_shards(tmp_path):
+    make_embeddings(tmp_path / "e", vectors_of(900, 4), docids_of(900), encoder=UNKNOWN)
+    options = jpq.IndexOptions(m=4, sample=300)
+    whole = jpq.build_index(tmp_path / "e", tmp_path / "whole", options=options)
+    shards = jpq.build_index(tmp_path / "e", tmp_path / "x", options=replace(options, shards=3))
+    assert shards.manifest.documents == whole.manifest.documents == 900
+    with pytest.raises(EncoderError, match="was imported without the weights"):
+        jpq.build_index(tmp_path / "e", tmp_path / "y", options=replace(options, shards=3), quantizer_of=tmp_path / "x")
+    assert not (tmp_path / "y").exists()
 
 
 def test_an_index_of_another_quantizer_is_no_shard(small, x, tmp_path):

@@ -30,6 +30,8 @@ def test_all_files_are_one_mapping(texts):
     assert texts.get("nobody") is None and "d1" in texts
     with pytest.raises(KeyError):
         texts["nobody"]
+    many = [f"d{i}" for i in range(2000)] + ["d7", "nobody"]  # more than one statement takes
+    assert texts.several(many) == {docid: expected[docid] for docid in many if docid in expected}
 
 
 def test_threads_and_other_processes_read_the_same(texts):

@@ -85,7 +85,7 @@ class Slow:
     def __init__(self):
         self.go, self.batches = threading.Event(), []
 
-    def __call__(self, queries, hits, threads):
+    def __call__(self, queries, hits, shown, threads):
         assert self.go.wait(20)
         self.batches.append((list(queries), hits))
         if "bad" in queries:
@@ -120,7 +120,7 @@ def test_requests_that_wait_are_one_search():
 def test_workers_share_the_threads():
     both, shares = threading.Barrier(2), []
 
-    def search(queries, hits, threads):
+    def search(queries, hits, shown, threads):
         if queries != ["alone"]:
             both.wait(20)
         shares.append(threads)
