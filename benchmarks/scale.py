@@ -23,7 +23,8 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import save_array
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
-_EXTRA = 2 * 8 + 2 * 12  # bytes of a document: its row in the lists and the same again of one more shard, and docids
+_EXTRA = 2 * 8 + 2 * 12  # bytes of a document: its row in the lists, docids, and both again while they are written
+_ADDED = 8  # the shard that is added holds one document for so many
 _LISTS_MEMORY = 48  # bytes of a document of the largest shard while its lists are made, with 24 of codes
 
 
@@ -74,7 +75,7 @@ def measure(folder: Path, quantizer: ProductQuantizer, shards: int, queries: Flo
             found += search(folder, queries, args, say, nprobe)
     say("disk", f"{sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()) / 1e9:.2f} GB")
     if shards:
-        extend(folder, quantizer, args.documents, shards, say)
+        extend(folder, quantizer, args.documents, say)
         say("documents then", str(open_folder(folder).manifest.documents))
     return found
 
@@ -152,14 +153,12 @@ def make_lists(folder: Path, lists: int) -> None:
     index(["--index", str(folder), "--ivf", str(lists)])
 
 
-def extend(
-    folder: Path, quantizer: ProductQuantizer, documents: int, shards: int, say: Callable[[str, str], None]
-) -> None:
-    """Add a shard of as many new documents as the others have."""
+def extend(folder: Path, quantizer: ProductQuantizer, documents: int, say: Callable[[str, str], None]) -> None:
+    """Add a shard of new documents."""
     from pyserini_jpq.index.shards_change import add_shard
 
     new = folder.with_name("new")
-    rows = range(documents, documents + documents // shards)
+    rows = range(documents, documents + max(1, documents // _ADDED))
     say(f"build of {len(rows)} documents", f"{timed(lambda: write_part(new, quantizer, rows), 'wall'):.0f} s")
     say("add them as a shard", f"{timed(lambda: add_shard(folder, new), 'wall'):.0f} s")
     shutil.rmtree(new)
@@ -183,8 +182,7 @@ def _quantizer(args: argparse.Namespace) -> ProductQuantizer:
 def _check_room(args: argparse.Namespace, quantizer: ProductQuantizer) -> None:
     """Raise JPQError if disk or memory is too small for one layout at a time."""
     size = quantizer.bytes_per_document
-    copies = 4 if any(args.shards) else 3  # `index`, `blocks`, `ivf`, and one more shard
-    disk = args.documents * (copies * size + _EXTRA) * (2 if 1 in args.shards else 1)
+    disk = args.documents * (4 * size + _EXTRA)  # `index`, `blocks`, `ivf`, and what is written anew
     memory = 1e9 + (args.documents * (size + _LISTS_MEMORY) if args.lists and min(args.shards) < 2 else 0)
     free = shutil.disk_usage(args.folder).free
     available = _available_memory()

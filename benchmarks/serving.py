@@ -91,6 +91,7 @@ def main(argv: Sequence[str]) -> None:
             "refused",
             "failed",
             "MB first",
+            "MB half",
             "MB last",
             "MB most",
         )
@@ -209,7 +210,7 @@ def figures(loads: Sequence[Load]) -> list[str]:
     refused, failed = sum(one.refused for one in loads), sum(one.failed for one in loads)
     return [
         *(f"{rate:.1f}", f"{1e3 * p50:.1f}", f"{1e3 * p99:.1f}", str(refused), str(failed)),
-        *(f"{value:.0f}" for value in (memory[0], memory[-1], max(memory))),
+        *(f"{value:.0f}" for value in (memory[0], memory[len(memory) // 2], memory[-1], max(memory))),
     ]
 
 

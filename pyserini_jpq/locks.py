@@ -8,6 +8,7 @@ import shlex
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,11 @@ _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _BEHIND_THE_TEXT = 1 << 30
 
-_held: set[tuple[Path, int, int]] = set()
-"""Lock file, process and thread of each lock: its holder may take it again, a child or another thread may not."""
+_ENDING = 10.0
+"""Seconds that the commands of a holder that was killed get to end."""
+
+_held: dict[tuple[Path, int, int], int] = {}
+"""Descriptor by lock file, process and thread: its holder may take it again, a child or another thread may not."""
 
 
 class BusyError(OutputError):
@@ -30,7 +34,8 @@ class BusyError(OutputError):
 def exclusive(output: Path, what: str | None = None, shared: bool = False) -> Iterator[None]:
     """Lock an output against other writers during a block; raises at once if it is locked.
 
-    The lock file names process, host and command. One of a dead process does not block, since the lock is the kernel's.
+    The lock file names process, host and command. One of a dead process does not block, since the lock is the kernel's;
+    only commands that it started with `held_files` do, which end with it.
     Readers need no lock: outputs are replaced by a rename.
 
     Parameters
@@ -53,12 +58,17 @@ def exclusive(output: Path, what: str | None = None, shared: bool = False) -> It
         yield
         return
     file = _acquired(path, what or str(output), shared)
-    _held.add(me)
+    _held[me] = file
     try:
         yield
     finally:
-        _held.discard(me)
+        _held.pop(me, None)
         _release(path, file, shared)
+
+
+def held_files() -> tuple[int, ...]:
+    """Return the descriptors of this process's locks: a command that inherits them holds the locks until it ends."""
+    return tuple(file for (_, pid, _), file in _held.items() if pid == os.getpid())
 
 
 def lock_file(output: Path) -> Path:
@@ -75,18 +85,23 @@ def lock_file(output: Path) -> Path:
 def _acquired(path: Path, what: str, shared: bool) -> int:
     """Return the descriptor of the locked lock file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + _ENDING
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _lock(file, shared):
-                raise BusyError(f"{what} is being written by {_holder(file)}; wait for it, or stop it")
-            if _is_same(file, path):
+                holder = _holder(file)
+                if holder is not None or time.monotonic() > until:
+                    holder = holder or "commands of a process that has ended"
+                    raise BusyError(f"{what} is being written by {holder}; wait for it, or stop it")
+                time.sleep(0.05)
+            elif _is_same(file, path):
                 _sign(file, shared)
                 return file
         except BaseException:
             os.close(file)
             raise
-        os.close(file)  # its holder has just removed it
+        os.close(file)  # its holder has just removed it, or was killed
 
 
 def _release(path: Path, file: int, shared: bool) -> None:
@@ -117,16 +132,19 @@ def _sign(file: int, shared: bool) -> None:
         os.write(file, f"{mine}\n".encode())
 
 
-def _holder(file: int) -> str:
+def _holder(file: int) -> str | None:
+    """Return who holds a lock; None if all that are named have ended."""
+    found: str | None = "another process"  # which has just taken it
     for line in os.pread(file, 1 << 16, 0).splitlines():
         try:
             held = json.loads(line)
             pid, is_here = int(held["pid"]), held["host"] == socket.gethostname()
             if not is_here or _is_alive(pid):  # some holders of a shared lock may have ended
                 return f"process {pid}{'' if is_here else ' on ' + held['host']} ({held['command']})"
+            found = None
         except (ValueError, KeyError, TypeError, OverflowError):
             continue
-    return "another process"  # which has just taken it
+    return found
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,12 +1,11 @@
 """Steps of a pipeline: commands that run once, each in a process that ends with this one."""
 
-import contextlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import IO
@@ -14,6 +13,7 @@ from typing import IO
 from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import move_into_place, remove
+from pyserini_jpq.locks import held_files
 
 _PATIENCE = 60  # seconds that a command gets to write a checkpoint
 # Linux ends the command with the process that started it; exec keeps the request.
@@ -92,7 +92,7 @@ def run(words: Sequence[str], environment: Mapping[str, str] | None = None, log:
     if sys.platform == "linux":
         words = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *words]
     process = subprocess.Popen(
-        words, env={**os.environ, **(environment or {})}, stdout=log, stderr=log, pass_fds=tuple(_held.values())
+        words, env={**os.environ, **(environment or {})}, stdout=log, stderr=log, pass_fds=held_files()
     )
     try:
         return process.wait()
@@ -104,39 +104,3 @@ def run(words: Sequence[str], environment: Mapping[str, str] | None = None, log:
             process.kill()
             process.wait()
         raise
-
-
-_held: dict[Path, int] = {}
-
-
-@contextlib.contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """Lock a folder against other runs, until this process and its commands have ended.
-
-    Raises
-    ------
-    JPQError
-        If another run holds the lock.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    file = folder.with_name(f".{folder.name}.lock")
-    held = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = os.path.samestat(os.fstat(held), os.stat(file))  # not if its holder removed it meanwhile
-        except OSError:
-            is_ours = False
-        if not is_ours:
-            raise JPQError(f"another run holds {folder}; wait for it to end, or stop it")
-        _held[folder] = held
-        yield
-    finally:
-        if _held.pop(folder, None) is not None:
-            file.unlink(missing_ok=True)
-        os.close(held)

@@ -9,14 +9,15 @@ import time
 import pytest
 
 from pyserini_jpq.errors import JPQError
-from pyserini_jpq.steps import holding, make, run, run_command
+from pyserini_jpq.locks import exclusive
+from pyserini_jpq.steps import make, run, run_command
 
 SLEEPS = "import pathlib, time; pathlib.Path('pid').write_text(str(__import__('os').getpid())); time.sleep(600)"
 PARENT = f"""
 from pathlib import Path
-from pyserini_jpq import cli, steps
+from pyserini_jpq import cli, locks, steps
 def main(argv):
-    with steps.holding(Path("work")):
+    with locks.exclusive(Path("work")):
         steps.run_command({f'python -c "{SLEEPS}"'!r})
 raise SystemExit(cli.run(main, []))
 """
@@ -60,13 +61,13 @@ def test_a_killed_run_leaves_nothing_running(tmp_path, how):
         assert parent.poll() is None and time.monotonic() < until
         time.sleep(0.02)
     child = int((tmp_path / "pid").read_text())
-    with pytest.raises(JPQError, match=r"another run holds .*work"), holding(tmp_path / "work"):
+    with (
+        pytest.raises(JPQError, match=rf"work is being written by process {parent.pid} "),
+        exclusive(tmp_path / "work"),
+    ):
         pass
     parent.send_signal(how)
     parent.wait(300)
-    while is_alive(child):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    with holding(tmp_path / "work"):
-        pass
+    with exclusive(tmp_path / "work"):  # as soon as the command has ended, too
+        assert not is_alive(child)
     assert [file.name for file in tmp_path.iterdir()] == ["pid"]

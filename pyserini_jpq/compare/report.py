@@ -29,7 +29,7 @@ from pyserini_jpq.files import (
 )
 from pyserini_jpq.index.manifest import INDEX
 from pyserini_jpq.index.opening import open_folder
-from pyserini_jpq.steps import holding
+from pyserini_jpq.locks import exclusive
 
 _ASKED = "asked.json"
 _TEST = (
@@ -87,7 +87,7 @@ def compare(
     """
     options = CompareOptions.of(options)
     check(inputs, options, output, overwrite)
-    with holding(output):
+    with exclusive(output):
         return _Report(inputs, options, output, command).make()
 
 

@@ -12,7 +12,7 @@ from pyserini_jpq.encode.encoder import Encoder
 TOKENS = 256
 """Most tokens of a row of several texts: the attention of a row grows with the square of its length."""
 _FIRST_POSITION = {"bert": 0, "roberta": 1, "xlm-roberta": 1}
-"""Of models with a position for each token and attention to all: their first one, counted from the padding id or from 0."""
+"""The first position of a text, from 0 or from the padding id, in models whose tokens see all others of their text."""
 
 
 def can_pack(encoder: Encoder) -> bool:

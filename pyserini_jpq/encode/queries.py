@@ -16,7 +16,7 @@ from pyserini_jpq.errors import JPQError
 from pyserini_jpq.quantizer import Floats
 
 _BATCH, _PADDED_ON_CPU = 64, 16
-"""Queries of a batch; where they are padded on a CPU few, of like lengths, as padding costs as much there as words do."""
+"""Queries of a batch: on a CPU few, of like lengths, where they are padded, as padding costs what words do."""
 
 
 class QueryVectors:

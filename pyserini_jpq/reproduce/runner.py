@@ -13,6 +13,7 @@ from typing import Any
 from pyserini_jpq import cli, steps
 from pyserini_jpq.errors import ExperimentError, JPQError
 from pyserini_jpq.files import remove, write_json_atomically
+from pyserini_jpq.locks import exclusive
 from pyserini_jpq.paths import RUNS
 from pyserini_jpq.reproduce.experiment import Condition, Experiment
 from pyserini_jpq.reproduce.scores import Score, score_run
@@ -75,7 +76,7 @@ class Runner:
             If the same experiment is already running.
         """
         results: dict[str, Result] = {}
-        with steps.holding(self.folder):
+        with exclusive(self.folder):
             for name in names:
                 cli.say(f"\n== {name}")
                 try:

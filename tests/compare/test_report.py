@@ -1,5 +1,6 @@
 """The whole report, on the tiny collection."""
 
+import contextlib
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 
 from pyserini_jpq.errors import how_to_install
 from tests.conftest import run
-from tests.processes import killed_at_each_step
+from tests.processes import forked, killed_at_each_step
 
 pytestmark = pytest.mark.integration
 
@@ -138,12 +139,19 @@ def test_killed_again_and_again_it_goes_on_to_the_same_report(words, built, tmp_
     assert names[0] == names[1]
 
 
-def test_one_run_at_a_time(words, tmp_path, capsys):
-    from pyserini_jpq.steps import holding
+def test_one_run_at_a_time(words, tmp_path):
+    from pyserini_jpq.locks import exclusive
 
-    with holding(tmp_path / "report"):
-        assert run(*words, "--output", tmp_path / "report", "--baselines", "none") == 2
-    assert "another run holds" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    (tmp_path / "here").mkdir()
+
+    def other():
+        with open(tmp_path / "said", "w") as said, contextlib.redirect_stderr(said):
+            return run(*words, "--output", tmp_path / "here" / "report", "--baselines", "none")
+
+    with exclusive(tmp_path / "here" / "report"):
+        assert forked(other) == 2
+    assert "report is being written by process" in (tmp_path / "said").read_text()
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_an_engine_that_fails_is_a_row(words, tmp_path, in_process):
