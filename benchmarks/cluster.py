@@ -138,6 +138,7 @@ def time_queries(folder: Path, args: Any) -> None:
 
     here = open_index(folder)
     there = ClusterEngine(Cluster("auto", actors=args.shards, resources={"num_cpus": 0.1}), here)
+    served = by_ray_serve(here)
     for size, k in ((1, 10), (1, 1000), (64, 100)):
         queries = np.random.default_rng(0).normal(size=(size, here.dimension)).astype(np.float32)
         took = median(partial(there.search, queries, k), args.rounds)
@@ -146,6 +147,31 @@ def time_queries(folder: Path, args: Any) -> None:
             alone = [partial(here.search_some, queries, k, 1, range(i, i + 1)) for i in range(here.shards)]
         slowest = max(median(search, args.rounds) for search in alone)
         tell(f"{size} queries, k={k}: by Ray, slowest shard alone", f"{took:.2f}, {slowest:.2f} ms")
+        if served is not None:
+            tell(f"{size} queries, k={k}: by Ray Serve", f"{median(partial(served, queries, k), args.rounds):.2f} ms")
+
+
+def by_ray_serve(engine: Any) -> Callable[[Any, int], Any] | None:
+    """Return a search by deployments of Ray Serve, one for each shard; None where it is not installed (ray[serve])."""
+    from pyserini_jpq.quantizer import best_of_blocks
+    from pyserini_jpq.search.engines.cluster import ShardSearcher
+
+    try:
+        from ray import serve
+    except ImportError:
+        return None
+    serve.start(proxy_location="Disabled")
+    deployment = serve.deployment(ShardSearcher, ray_actor_options={"num_cpus": 0.1})
+    shards = [
+        serve.run(deployment.bind(engine.reopen, range(i, i + 1)), name=f"shard {i}", route_prefix=None)
+        for i in range(engine.shards)
+    ]
+
+    def search(queries: Any, k: int) -> Any:
+        asked = [shard.do.remote((queries, k, 1)) for shard in shards]
+        return best_of_blocks([answer.result() for answer in asked], len(queries), k)
+
+    return search
 
 
 def median(search: Callable[[], Any], rounds: int) -> float:
