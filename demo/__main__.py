@@ -15,6 +15,7 @@ from demo.python_docs import write_collection
 from demo.training_queries import write_training_queries
 from pyserini_jpq import cli, steps
 from pyserini_jpq.encode.embeddings import is_complete
+from pyserini_jpq.locks import exclusive
 
 COLLECTION = Path("collections/demo")
 EMBEDDINGS = Path("embeddings/demo")
@@ -32,7 +33,7 @@ TRAINING = {"loss": "listwise", "distill_weight": 1, "distill_temperature": 5, "
 def main(argv: list[str]) -> None:
     """Run the whole way, from documentation to a table."""
     cli.OneLineParser(prog="python -m demo", description=__doc__).parse_args(argv)
-    with steps.holding(RUNS):
+    with exclusive(RUNS):
         _start_over_if_stale()
         if not (COLLECTION / "ready").is_file():
             write_collection(COLLECTION)
