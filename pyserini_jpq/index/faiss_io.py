@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,27 @@ def read_faiss(path: Path, mapped: bool = False) -> Any:
     if not layout.known:
         raise IndexFolderError(f"{path} is a {layout.kind}, which no index of ours is")
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+        found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as problem:
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[-1]
         # Drop the function and source line of faiss.
         reason = re.sub(r"^Error in .* at \S+:\d+: ", "", reason)
         raise IndexFolderError(f"{path} is no faiss index, or damaged: {reason}") from None
+    # Of an index of which a part says that it is not trained, faiss refuses every search.
+    if found.ntotal and not all(part.is_trained for part in _parts(found)):
+        raise IndexFolderError(f"{path} is no faiss index, or damaged: a part of it is not trained")
+    return found
+
+
+def _parts(index: Any) -> Iterator[Any]:
+    """Yield an index, its transforms, and the indexes in it."""
+    import faiss
+
+    index = faiss.downcast_index(index)
+    yield index
+    if isinstance(index, faiss.IndexPreTransform):
+        chain: Any = index.chain
+        yield from (chain.at(number) for number in range(chain.size()))
+        yield from _parts(index.index)
+    if isinstance(index, faiss.IndexIVF):
+        yield from _parts(index.quantizer)

@@ -7,6 +7,7 @@ import pytest
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index import ivf
 from pyserini_jpq.index.faiss_format import from_faiss, pack, to_faiss
+from pyserini_jpq.index.faiss_io import read_faiss, write_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, default_nprobe, paired, set_nprobe
 from pyserini_jpq.index.ivf_file import IVF, read_ivf, write_ivf
@@ -130,6 +131,21 @@ def test_lists_on_disk(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(IndexFolderError, match=r"damaged|no inverted lists"):
             read_ivf(folder, whole)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("part", ["whole", "lists", "directions", "rotation"])
+def test_a_file_that_says_it_is_not_trained_is_damaged(tmp_path, part):
+    quantizer, codes, _ = random_index(m=4, dimension=16)
+    index = build_ivf(to_faiss(quantizer, codes), "x", 5)
+    inner = faiss.downcast_index(index.index)
+    parts = {"whole": index, "lists": inner, "directions": inner.quantizer, "rotation": index.chain.at(0)}
+    write_faiss(index, tmp_path / "right")
+    assert read_faiss(tmp_path / "right").ntotal == len(codes)
+    parts[part].is_trained = False
+    write_faiss(index, tmp_path / "x")
+    with pytest.raises(IndexFolderError, match="x is no faiss index, or damaged: a part of it is not trained"):
+        read_faiss(tmp_path / "x", mapped=True)
 
 
 @pytest.mark.integration
