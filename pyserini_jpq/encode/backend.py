@@ -57,7 +57,7 @@ class TorchBackend:
             torch.set_num_threads(1)  # torch would wait for threads that were not forked
         encoder = self._encoder
         with torch.inference_mode():
-            batch = encoder.pad(encoder.tokenize(texts, encoder.card.query))
+            batch = encoder.pad_queries(texts)
             vectors = packed(encoder, *batch) if self.packs else encoder(*batch)
             return np.asarray(vectors.float().cpu().numpy())
 

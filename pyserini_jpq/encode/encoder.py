@@ -188,6 +188,10 @@ class Encoder(nn.Module):
                 mask[i, : min(row.prefix, len(row))] = 2
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
+    def pad_queries(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the padded token ids of queries, and their mask; see `pad`."""
+        return self.pad(self.tokenize(texts, self.card.query))
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids; [B, L] int64 each, to [B, D] float32."""
         return self._embed(input_ids, attention_mask)
@@ -212,7 +216,7 @@ class Encoder(nn.Module):
 
     def encode_queries(self, texts: Sequence[str]) -> torch.Tensor:
         """Encode queries to [B, D] float32, with gradients where they are enabled."""
-        vectors: torch.Tensor = self(*self.pad(self.tokenize(texts, self.card.query)))
+        vectors: torch.Tensor = self(*self.pad_queries(texts))
         return vectors
 
     def weights_sha256(self) -> str:
@@ -291,7 +295,7 @@ class Encoder(nn.Module):
         """Refuse a model that takes other things than texts, or gives other things than vectors of tokens."""
         try:
             with torch.no_grad():
-                vectors = self._embed(*self.pad(self.tokenize(["a"], self.card.query)))
+                vectors = self._embed(*self.pad_queries(["a"]))
         except Exception as problem:  # of whatever kind of model it is
             reason = _first_line(problem)
             raise EncoderError(f"{location} cannot be used as an encoder of texts: {reason[:200]}") from None

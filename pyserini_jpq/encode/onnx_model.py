@@ -136,7 +136,7 @@ def _export(encoder: Encoder, path: Path, int8: bool) -> None:
 def _check(encoder: Encoder, model: str) -> None:
     """Refuse a model that gives other vectors than the encoder: what tracing saw once it takes for constant."""
     texts = ["a", "one two three four five six seven", "b c"]
-    inputs = encoder.pad(encoder.tokenize(texts, encoder.card.query))
+    inputs = encoder.pad_queries(texts)
     named = {name: tensor.numpy() for name, tensor in zip(_INPUTS, inputs, strict=True)}
     with torch.inference_mode():
         expected = encoder(*inputs).numpy()

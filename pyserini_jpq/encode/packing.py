@@ -38,7 +38,7 @@ def packed(encoder: Encoder, input_ids: torch.Tensor, attention_mask: torch.Tens
 
 def _agrees(encoder: Encoder) -> bool:
     """Try it, as versions of transformers differ in the masks that they take."""
-    batch = encoder.pad(encoder.tokenize(["a", "a b a b a", "b a"], encoder.card.query))
+    batch = encoder.pad_queries(["a", "a b a b a", "b a"])
     with torch.inference_mode():
         try:
             alike = torch.cosine_similarity(packed(encoder, *batch), encoder(*batch))

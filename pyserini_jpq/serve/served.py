@@ -104,7 +104,9 @@ class Served:
             searches["bm25"] = (self._bm25, 1)
         limits = options.batch, options.waiting
         self._batches = {
-            method: Batches(search, f"{name} {method}", *limits, partial(observe, method), threads)
+            method: Batches(
+                partial(self._answer, search), f"{name} {method}", *limits, partial(observe, method), threads
+            )
             for method, (search, threads) in searches.items()
         }
 
@@ -203,7 +205,13 @@ class Served:
         if self._lucene is not None:
             self._lucene.close()
 
-    def _search(self, queries: Queries, hits: int, shown: bool, threads: int) -> list[Any]:
+    def _answer(
+        self, search: Callable[..., list[list[Hit]]], queries: Queries, hits: int, shown: bool, threads: int
+    ) -> list[Any]:
+        found = search(queries, hits, threads)
+        return self._found(found) if shown else found
+
+    def _search(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
         import torch
 
         # Of the encoder, in this worker; a request alone has them all, as in a search without the server.
@@ -211,12 +219,11 @@ class Served:
         if share != torch.get_num_threads():
             torch.set_num_threads(share)
         found: list[list[Hit]] = self.index.batch_search(queries, hits, threads=threads)
-        return self._found(found) if shown else found
+        return found
 
-    def _bm25(self, queries: Queries, hits: int, shown: bool, threads: int) -> list[Any]:
+    def _bm25(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
         assert self._lucene is not None and not isinstance(queries, np.ndarray)
-        found = self._lucene.search(queries, hits)
-        return self._found(found) if shown else found
+        return self._lucene.search(queries, hits)
 
     def _found(self, lists: Sequence[Sequence[Hit]]) -> list[list[Found]]:
         """Return the hits of each query with their documents, which are read together."""
