@@ -2,13 +2,13 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 import torch
 
+from pyserini_jpq.ahead import ahead
 from pyserini_jpq.encode.encoder import Encoder
 from pyserini_jpq.quantizer import Floats
 
@@ -25,8 +25,6 @@ _MOST_WORKERS = 16
 
 Rows = Sequence[Sequence[int]]
 Compute = Callable[[Rows], Floats]
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 class Pipeline:
@@ -167,22 +165,6 @@ def tokens_of(texts: Sequence[str], encoder: Encoder) -> list[list[int]]:
     for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
         tokens += encoder.tokenize(texts[start : start + _TOKENIZED_AT_ONCE], encoder.card.document)
     return tokens
-
-
-def ahead(executor: Executor, work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """Yield what a function returns for each item; the next one is worked on meanwhile."""
-    current: Future[_Out] | None = None
-    try:
-        for item in items:
-            following = executor.submit(work, item)
-            if current is not None:
-                yield current.result()
-            current = following
-        if current is not None:
-            yield current.result()
-    finally:
-        if current is not None:
-            current.cancel()
 
 
 def _done(pending: "deque[tuple[np.ndarray, Future[Floats]]]") -> tuple[np.ndarray, Floats]:

@@ -4,6 +4,8 @@ faiss's `IndexIVFPQ` gets the centroids and codes of the index, without residual
 """
 
 import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyserini_jpq.ahead import ahead
 from pyserini_jpq.errors import IndexFolderError, JPQError
 from pyserini_jpq.index.faiss_format import (
     dimensions_of,
@@ -199,13 +202,27 @@ def _nearest(coarse: Any, quantizer: ProductQuantizer, stored: Codes | JoinedCod
     # The blocks of all documents: a product's order of summation may depend on its number of rows.
     starts = range(rows.start // _BLOCK * _BLOCK, rows.stop, _BLOCK)
     blocks = (stored[start : start + _BLOCK] for start in starts)
-    vectors = (in_directions(quantizer, _decoded(quantizer, block), 0.0) for block in blocks)
-    directions = _behind(coarse)
-    found = np.concatenate([directions.search(block, 1)[1][:, 0] for block in vectors])
+    nearest_of = _choice(coarse, quantizer)
+    with ThreadPoolExecutor(1, "decode") as executor:
+        decoded = ahead(executor, lambda block: _decoded(quantizer, block), blocks)
+        found = np.concatenate([nearest_of(vectors) for vectors in decoded])
     nearest = found[rows.start - starts.start :][: len(rows)]
     # A graph that finds nothing returns -1; any list will do.
     lists: NDArray[np.int64] = np.maximum(nearest, 0)
     return lists
+
+
+def _choice(coarse: Any, quantizer: ProductQuantizer) -> Callable[[Floats], NDArray[np.int64]]:
+    """Return what chooses the lists of rotated vectors, [n, D] float32 to [n] int64."""
+    import faiss
+
+    directions = _behind(coarse)
+    if isinstance(directions, faiss.IndexHNSW):
+        return lambda vectors: directions.search(in_directions(quantizer, vectors, 0.0), 1)[1][:, 0]
+    # A plain product took a third of the time of faiss's search for the best of some hundred.
+    matrix = directions.reconstruct_n(0, directions.ntotal)
+    columns = matrix if quantizer.additive else matrix[:, first_places(quantizer)]
+    return lambda vectors: (vectors @ columns.T).argmax(axis=1)
 
 
 def directions_of(inner: Any) -> Any:
