@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import NoReturn
 
-from pyserini_jpq.errors import JPQError, causes
+from pyserini_jpq.errors import JPQError, causes, one_line
 
 LOG = logging.getLogger("pyserini_jpq")
 _COMMAND = ContextVar("command", default=False)
@@ -47,7 +47,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
-        self.exit(EXIT_WRONG_INPUT, f"{self.prog}: error: {message} (--help lists the flags)\n")
+        self.exit(EXIT_WRONG_INPUT, f"{self.prog}: error: {one_line(message)} (--help lists the flags)\n")
 
 
 def parser(command: str, description: str) -> OneLineParser:
@@ -227,7 +227,7 @@ def _no_room(error: BaseException) -> int:
 
 
 def _fail(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return EXIT_WRONG_INPUT
 
 

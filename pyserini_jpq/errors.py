@@ -1,6 +1,9 @@
 """The exceptions for users: each message is one line that says what is wrong, where, and what to do."""
 
+import re
 from collections.abc import Iterator
+
+_BREAKS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -21,8 +24,17 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def one_line(text: str) -> str:
+    """Return a message without line breaks and other control characters, which names of files can hold, too."""
+    return _BREAKS.sub(" ", text).strip()
+
+
 class JPQError(Exception):
     """The request or its input is wrong; commands print the message and exit with status 2."""
+
+    def __str__(self) -> str:
+        """Return the message as one line, whatever other libraries and names of files have put into it."""
+        return one_line(super().__str__())
 
 
 class CollectionError(JPQError):

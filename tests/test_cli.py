@@ -37,6 +37,11 @@ def test_what_is_wrong_with_the_machine_is_one_line(error, part, capsys):
     assert part in err and err.count("\n") == 1 and not out
 
 
+def test_a_message_is_one_line_in_python_too():
+    assert str(JPQError("a\r\n  b\x1b[2Jc\u2028d\n")) == "a b [2Jc d"
+    assert str(JPQError("two  spaces of a name, ü")) == "two  spaces of a name, ü"
+
+
 @pytest.mark.parametrize("error", [ValueError("ours"), OSError("no errno"), FileNotFoundError(errno.ENOENT, "unnamed")])
 def test_faults_of_ours_are_raised(error):
     with pytest.raises(type(error)):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 from pyserini_jpq.cluster.options import ClusterOptions, resources_of
-from pyserini_jpq.errors import InstallationError, JPQError
+from pyserini_jpq.errors import InstallationError, JPQError, first_line
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class Cluster:
             except ray.exceptions.RayActorError as problem:
                 self.lost, in_a_row = self.lost + 1, in_a_row + 1
                 if in_a_row > _LOST_IN_A_ROW:
-                    raise JPQError(f"{in_a_row} actors were lost one after the other: {_first_line(problem)}") from None
+                    raise JPQError(f"{in_a_row} actors were lost one after the other: {first_line(problem)}") from None
                 if piece is not None:
                     waiting.append(piece)
                 begin()
@@ -164,7 +164,7 @@ class Cluster:
         try:
             return [self._got(result) for result in results]
         except self.connected().exceptions.RayActorError as problem:
-            raise JPQError(f"an actor is lost: {_first_line(problem)}") from None
+            raise JPQError(f"an actor is lost: {first_line(problem)}") from None
 
     def size(self) -> int:
         """Return the number of actors."""
@@ -192,7 +192,7 @@ class Cluster:
             try:
                 ray.init(**how, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as problem:
-                raise JPQError(f"no Ray cluster at {self._address}: {_first_line(problem)}") from None
+                raise JPQError(f"no Ray cluster at {self._address}: {first_line(problem)}") from None
         return ray
 
     def _needs(self) -> dict[str, Any]:
@@ -236,7 +236,3 @@ class _Actor:
         if self._worker is None:  # the actor was made anew
             self.ready()
         return cast(Worker, self._worker).do(piece)
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]

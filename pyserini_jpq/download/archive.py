@@ -1,5 +1,6 @@
 """Unpacking of archives from elsewhere: regular files inside the folder only, no links, no devices."""
 
+import errno
 import gzip
 import lzma
 import shutil
@@ -123,6 +124,8 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 def _check_name(name: str, archive: Path) -> None:
     """Refuse a name that leads out of the folder, on this system or on another."""
+    if not name:
+        raise _unsafe(archive, "one file", "has no name")
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in name:
         raise _unsafe(archive, name, "leads out of the folder")
@@ -136,14 +139,18 @@ def _inside(name: str, within: str) -> PurePosixPath | None:
 
 
 def _write(source: IO[bytes], size: int, target: Path, archive: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "xb") as file:
             while block := source.read(min(size, 1 << 20)):
                 size -= len(block)  # no more than the claimed size
                 file.write(block)
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise DownloadError(f"{archive} holds {target.name} twice; nothing of it was used") from None
+    except OSError as problem:
+        if problem.errno != errno.ENAMETOOLONG:
+            raise
+        raise _unsafe(archive, f"{target.name[:20]}…", "is too long a name") from None
 
 
 def _unsafe(archive: Path, name: str, why: str) -> DownloadError:

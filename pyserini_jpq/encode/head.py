@@ -11,7 +11,7 @@ from torch import nn
 
 from pyserini_jpq.encode.beside import Files
 from pyserini_jpq.encode.strict import some_of
-from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.errors import EncoderError, first_line
 
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU", "ELU", "LeakyReLU", "Softplus", "Mish")
 """Classes of `torch.nn` that a dense layer may name; none takes an argument."""
@@ -185,8 +185,7 @@ def _weights(name: str, files: Files) -> dict[str, torch.Tensor]:
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as problem:
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise EncoderError(f"{path} cannot be read: {reason}; copy the encoder again") from None
+        raise EncoderError(f"{path} cannot be read: {first_line(problem)}; copy the encoder again") from None
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise EncoderError(f"{path} holds no weights by name; copy the encoder again")
     return dict(found)

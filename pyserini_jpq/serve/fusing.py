@@ -17,16 +17,16 @@ def fused(
     first: "Future[list[list[Hit]]]",
     second: "Future[list[list[Hit]]]",
     hits: int,
-    shown: Callable[[list[list[Hit]]], Any],
+    answer: Callable[[list[list[Hit]]], Any],
 ) -> "Future[Any]":
-    """Return a future of what `shown` makes of the fused hits of each query, once both searches are done."""
+    """Return a future of what `answer` makes of the fused hits of each query, once both searches are done."""
     both: Future[Any] = Future()
 
     def settle(_: Any) -> None:
         if not both.set_running_or_notify_cancel():
             return
         try:
-            both.set_result(shown([rrf(lists, hits) for lists in zip(first.result(), second.result(), strict=True)]))
+            both.set_result(answer([rrf(lists, hits) for lists in zip(first.result(), second.result(), strict=True)]))
         except BaseException as problem:
             both.set_exception(problem)
 

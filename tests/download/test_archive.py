@@ -35,7 +35,7 @@ def link(name, target, kind=tarfile.SYMTYPE):
 def zipped(path, *members):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members:
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)
     return path
 
 
@@ -159,6 +159,23 @@ def test_links_in_a_zip(tmp_path, folder):
 def test_a_name_that_stands_twice(tmp_path, folder):
     with pytest.raises(DownloadError, match="twice"):
         unpack(tar(tmp_path / "a.tar.gz", ("a", b"1"), ("./a", b"2")), folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a", "a/b"], "holds b twice"),
+        (["a/b", "a"], "holds a twice"),
+        (["."], "holds out twice"),
+        ([""], "has no name"),
+        (["x" * 5000], "too long a name"),
+    ],
+)
+@pytest.mark.parametrize("write", [tar, zipped])
+def test_names_that_no_folder_can_hold(tmp_path, folder, write, names, reason):
+    path = write(tmp_path / ("a.tar.gz" if write is tar else "a.zip"), *((name, b"x") for name in names))
+    with pytest.raises(DownloadError, match=reason):
+        unpack(path, folder)
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "a.tar"])
