@@ -9,6 +9,8 @@ its terms: biases of all codes, fitted by least squares, explained .7 to .8 of i
 """
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,19 @@ _PROBES = 512
 _NEAREST = 10
 
 
+@contextmanager
+def _threads_of_faiss() -> Iterator[None]:
+    """Let torch have no more threads than faiss in a block: `--threads` limits those."""
+    import faiss
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, faiss.omp_get_max_threads()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class AdditiveAssigner:
     """Assigns codes by beam search; those of a row do not depend on how rows are grouped into calls.
 
@@ -66,6 +81,7 @@ class AdditiveAssigner:
         return np.concatenate([self._assign(vectors[i : i + _ROWS]) for i in range(0, len(vectors), _ROWS)])
 
     @torch.no_grad()
+    @_threads_of_faiss()
     def _assign(self, vectors: Floats) -> Codes:
         # In float64, whose sums round to the same float32 in any order of summation.
         rotated = torch.from_numpy(vectors.astype(np.float64)).to(self._device) @ self._rotation
@@ -242,6 +258,7 @@ class _Training:
         return int(kept[0])
 
 
+@_threads_of_faiss()
 def _coded(vectors: Floats, books: Floats) -> Codes:
     """Return the codes of the vectors of one part, [n, d] to [n, m] uint8."""
     part = _Part(torch.from_numpy(books).to("cuda" if torch.cuda.is_available() else "cpu"), TRAINING_BEAM)

@@ -6,6 +6,7 @@ import itertools
 import faiss
 import numpy as np
 import pytest
+import torch
 
 from pyserini_jpq import Index
 from pyserini_jpq.convert.foreign import read_foreign
@@ -124,6 +125,22 @@ def test_codes_do_not_depend_on_how_rows_are_grouped():
 @pytest.fixture(scope="module")
 def trained():
     return train_additive(clustered(1500, 2), 5, 1, 4, 7)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("threads", [1, 2])
+def test_torch_has_no_more_threads_than_faiss(monkeypatch, threads):
+    had, seen = [], additive._Part.codes
+    monkeypatch.setattr(additive._Part, "codes", lambda *given: (had.append(torch.get_num_threads()), seen(*given))[1])
+    before, limit = torch.get_num_threads(), faiss.omp_get_max_threads()
+    try:
+        torch.set_num_threads(2)
+        faiss.omp_set_num_threads(threads)
+        AdditiveAssigner(random_quantizer(4, 1, 256, False)).assign(clustered(10, 1))
+        assert had == [threads] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+        faiss.omp_set_num_threads(limit)
 
 
 @pytest.mark.unit
