@@ -174,13 +174,19 @@ def load(server: Server, clients: int, seconds: float, queries: Iterator[str], h
             with lock:
                 query = next(queries)
             started = time.perf_counter()
-            status, answer = ask(connection, query, hits)
+            try:
+                status, answer = ask(connection, query, hits)
+            except (OSError, http.client.HTTPException):  # Pyserini's closes it where it has failed
+                failed += 1
+                connection.close()
+                continue
             if status == 429:
                 refused += 1
                 time.sleep(0.1)
                 continue
             if status >= 500:  # Pyserini's fails now and then, where many threads ask Java for documents
                 failed += 1
+                connection.close()
                 continue
             if status != 200 or len(json.loads(answer)["candidates"]) != hits:
                 raise JPQError(f"status {status}: {answer[:300]!r}")

@@ -33,10 +33,14 @@ class Document:
     text: str
     url: str = ""
 
+    def fields(self) -> dict[str, str]:
+        """Return the fields by name, without the docid and those that are empty."""
+        fields = {"title": self.title, "text": self.text, "url": self.url}
+        return {name: value for name, value in fields.items() if value}
+
     def as_json(self) -> str:
         """Return the document as a JSON object, as a Lucene index would store it, without the fields that are empty."""
-        fields = {"title": self.title, "text": self.text, "url": self.url}
-        return json.dumps({"id": self.docid, **{k: v for k, v in fields.items() if v}}, ensure_ascii=False)
+        return json.dumps({"id": self.docid, **self.fields()}, ensure_ascii=False)
 
     def render(self, template: str) -> str:
         """Join the fields by a template such as `{title} {text}`; an empty field goes with the separator before it.

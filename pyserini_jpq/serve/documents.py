@@ -17,16 +17,17 @@ class Stored:
 
     Attributes
     ----------
-    raw : str or None
-        The document as it was stored: JSON, or plain text. None if only its words were indexed.
+    source : Document, str or None
+        One of the index's own texts, or a document as Lucene stored it: JSON, or plain text. None if only its words
+        were indexed.
     """
 
-    raw: str | None
+    source: Document | str | None
 
-    @classmethod
-    def of(cls, document: Document) -> "Stored":
-        """Return a document of an index's own texts as JSON, without the fields that are empty."""
-        return cls(document.as_json())
+    @property
+    def raw(self) -> str | None:
+        """The document as a string, an own text as JSON."""
+        return self.source.as_json() if isinstance(self.source, Document) else self.source
 
     def shown(self, parse: bool = True, longest: int | None = None) -> Any:
         """Return what a client gets.
@@ -39,7 +40,7 @@ class Stored:
         longest
             Most characters of a text.
         """
-        if not parse or self.raw is None:
+        if not parse or self.source is None:
             return self.raw
         fields = self._fields()
         if isinstance(fields, str):
@@ -64,13 +65,17 @@ class Stored:
         return self.raw or "" if found is None else str(found)
 
     def _fields(self) -> Any:
-        text = self.raw or ""
-        try:
-            check_depth(text)
-            data = json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        if not isinstance(data, dict):
-            return data
-        fields = {k: v if isinstance(v, dict | list) else str(v) for k, v in data.items() if k not in _IDS}
+        fields: dict[str, Any]
+        if isinstance(self.source, Document):
+            fields = dict(self.source.fields())
+        else:
+            text = self.source or ""
+            try:
+                check_depth(text)
+                data = json.loads(text)
+            except (ValueError, RecursionError):
+                return text
+            if not isinstance(data, dict):
+                return data
+            fields = {k: v if isinstance(v, dict | list) else str(v) for k, v in data.items() if k not in _IDS}
         return next(iter(fields.values())) if len(fields) == 1 else fields

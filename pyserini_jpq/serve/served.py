@@ -237,7 +237,7 @@ class Served:
         if self.index.texts is None and self._lucene is not None:
             return self._lucene.documents([hit.docid for hit in hits])
         found = documents_of(hits, self.index.texts)
-        return {docid: Stored.of(document) for docid, document in found.items()}
+        return {docid: Stored(document) for docid, document in found.items()}
 
     def _checked(self, queries: Queries, hits: int, method: str) -> Queries:
         if method not in self.methods:
