@@ -2,10 +2,10 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from pyserini_jpq.serve.errors import OverloadError
 _WORKERS = 8
 
 Queries = Sequence[str] | Floats
-Search = Callable[[Any, int, bool, int], Sequence[Any]]
+Search = Callable[[Any, int, int], Sequence[Any]]
+Show = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,10 @@ class Batches:
     Parameters
     ----------
     search
-        Takes texts, or vectors [B, D], a number of hits, whether documents are shown, and a number of threads; returns
-        an answer for each query.
+        Takes texts, or vectors [B, D], a number of hits, and a number of threads; returns an answer for each query.
+    show
+        Takes answers and returns them with their documents. While others wait, this happens in a thread of its own: it
+        may wait for the disk, and the worker searches on.
     name
         Name of the threads.
     batch
@@ -59,19 +62,22 @@ class Batches:
     def __init__(
         self,
         search: Search,
+        show: Show,
         name: str,
         batch: int,
         waiting: int,
         observe: Callable[[int], None] = lambda count: None,
         threads: int = 1,
     ) -> None:
-        self._search, self._batch, self._most, self._observe = search, batch, waiting, observe
+        self._search, self._show, self._batch, self._most, self._observe = search, show, batch, waiting, observe
         self._threads = threads
         self._queue: deque[_Request] = deque()
         self._there = threading.Condition()
         self._count = self._busy = 0
         self._closed = False
         workers = range(min(threads, _WORKERS))
+        self._showing = ThreadPoolExecutor(1, f"show {name}")
+        self._shown_later = threading.BoundedSemaphore(len(workers))
         self._workers = [threading.Thread(target=self._run, name=f"search {name} {i}", daemon=True) for i in workers]
         for worker in self._workers:
             worker.start()
@@ -99,12 +105,13 @@ class Batches:
         return request.answer
 
     def close(self) -> None:
-        """Answer what waits, then end the workers."""
+        """Answer what waits, then end the threads."""
         with self._there:
             self._closed = True
             self._there.notify_all()
         for worker in self._workers:
             worker.join()
+        self._showing.shutdown()
 
     def _run(self) -> None:
         while taken := self._take():
@@ -137,19 +144,53 @@ class Batches:
         try:
             share = max(1, self._threads // self._busy)
             queries, first = _joined([request.queries for request in requests]), requests[0]
-            answers = self._search(queries, first.hits, first.shown, share)
+            answers = self._search(queries, first.hits, share)
         except Exception as problem:
-            if len(requests) == 1:
-                requests[0].answer.set_exception(problem)
-                return
-            for request in requests:  # one that cannot be searched does not spoil the others
-                self._answer([request])
+            _one_by_one(requests, problem, self._answer)
             return
         self._observe(len(answers))
-        start = 0
-        for request in requests:
-            request.answer.set_result(list(answers[start : start + len(request.queries)]))
-            start += len(request.queries)
+        if not first.shown:
+            _settle(requests, answers)
+        elif self._queue and self._shown_later.acquire(blocking=False):
+            self._showing.submit(self._answer_later, requests, answers)
+        else:
+            self._answer_shown(requests, answers)
+
+    def _answer_later(self, requests: list[_Request], answers: Sequence[Any]) -> None:
+        try:
+            self._answer_shown(requests, answers)
+        finally:
+            self._shown_later.release()
+
+    def _answer_shown(self, requests: list[_Request], answers: Sequence[Any]) -> None:
+        try:
+            shown = self._show(answers)
+        except Exception as problem:
+            own = dict(zip(requests, _split(requests, answers), strict=True))
+            _one_by_one(requests, problem, lambda alone: self._answer_shown(alone, own[alone[0]]))
+            return
+        _settle(requests, shown)
+
+
+def _one_by_one(requests: list[_Request], problem: Exception, answer: Callable[[list[_Request]], None]) -> None:
+    """Answer requests one by one, as one that cannot be answered must not spoil the others."""
+    if len(requests) == 1:
+        requests[0].answer.set_exception(problem)
+        return
+    for request in requests:
+        answer([request])
+
+
+def _settle(requests: list[_Request], answers: Sequence[Any]) -> None:
+    for request, own in zip(requests, _split(requests, answers), strict=True):
+        request.answer.set_result(own)
+
+
+def _split(requests: list[_Request], answers: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the answers of each request."""
+    rest = iter(answers)
+    for request in requests:
+        yield list(islice(rest, len(request.queries)))
 
 
 def _joined(queries: list[Any]) -> Queries:

@@ -104,9 +104,7 @@ class Served:
             searches["bm25"] = (self._bm25, 1)
         limits = options.batch, options.waiting
         self._batches = {
-            method: Batches(
-                partial(self._answer, search), f"{name} {method}", *limits, partial(observe, method), threads
-            )
+            method: Batches(search, self._found, f"{name} {method}", *limits, partial(observe, method), threads)
             for method, (search, threads) in searches.items()
         }
 
@@ -204,12 +202,6 @@ class Served:
             batches.close()
         if self._lucene is not None:
             self._lucene.close()
-
-    def _answer(
-        self, search: Callable[..., list[list[Hit]]], queries: Queries, hits: int, shown: bool, threads: int
-    ) -> list[Any]:
-        found = search(queries, hits, threads)
-        return self._found(found) if shown else found
 
     def _search(self, queries: Queries, hits: int, threads: int) -> list[list[Hit]]:
         import torch

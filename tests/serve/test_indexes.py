@@ -85,7 +85,7 @@ class Slow:
     def __init__(self):
         self.go, self.batches = threading.Event(), []
 
-    def __call__(self, queries, hits, shown, threads):
+    def __call__(self, queries, hits, threads):
         assert self.go.wait(20)
         self.batches.append((list(queries), hits))
         if "bad" in queries:
@@ -95,7 +95,7 @@ class Slow:
 
 def test_requests_that_wait_are_one_search():
     slow = Slow()
-    batches = Batches(slow, "test", batch=4, waiting=9)
+    batches = Batches(slow, list, "test", batch=4, waiting=9)
     first = batches.submit(["first"], 1)
     while batches.waiting:
         time.sleep(0.001)
@@ -120,18 +120,44 @@ def test_requests_that_wait_are_one_search():
 def test_workers_share_the_threads():
     both, shares = threading.Barrier(2), []
 
-    def search(queries, hits, shown, threads):
+    def search(queries, hits, threads):
         if queries != ["alone"]:
             both.wait(20)
         shares.append(threads)
         return queries
 
-    batches = Batches(search, "test", batch=1, waiting=9, threads=5)
+    batches = Batches(search, list, "test", batch=1, waiting=9, threads=5)
     assert batches.submit(["alone"], 1).result(20) == ["alone"] and shares == [5]
     for future in [batches.submit([f"q{i}"], 1) for i in range(2)]:
         future.result(20)
     batches.close()
     assert sorted(shares[1:]) in ([2, 2], [2, 5])  # the first may begin before the second comes
+
+
+def test_documents_are_read_while_the_next_batch_is_searched():
+    come, went_on = threading.Event(), threading.Event()
+
+    def search(queries, hits, threads):
+        assert come.wait(20)
+        if "q1" in queries:
+            went_on.set()
+        return queries
+
+    def show(answers):
+        assert went_on.wait(20)
+        if "bad" in answers:
+            raise ValueError("bad")
+        return [f"{answer}!" for answer in answers]
+
+    batches = Batches(search, show, "test", batch=2, waiting=9)
+    first = [batches.submit([query], 1, shown=True) for query in ("q0", "bad")]
+    while batches.waiting > 1:
+        time.sleep(0.001)
+    rest = [batches.submit([f"q{i}"], 1, shown=True) for i in range(1, 5)]
+    come.set()
+    batches.close()
+    assert first[0].result() == ["q0!"] and isinstance(first[1].exception(), ValueError)
+    assert [one.result() for one in rest] == [[f"q{i}!"] for i in range(1, 5)]
 
 
 def test_an_answer_that_takes_too_long_is_given_up(notes):
