@@ -14,6 +14,8 @@ from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.serve.errors import OverloadError
 
 _WORKERS = 8
+_MORE = 0.004
+"""Seconds that a worker waits for half as many requests as it has just answered: one alone takes four times as long."""
 
 Queries = Sequence[str] | Floats
 Search = Callable[[Any, int, int], Sequence[Any]]
@@ -36,8 +38,9 @@ class _Request:
 class Batches:
     """A queue of requests and the workers that search them, each a thread.
 
-    A worker takes all that wait, up to a limit, as soon as it has answered those before; nobody waits for others to
-    come. So a lone request is searched at once, and batches grow with the load. Workers share the threads of a search:
+    A worker takes all that wait, up to a limit, as soon as it has answered those before. A lone request is searched at
+    once, and batches grow with the load; only a worker that has answered several, while another is busy, gives their
+    clients a moment to send the next ones. Workers share the threads of a search:
     a thread that computes alone waits for no other, whose core the connections may have.
 
     Parameters
@@ -101,7 +104,7 @@ class Batches:
                 raise OverloadError("too many requests wait already; send this one again soon")
             self._queue.append(request)
             self._count += len(queries)
-            self._there.notify()
+            self._there.notify_all()
         return request.answer
 
     def close(self) -> None:
@@ -114,7 +117,9 @@ class Batches:
         self._showing.shutdown()
 
     def _run(self) -> None:
-        while taken := self._take():
+        before = 0
+        while taken := self._take(before):
+            before = len(taken)
             try:
                 self._search_all(taken)
             finally:
@@ -127,11 +132,14 @@ class Batches:
             if live:
                 self._answer(live)
 
-    def _take(self) -> list[_Request]:
-        """Wait for requests and return those of the next batch; none when closed."""
+    def _take(self, before: int) -> list[_Request]:
+        """Wait for requests and return those of the next batch, given the size of the one before; none when closed."""
         taken: list[_Request] = []
         with self._there:
             self._there.wait_for(lambda: self._queue or self._closed)
+            if before > 1 and self._busy:
+                self._there.wait_for(lambda: 2 * len(self._queue) >= before or self._closed, _MORE)
+                self._there.wait_for(lambda: self._queue or self._closed)
             size = 0
             while self._queue and (not taken or size + len(self._queue[0].queries) <= self._batch):
                 taken.append(self._queue.popleft())
