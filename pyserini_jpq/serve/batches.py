@@ -40,8 +40,8 @@ class Batches:
 
     A worker takes all that wait, up to a limit, as soon as it has answered those before. A lone request is searched at
     once, and batches grow with the load; only a worker that has answered several, while another is busy, gives their
-    clients a moment to send the next ones. Workers share the threads of a search:
-    a thread that computes alone waits for no other, whose core the connections may have.
+    clients a moment to send the next ones. Workers share the threads of a search: a thread that computes alone waits
+    for no other, whose core the connections may have.
 
     Parameters
     ----------
