@@ -65,17 +65,17 @@ class Stored:
         return self.raw or "" if found is None else str(found)
 
     def _fields(self) -> Any:
-        fields: dict[str, Any]
-        if isinstance(self.source, Document):
-            fields = dict(self.source.fields())
-        else:
-            text = self.source or ""
-            try:
-                check_depth(text)
-                data = json.loads(text)
-            except (ValueError, RecursionError):
-                return text
-            if not isinstance(data, dict):
-                return data
-            fields = {k: v if isinstance(v, dict | list) else str(v) for k, v in data.items() if k not in _IDS}
-        return next(iter(fields.values())) if len(fields) == 1 else fields
+        fields = self.source.fields() if isinstance(self.source, Document) else _parsed(self.source or "")
+        return next(iter(fields.values())) if isinstance(fields, dict) and len(fields) == 1 else fields
+
+
+def _parsed(text: str) -> Any:
+    """Return what a document of Lucene holds: the fields of an object without its ids, other JSON, or the text."""
+    try:
+        check_depth(text)
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(data, dict):
+        return data
+    return {k: v if isinstance(v, dict | list) else str(v) for k, v in data.items() if k not in _IDS}
