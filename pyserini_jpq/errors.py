@@ -29,6 +29,11 @@ def one_line(text: str) -> str:
     return _BREAKS.sub(" ", text).strip()
 
 
+def message_of(error: BaseException) -> str:
+    """Return an exception's message as one line, or its type if it has none."""
+    return one_line(str(error)) or type(error).__name__
+
+
 class JPQError(Exception):
     """The request or its input is wrong; commands print the message and exit with status 2."""
 

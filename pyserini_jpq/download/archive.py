@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from pyserini_jpq.bars import Progress
-from pyserini_jpq.errors import DownloadError
+from pyserini_jpq.errors import DownloadError, message_of
 
 _LEAST, _RATIO = 1 << 28, 64
 _MOST_FILES, _MOST_FIELDS = 1 << 20, 1 << 16
@@ -86,7 +86,7 @@ def _readable(archive: Path) -> Iterator[None]:
     except RuntimeError as problem:  # of zipfile, for a file behind a password
         raise DownloadError(f"{archive} cannot be unpacked ({problem}); unpack it by hand") from None
     except _DAMAGED as problem:
-        reason = " ".join(str(problem).split()) or type(problem).__name__
+        reason = message_of(problem)
         raise DownloadError(
             f"{archive} is no whole archive ({reason}); remove it, and run the same command again to fetch it anew"
         ) from None

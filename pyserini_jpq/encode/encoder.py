@@ -22,7 +22,7 @@ from pyserini_jpq.encode.old_roberta import OldRobertaTokenizer, follows_old_rul
 from pyserini_jpq.encode.pooling import pool
 from pyserini_jpq.encode.st_write import write_modules
 from pyserini_jpq.encode.weights import backbone_location, check_folder, check_layer, quiet_transformers
-from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.errors import EncoderError, first_line
 
 _COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
@@ -118,7 +118,7 @@ class Encoder(nn.Module):
             hint = "" if Path(location).is_dir() else "; name a folder, or connect to the network to have it fetched"
             if local and hint:
                 hint = f"; it is not in the cache, and an index fetches nothing: name it with --encoder {location}"
-            raise EncoderError(f"cannot load the encoder {location}: {_first_line(problem)}{hint}") from None
+            raise EncoderError(f"cannot load the encoder {location}: {first_line(problem)}{hint}") from None
         return encoder
 
     @property
@@ -297,7 +297,7 @@ class Encoder(nn.Module):
             with torch.no_grad():
                 vectors = self._embed(*self.pad_queries(["a"]))
         except Exception as problem:  # of whatever kind of model it is
-            reason = _first_line(problem)
+            reason = first_line(problem)
             raise EncoderError(f"{location} cannot be used as an encoder of texts: {reason[:200]}") from None
         if vectors.shape != (1, self.dimension):
             raise EncoderError(f"{location} gives {tuple(vectors.shape[1:])} values a text, not {self.dimension}")
@@ -338,8 +338,3 @@ def _is_tokenizer_class(kind: Any) -> bool:
     from transformers import PreTrainedTokenizerBase
 
     return isinstance(kind, type) and issubclass(kind, PreTrainedTokenizerBase)
-
-
-def _first_line(problem: BaseException) -> str:
-    lines = str(problem).strip().splitlines()
-    return lines[0] if lines else type(problem).__name__

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, message_of
 from pyserini_jpq.files import check_regular, regular
 from pyserini_jpq.trust.plain import NotPlain, parse_json
 
@@ -54,7 +54,7 @@ def open_npy(
     except (OSError, JPQError):
         raise
     except Exception as problem:  # a header is Python source, which can make NumPy raise anything
-        reason = " ".join(str(problem).split()) or type(problem).__name__
+        reason = message_of(problem)
         raise error(f"{path} cannot be read: {reason[:200]}; {remedy}") from None
     if not mapped or 0 in shape:
         return np.fromfile(path, dtype, offset=offset).reshape(shape)
@@ -92,7 +92,7 @@ def safetensors_header(path: Path, error: type[JPQError]) -> Tensors:
         check_regular(path, error)
         return _tensors(path)
     except (NotPlain, ValueError, KeyError, TypeError, AttributeError) as problem:
-        reason = " ".join(str(problem).split()) or type(problem).__name__
+        reason = message_of(problem)
         raise error(f"{path} is no safetensors file, or damaged: {reason[:200]}; copy it again") from None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyserini_jpq.errors import EncoderError
+from pyserini_jpq.errors import EncoderError, message_of
 from pyserini_jpq.trust.memory import at_most
 from pyserini_jpq.trust.unpickle import Encode, Refused, SafeUnpickler, Sealed
 
@@ -56,7 +56,7 @@ def read_encoded_queries(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as problem:  # a damaged pickle can raise nearly anything
-        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+        reason = message_of(problem)[:200]
         raise EncoderError(f"{path} is no table of queries and vectors, or damaged ({reason})") from None
     shapes = {vector.shape for vector in found}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not all(type(text) is str for text in texts):

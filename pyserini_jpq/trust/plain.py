@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyserini_jpq.errors import JPQError
+from pyserini_jpq.errors import JPQError, message_of
 from pyserini_jpq.files import regular
 
 MOST_BYTES = 16 << 20
@@ -119,7 +119,7 @@ def _parsed(parse: Callable[[str], Any], text: str, kind: str) -> Any:
     except RecursionError:
         raise NotPlain(f"no {kind} of settings: it is nested too deeply") from None
     except Exception as problem:  # PyYAML raises anything, such as IndexError for `!!int ''`
-        reason = " ".join(str(problem).split()) or type(problem).__name__
+        reason = message_of(problem)
         raise NotPlain(f"no {kind}: {reason[:300]}") from None
     return value
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pyserini_jpq.errors import ConversionError
+from pyserini_jpq.errors import ConversionError, message_of
 from pyserini_jpq.trust.memory import at_most
 
 Key = int | str
@@ -34,7 +34,7 @@ def load_plain_dict(path: Path) -> dict[Key, int]:
     except OSError:
         raise
     except Exception as problem:  # a damaged pickle can raise nearly anything
-        reason = " ".join(str(problem).split()) or type(problem).__name__
+        reason = message_of(problem)
         raise ConversionError(f"{path} is no whole pickle ({reason}); copy it again, or give the map as TSV") from None
     if type(found) is not dict:
         raise ConversionError(f"{path} holds a {type(found).__name__}, not a mapping of docids to offsets")
