@@ -1,7 +1,6 @@
 """`python -m benchmarks.serving`: our server beside Pyserini's with the stock `FaissSearcher`, on the same index."""
 
 import contextlib
-import http.client
 import itertools
 import json
 import re
@@ -9,9 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ import numpy as np
 
 from benchmarks import shared
 from benchmarks.data import Data, index_data
+from benchmarks.load import Load, first_answer, load
 from benchmarks.searchers import make_folder
 from benchmarks.stock_server import stock_command
 from pyserini_jpq import cli
@@ -59,16 +57,9 @@ class Server:
         found = re.search(r"VmRSS:\s+(\d+)", status)
         return int(found[1]) / 1024 if found else 0.0
 
-
-@dataclass
-class Load:
-    """What clients saw: seconds of each answer, how long it all took, how many failed, and the server's memory."""
-
-    seconds: list[float]
-    wall: float
-    refused: int
-    failed: int
-    megabytes: list[float]
+    def load(self, clients: int, seconds: float, queries: Iterator[str], hits: int) -> Load:
+        """Let clients ask one query after the other."""
+        return load(self.port, NAME, clients, seconds, queries, hits, self.megabytes)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -81,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
         chosen = {name: command for name, command in commands.items() if args.only in (None, name)}
         servers = {name: stack.enter_context(started(command)) for name, command in chosen.items()}
         for server in servers.values():
-            load(server, 1, 2.0, queries, args.hits)
+            server.load(1, 2.0, queries, args.hits)
         header = (
             "server",
             "clients",
@@ -100,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
             rounds = {name: [] for name in servers}  # type: dict[str, list[Load]]
             for _ in range(args.rounds):
                 for name, server in servers.items():
-                    rounds[name].append(load(server, clients, args.seconds, queries, args.hits))
+                    rounds[name].append(server.load(clients, args.seconds, queries, args.hits))
             for name, loads in rounds.items():
                 table.add(name, clients, *figures(loads))
             if len(rounds) == 2:
@@ -142,66 +133,16 @@ def started(command: Sequence[str]) -> Iterator[Server]:
         while True:
             if process.poll() is not None:
                 raise JPQError(f"{' '.join(command)} ended with status {process.returncode}")
-            with contextlib.suppress(OSError):
-                status, answer = ask(http.client.HTTPConnection("127.0.0.1", port), "a first query", 1)
-                if status != 200:
-                    raise JPQError(f"{' '.join(command)} answers {status}: {answer[:300]!r}")
+            answer = first_answer(port, NAME)
+            if answer is not None:
+                if answer[0] != 200:
+                    raise JPQError(f"{' '.join(command)} answers {answer[0]}: {answer[1][:300]!r}")
                 break
             time.sleep(0.5)
         yield server
     finally:
         process.terminate()
         process.wait(60)
-
-
-def ask(connection: http.client.HTTPConnection, query: str, hits: int) -> tuple[int, bytes]:
-    """Send a query and read its answer."""
-    connection.request("GET", f"/v1/{NAME}/search?" + urllib.parse.urlencode({"query": query, "hits": hits}))
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
-def load(server: Server, clients: int, seconds: float, queries: Iterator[str], hits: int) -> Load:
-    """Let clients ask one query after the other, each over a connection that is kept."""
-    found: list[float] = []
-    refused = failed = 0
-    lock, end = threading.Lock(), time.perf_counter() + seconds
-
-    def client() -> None:
-        nonlocal refused, failed
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-        while time.perf_counter() < end:
-            with lock:
-                query = next(queries)
-            started = time.perf_counter()
-            try:
-                status, answer = ask(connection, query, hits)
-            except (OSError, http.client.HTTPException):  # Pyserini's closes it where it has failed
-                failed += 1
-                connection.close()
-                continue
-            if status == 429:
-                refused += 1
-                time.sleep(0.1)
-                continue
-            if status >= 500:  # Pyserini's fails now and then, where many threads ask Java for documents
-                failed += 1
-                connection.close()
-                continue
-            if status != 200 or len(json.loads(answer)["candidates"]) != hits:
-                raise JPQError(f"status {status}: {answer[:300]!r}")
-            found.append(time.perf_counter() - started)
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    started, memory = time.perf_counter(), [server.megabytes()]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        threads[0].join(max(0.2, seconds / 60))
-        memory.append(server.megabytes())
-    if not found:
-        raise JPQError("no client got an answer")
-    return Load(found, time.perf_counter() - started, refused, failed, memory)
 
 
 def figures(loads: Sequence[Load]) -> list[str]:

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -11,6 +12,7 @@ import pyserini_jpq
 from tests.conftest import CHECKOUT, needs
 
 PACKAGE = Path(pyserini_jpq.__file__).parent
+MOST_LINES = 350
 COMMANDS = ["encode", "index", "convert", "train", "search", "evaluate", "compare", "reproduce", "serve"]
 
 
@@ -71,3 +73,34 @@ def test_the_package_itself_names_its_commands():
     assert done.returncode == 0 and lines[-1] == "Each has --help."
     for command in ("encode", "index", "train", "search", "evaluate", "compare", "convert", "reproduce", "serve"):
         assert sum(line.startswith(f"python -m pyserini_jpq.{command}: ") for line in lines) == 1
+
+
+def test_files_are_small():
+    sizes = {str(file): len(file.read_text().splitlines()) for file in _files()}
+    assert len(sizes) > 100
+    assert {file: size for file, size in sizes.items() if size > MOST_LINES} == {}
+
+
+def test_half_of_the_functions_have_six_lines_or_fewer():
+    assert (
+        median(_length(node) for file in _files() for node in ast.walk(ast.parse(file.read_text())) if _is(node)) <= 6
+    )
+
+
+def test_parsed_flags_stay_in_the_commands():
+    found = {file.name for file in _files() if "Namespace" in file.read_text()}
+    assert found <= {"__main__.py", "cli.py"}
+
+
+def _files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _is(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def _length(function: ast.AST) -> int:
+    """Return the lines of a function's body, without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0

@@ -174,7 +174,7 @@ def _scoring(assigning: ProductQuantizer, embeddings: Embeddings, seed: int) -> 
     """Return the quantizer that scores: the one that assigns codes, or of additive codes one with biases."""
     if not assigning.additive:
         return assigning
-    from pyserini_jpq.index.additive import scoring_quantizer
+    from pyserini_jpq.index.additive_training import scoring_quantizer
 
     return scoring_quantizer(assigning, embeddings.sample(_SCORED, seed + 1), seed)
 
@@ -189,7 +189,7 @@ def _quantizer(embeddings: Embeddings, settings: dict[str, Any], folder: Path) -
     m, bits, seed, state = settings["m"], settings["bits"], settings["seed"], folder / _STATE
     sample = embeddings.sample(settings["sample"], seed)
     if settings["quantizer"] == "additive":
-        from pyserini_jpq.index.additive import train_additive
+        from pyserini_jpq.index.additive_training import train_additive
 
         quantizer = train_additive(sample, m, settings["parts"], bits, seed, state=state)
     else:

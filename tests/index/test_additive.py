@@ -12,8 +12,9 @@ from pyserini_jpq import Index
 from pyserini_jpq.convert.foreign import read_foreign
 from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import QuantizerError
-from pyserini_jpq.index import additive
-from pyserini_jpq.index.additive import AdditiveAssigner, scoring_quantizer, train_additive
+from pyserini_jpq.index import additive, additive_training
+from pyserini_jpq.index.additive import AdditiveAssigner
+from pyserini_jpq.index.additive_training import scoring_quantizer, train_additive
 from pyserini_jpq.index.assign import assigning_quantizer
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import change_index
@@ -130,8 +131,8 @@ def trained():
 @pytest.mark.unit
 @pytest.mark.parametrize("threads", [1, 2])
 def test_torch_has_no_more_threads_than_faiss(monkeypatch, threads):
-    had, seen = [], additive._Part.codes
-    monkeypatch.setattr(additive._Part, "codes", lambda *given: (had.append(torch.get_num_threads()), seen(*given))[1])
+    had, seen = [], additive.Part.codes
+    monkeypatch.setattr(additive.Part, "codes", lambda *given: (had.append(torch.get_num_threads()), seen(*given))[1])
     before, limit = torch.get_num_threads(), faiss.omp_get_max_threads()
     try:
         torch.set_num_threads(2)
@@ -159,7 +160,7 @@ def test_unseen_vectors_are_nearer_than_by_a_product_quantizer(trained):
 
 @pytest.mark.unit
 def test_interrupted_training_goes_on_to_the_same_codebooks(tmp_path, monkeypatch, trained):
-    state, add = tmp_path / "opq.npz", additive._Training.add
+    state, add = tmp_path / "opq.npz", additive_training._Training.add
     calls = []
 
     def interrupted(self, number):
@@ -168,7 +169,7 @@ def test_interrupted_training_goes_on_to_the_same_codebooks(tmp_path, monkeypatc
             raise KeyboardInterrupt
         add(self, number)
 
-    monkeypatch.setattr(additive._Training, "add", interrupted)
+    monkeypatch.setattr(additive_training._Training, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_additive(clustered(1500, 2), 5, 1, 4, 7, state=state)
     again = train_additive(clustered(1500, 2), 5, 1, 4, 7, state=state)
