@@ -1,16 +1,20 @@
 """Encode texts of different lengths in one row, without padding.
 
 On a CPU a padded position costs what a word does. Tokens of several texts follow one another, each with its position in
-its own text, and see those of their own text only. Of a batch of 16 queries that took a quarter less time.
+its own text; only attention sees them as a batch with padding. A layer is computed here by the model's own modules, as
+what transformers does around them takes a tenth of the time of one query, and keeps other threads from running.
 """
 
+from typing import Any, NamedTuple
+
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from pyserini_jpq.encode.backbone import pools_itself
 from pyserini_jpq.encode.encoder import Encoder
 
-TOKENS = 256
-"""Most tokens of a row of several texts: the attention of a row grows with the square of its length."""
+TOKENS = 1024
+"""Most tokens of a row of several texts."""
 _FIRST_POSITION = {"bert": 0, "roberta": 1, "xlm-roberta": 1}
 """The first position of a text, from 0 or from the padding id, in models whose tokens see all others of their text."""
 
@@ -61,16 +65,55 @@ def _sizes(lengths: list[int]) -> list[int]:
 
 def _in_one_row(encoder: Encoder, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     there = attention_mask > 0
-    text_of = torch.arange(len(there), device=there.device)[:, None].expand(there.shape)[there]
-    output = encoder.backbone(
-        input_ids=input_ids[there][None],
-        attention_mask=(text_of[:, None] == text_of)[None, None],
-        position_ids=(there.cumsum(dim=1) - 1)[there][None] + _first_position(encoder),
-    )
-    found = output.last_hidden_state[0]
-    states = found.new_zeros(*there.shape, found.shape[-1])
-    states[there] = found
-    return encoder.vectors_of(states, attention_mask)
+    layout = _Layout.of(there)
+    positions = (there.cumsum(dim=1) - 1)[there] + _first_position(encoder)
+    embedded = encoder.backbone.embeddings(input_ids=input_ids[there][None], position_ids=positions[None])
+    states = embedded[0]
+    for layer in encoder.backbone.encoder.layer:
+        states = _layer(layer, states, layout)
+    return encoder.vectors_of(layout.padded(states).unflatten(0, there.shape), attention_mask)
+
+
+class _Layout(NamedTuple):
+    """Where the T tokens of a row stand in a batch [B, L] with padding."""
+
+    rows: torch.Tensor
+    """[T] int64, from 0 to B L - 1."""
+    there: torch.Tensor
+    """[B, L] bool, false for padding."""
+    mask: torch.Tensor | None
+    """Of attention, `there` for all heads and queries; None without padding."""
+
+    @classmethod
+    def of(cls, there: torch.Tensor) -> "_Layout":
+        return cls(there.flatten().nonzero()[:, 0], there, None if there.all() else there[:, None, None])
+
+    def padded(self, states: torch.Tensor) -> torch.Tensor:
+        """Return [T, n] as [B L, n], zero where there is padding."""
+        if self.mask is None:
+            return states
+        return states.new_zeros(self.there.numel(), states.shape[1]).index_copy_(0, self.rows, states)
+
+    def unpadded(self, states: torch.Tensor) -> torch.Tensor:
+        """Return [B L, n] as [T, n]."""
+        return states if self.mask is None else states.index_select(0, self.rows)
+
+
+def _layer(layer: Any, states: torch.Tensor, layout: _Layout) -> torch.Tensor:
+    """Return what a layer of BERT makes of the states of tokens, [T, D]."""
+    added = layer.attention.output
+    states = added.LayerNorm(added.dense(_attention(layer.attention.self, states, layout)) + states)
+    wide = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(states))
+    return layer.output.LayerNorm(layer.output.dense(wide) + states)  # type: ignore[no-any-return]
+
+
+def _attention(own: Any, states: torch.Tensor, layout: _Layout) -> torch.Tensor:
+    """Return what the tokens of each text give to one another, [T, D]."""
+    joined = torch.cat([own.query(states), own.key(states), own.value(states)], dim=1)
+    heads = layout.padded(joined).view(*layout.there.shape, 3, own.num_attention_heads, -1)
+    query, key, value = heads.permute(2, 0, 3, 1, 4)
+    found = scaled_dot_product_attention(query, key, value, attn_mask=layout.mask)
+    return layout.unpadded(found.transpose(1, 2).flatten(2).flatten(0, 1))
 
 
 def _first_position(encoder: Encoder) -> int:
