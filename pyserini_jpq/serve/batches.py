@@ -14,8 +14,9 @@ from pyserini_jpq.quantizer import Floats
 from pyserini_jpq.serve.errors import OverloadError
 
 _WORKERS = 8
-_MORE = 0.004
-"""Seconds that a worker waits for half as many requests as it has just answered: one alone takes four times as long."""
+_MORE = 0.02
+"""Most seconds that a worker waits for as many requests as it has just answered, while another works: alone, one takes
+four times as long, and the clients just answered send theirs one after the other."""
 
 Queries = Sequence[str] | Floats
 Search = Callable[[Any, int, int], Sequence[Any]]
@@ -138,7 +139,7 @@ class Batches:
         with self._there:
             self._there.wait_for(lambda: self._queue or self._closed)
             if before > 1 and self._busy:
-                self._there.wait_for(lambda: 2 * len(self._queue) >= before or self._closed, _MORE)
+                self._there.wait_for(lambda: len(self._queue) >= before or self._closed, _MORE)
                 self._there.wait_for(lambda: self._queue or self._closed)
             size = 0
             while self._queue and (not taken or size + len(self._queue[0].queries) <= self._batch):

@@ -1,13 +1,20 @@
-"""Connections that do not wait for ever: uvicorn's own protocol, with limits on slow clients and on their number."""
+"""Connections that do not wait for ever: uvicorn's own protocol, with limits on slow and large requests and on clients.
+
+llhttp parses here, in a tenth of the time that h11 takes. It bounds neither what it is sent besides a body nor the
+requests that follow one another unanswered, so both are bounded here.
+"""
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+_HEAD = 1 << 16
+"""Most bytes of a request besides its body; a query of 4096 letters may take half of it in an address."""
+_UNANSWERED = 16
+"""Most requests that a client may have sent before the first of them is answered."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 33\r\n"
     b'Content-Type: application/json\r\n\r\n{"error": "too many connections"}'
@@ -25,11 +32,12 @@ def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
         Most connections; more are told to come again.
     """
 
-    class Limited(H11Protocol):
+    class Limited(HttpToolsProtocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._reading, self._writing = (_Timer(self.loop, seconds, transport.abort) for _ in range(2))
             self._reading.start()
+            self._whole, self._besides = False, 0
             if len(self.connections) > most:
                 transport.write(_FULL)
                 transport.close()
@@ -37,11 +45,31 @@ def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             if self.transport.is_closing():
                 return
+            self._besides += len(data)
             super().data_received(data)
-            if _incomplete(self.conn):
-                self._reading.start()
-            else:
+            if self._besides > _HEAD and not self.transport.is_closing():
+                self.send_400_response("a request is too large besides its body")
+            if self._whole and self.cycle is not None and not self.cycle.response_complete:
                 self._reading.stop()
+            else:
+                self._reading.start()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._whole = False
+
+        def on_headers_complete(self) -> None:
+            if len(self.pipeline) >= _UNANSWERED:
+                raise ValueError("too many requests are unanswered")  # the parser's error, which ends the connection
+            super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._besides -= len(body)
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._whole, self._besides = True, 0
 
         def pause_writing(self) -> None:
             super().pause_writing()
@@ -75,9 +103,3 @@ class _Timer:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-
-
-def _incomplete(connection: h11.Connection) -> bool:
-    """Return whether part of a request has come, and part not."""
-    state = connection.their_state
-    return state is h11.SEND_BODY or (state is h11.IDLE and bool(connection.trailing_data[0]))

@@ -82,11 +82,13 @@ class Guard:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         """Return the refusal of a request; None for one that may pass."""
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) != 1 and scope["http_version"] == "1.1":
+            return error(400, "a request names one Host", CLOSE)
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             return error(400, "this server is not asked by this name; see --names", CLOSE)
         if self._keys is not None and scope["path"] not in OPEN and not self._keys.opened_by(headers):
             return error(401, "a valid API key is needed", {**CLOSE, "WWW-Authenticate": 'Basic realm="search"'})
-        length = headers.get("content-length", "0")  # digits, says h11
+        length = headers.get("content-length", "0")  # digits, says the parser
         if len(length) > 15 or int(length) > self._most:
             return error(413, f"a body has more than {self._most} bytes", CLOSE)
         return None

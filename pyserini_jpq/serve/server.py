@@ -23,8 +23,6 @@ _IDLE = 5
 """Seconds for which a connection is kept for another request."""
 _BACKLOG = 2048
 """Connections that wait to be taken, as uvicorn has it."""
-_HEAD = 1 << 16
-"""Most bytes of a request before its body; a query of 4096 letters may take half of it in an address."""
 
 
 def serve(
@@ -81,7 +79,6 @@ def configured(app: ASGIApp, http: type[asyncio.Protocol], seconds: float) -> uv
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_IDLE,
-        h11_max_incomplete_event_size=_HEAD,
         timeout_graceful_shutdown=int(seconds) + 1,
     )
 

@@ -72,6 +72,8 @@ def test_the_listener_is_known_as_tcp():
         b"POST /v1/notes/search HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
         b"POST /v1/notes/search HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
         b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n\r\n",
+        b"\r\n",
     ],
 )
 def test_a_slow_request_is_ended(port, sent):
@@ -95,6 +97,9 @@ def test_nonsense_is_400(port):
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
         b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n",
+        b"POST /v1/notes/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /v1/notes/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n",
     ):
         with (
@@ -103,6 +108,32 @@ def test_nonsense_is_400(port):
         ):
             connection.sendall(sent)
             assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert get(port, "/health")[0] == 200
+
+
+def test_what_is_sent_besides_a_body_has_a_limit(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+        connection.sendall(b"POST /v1/notes/search HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(20_000):
+                connection.sendall(b"X-Trailer: " + b"a" * 1000 + b"\r\n")
+    body = b"".join(b"400\r\n" + b" " * 1024 + b"\r\n" for _ in range(500)) + b"2\r\n{}\r\n0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+        connection.sendall(b"POST /v1/notes/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(body)
+        assert b"queries" in connection.recv(10_000)  # it was read whole, and asks for nothing
+
+
+def test_requests_that_do_not_wait_for_answers_have_a_limit(port):
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for sent, least, most in ((10, 10, 10), (3000, 0, 100)):
+        with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+            answers = b""
+            with contextlib.suppress(OSError):
+                connection.sendall(sent * request)
+                while part := connection.recv(1 << 16):
+                    answers += part
+            assert least <= answers.count(b"HTTP/1.1 200") <= most
     assert get(port, "/health")[0] == 200
 
 
