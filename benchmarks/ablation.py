@@ -21,13 +21,15 @@ from pyserini_jpq.files import write_json_atomically
 ROWS = {
     "live negatives": "--loss-scores original --train-centroids no --trained-share 1",
     "ranking-oriented loss": "--train-centroids no --trained-share 1",
-    "trained centroids": "--train-biases no --trained-share 1",
-    "biases": "--trained-share 1",
+    "trained centroids": "--train-biases no --listwise-weight 0 --trained-share 1",
+    "biases": "--listwise-weight 0 --trained-share 1",
+    "listwise beside": "--trained-share 1",
     "averaging": "",
     "listwise": "--loss listwise",
     "distill": "--loss distill",
 }
-"""Flags of each row: figure 7 from the second row on, then biases, then averaging (the defaults), then other losses."""
+"""Flags of each row: figure 7 from the second row on, then biases, the listwise loss beside the paper's, and averaging
+(the defaults), then other losses."""
 _BATCH = 32
 
 

@@ -1,4 +1,4 @@
-"""Defaults that depend on the data: epochs, weight of distillation, share of the change that is kept."""
+"""Defaults that depend on the data: epochs, weights of losses, share of the change that is kept."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ SPARSE = 3.0
 """Labels are sparse below this mean number of positives per query: most relevant documents then have none."""
 WEIGHT = 0.05
 """Weight of distillation beside sparse labels."""
+LISTWISE = 0.03
+"""Weight of the listwise loss beside the paper's where labels are many: that one hardly minds what stands far down."""
 ENCODER_ALONE = 1.0
 """Weight of distillation with frozen centroids: the encoder must stay near an index that cannot follow it."""
 
@@ -48,16 +50,25 @@ def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, h
     weight = recipe.distill_weight
     if weight is None:
         weight = _distill_weight(recipe, queries) if has_embeddings and recipe.learns_from_labels else 0.0
+    listwise = recipe.listwise_weight
+    if listwise is None:
+        listwise = _listwise_weight(recipe, queries)
     share = recipe.trained_share
     if share is None and not has_dev and not (recipe.learns_from_labels and _sparse(queries)):
         share = 1.0
-    return dataclasses.replace(recipe, epochs=epochs, distill_weight=weight, trained_share=share)
+    recipe = dataclasses.replace(recipe, listwise_weight=listwise, distill_weight=weight)
+    return dataclasses.replace(recipe, epochs=epochs, trained_share=share)
 
 
 def _distill_weight(recipe: Recipe, queries: Sequence[TrainingQuery]) -> float:
     if not recipe.train_centroids:
         return ENCODER_ALONE
     return WEIGHT if _sparse(queries) else 0.0
+
+
+def _listwise_weight(recipe: Recipe, queries: Sequence[TrainingQuery]) -> float:
+    many = recipe.loss == "lambda-rr" and recipe.train_centroids and not _sparse(queries)
+    return LISTWISE if many else 0.0
 
 
 def _sparse(queries: Sequence[TrainingQuery]) -> bool:

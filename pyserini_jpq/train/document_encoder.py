@@ -134,6 +134,7 @@ def _stage(options: TrainOptions) -> TrainOptions:
         options,
         epochs=options.document_epochs,
         loss="listwise" if options.learns_from_labels else options.loss,
+        listwise_weight=0.0,
         lora_rank=(options.lora_rank or _RANK) if options.train_documents == "lora" else None,
         trained_share=options.kept_share,
         train_encoder=True,

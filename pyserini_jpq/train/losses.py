@@ -83,6 +83,15 @@ def listwise_loss(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
     return ((losses * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)).mean()
 
 
+def with_listwise(loss: LabelLoss, weight: float) -> LabelLoss:
+    """Return a loss plus `weight` times (5), which minds the labelled documents that stand far down, too."""
+
+    def both(scores: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+        return loss(scores, candidates) + weight * listwise_loss(scores, candidates)
+
+    return both
+
+
 def distillation_loss(
     scores: torch.Tensor, teacher: torch.Tensor, candidates: Candidates, temperature: float = 1.0
 ) -> torch.Tensor:

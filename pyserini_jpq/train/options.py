@@ -37,6 +37,11 @@ class Recipe(DocumentRecipe):
     )
     batch_size: int = option(32, "queries a step", cli.positive_int)
     loss: str = option("lambda-rr", "what is minimised", choices=LOSSES)
+    listwise_weight: float | None = option(
+        None,
+        "weight of the listwise loss beside another that learns from labels; 0: none (default: by the data)",
+        not_negative,
+    )
     distill_weight: float | None = option(
         None,
         "weight of label-free distillation beside a loss that learns from labels; 0: none (default: by the data)",

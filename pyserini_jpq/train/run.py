@@ -178,6 +178,8 @@ def _check(
         raise TrainingError("--margins scores queries that are made of the documents: leave --topics or --margins out")
     if (options.loss == "margin-mse") != (scores is not None or options.margins is not None):
         raise TrainingError("--loss margin-mse and --scores go together")
+    if options.listwise_weight and not options.learns_from_labels:
+        raise TrainingError(f"--listwise-weight adds to a loss that learns from labels: not to {options.loss}")
     if topics is None and (qrels is not None or scores is not None):
         raise TrainingError("--qrels and --scores are of queries: give these with --topics")
     if topics is not None and qrels is None and options.learns_from_labels:
@@ -195,7 +197,8 @@ def _check_metric(name: str) -> None:
 
 def _summary(coverage: Coverage, trainer: Trainer) -> str:
     documents, options = trainer.model.documents, trainer.options
-    loss = options.loss + (f" + {options.distill_weight:g} distillation" if options.distill_weight else "")
+    beside = {"listwise": options.listwise_weight, "distillation": options.distill_weight}
+    loss = " + ".join([options.loss, *(f"{weight:g} {name}" for name, weight in beside.items() if weight)])
     labels = f" with {coverage.judgements} relevant documents" if coverage.judgements else ""
     if held_out := coverage.queries - trainer.batches.queries:
         labels += f" ({held_out} held out)"

@@ -11,7 +11,7 @@ from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.train.data import Batches, TrainingQuery
 from pyserini_jpq.train.distributed import Ranks
 from pyserini_jpq.train.inputs import Inputs
-from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
+from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES, with_listwise
 from pyserini_jpq.train.model import JPQModel
 from pyserini_jpq.train.negatives import (
     BruteForceNegatives,
@@ -120,6 +120,8 @@ def _objective(inputs: Inputs, recipe: Recipe, model: JPQModel, scores: ScoreFil
     if scores:
         return Objective(None, TEACHER_LOSSES["margin-mse"], scores)
     label_loss = LABEL_LOSSES.get(recipe.loss)
+    if label_loss and recipe.listwise_weight:
+        label_loss = with_listwise(label_loss, recipe.listwise_weight)
     weight = 1.0 if label_loss is None else recipe.distill_weight or 0.0
     if not weight and recipe.false_negatives is None:
         return Objective(label_loss)

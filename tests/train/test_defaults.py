@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pyserini_jpq.train.defaults import ENCODER_ALONE, WEIGHT, decided
+from pyserini_jpq.train.defaults import ENCODER_ALONE, LISTWISE, WEIGHT, decided
 from pyserini_jpq.train.options import Recipe
 from tests.train.helpers import query
 
@@ -25,6 +25,16 @@ def test_sparse_labels_are_distilled_beside():
     assert weight(1, loss="distill") == 0.0, "it is the loss itself"
 
 
+def test_many_labels_have_the_listwise_loss_beside():
+    def weight(labels, **given):
+        queries = [query(*((row, 1) for row in range(labels)))] * 40
+        return decided(Recipe(**given), queries, True, False).listwise_weight
+
+    assert weight(3) == weight(40) == LISTWISE
+    assert weight(2) == weight(40, loss="hinge") == weight(40, train_centroids=False) == 0.0
+    assert weight(1, listwise_weight=0.7) == 0.7 and weight(40, listwise_weight=0.0) == 0.0
+
+
 def test_a_part_of_training_is_kept_where_labels_are_sparse():
     def share(labels, has_dev=False, **given):
         queries = [query(*((row, 1) for row in range(labels)))] * 40
@@ -41,6 +51,6 @@ def test_a_part_of_training_is_kept_where_labels_are_sparse():
     ("count", "batch_size", "epochs"), [(2590, 32, 6), (11_992, 32, 2), (800, 32, 6), (500_000, 32, 2), (6400, 32, 4)]
 )
 def test_epochs_make_about_as_many_steps(count, batch_size, epochs):
-    recipe = dataclasses.replace(Recipe(), batch_size=batch_size, distill_weight=0.0)
+    recipe = dataclasses.replace(Recipe(), batch_size=batch_size, listwise_weight=0.0, distill_weight=0.0)
     assert decided(recipe, [None] * count, False, True).epochs == epochs
     assert decided(dataclasses.replace(recipe, epochs=9), [None] * count, False, True).epochs == 9

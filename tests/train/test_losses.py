@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES
+from pyserini_jpq.train.losses import LABEL_LOSSES, TEACHER_LOSSES, with_listwise
 from pyserini_jpq.train.options import LOSSES
 from tests.train.helpers import candidates_of, query
 
@@ -108,6 +108,12 @@ def test_listwise_masks_the_other_positives():
     scores = torch.tensor([[0.0, 50.0, 0.0, 50.0, 0.0]])
     expected = (math.log(2.0) + math.log1p(math.exp(-50.0))) / 2
     assert LABEL_LOSSES["listwise"](scores, candidates).item() == pytest.approx(expected)
+
+
+def test_the_listwise_loss_is_added_with_its_weight():
+    scores, candidates = one_pair()
+    pair = math.log1p(math.exp(1.0))
+    assert with_listwise(LABEL_LOSSES["lambda-rr"], 0.1)(scores, candidates).item() == pytest.approx(pair * 0.6)
 
 
 def test_distillation_is_zero_for_the_teachers_own_scores_up_to_a_constant():

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.unit
 
 
 FIELDS = [
-    *("epochs", "batch_size", "loss", "distill_weight", "distill_temperature", "false_negatives", "negatives"),
-    *("num_negatives", "search_every", "in_batch_negatives", "loss_scores", "train_centroids", "train_biases"),
-    *("norm_bias", "train_encoder", "lr", "centroid_lr", "bias_lr", "warmup", "weight_decay", "max_grad_norm"),
-    *("score_scale", "trained_share", "seed"),
+    *("epochs", "batch_size", "loss", "listwise_weight", "distill_weight", "distill_temperature", "false_negatives"),
+    *("negatives", "num_negatives", "search_every", "in_batch_negatives", "loss_scores", "train_centroids"),
+    *("train_biases", "norm_bias", "train_encoder", "lr", "centroid_lr", "bias_lr", "warmup", "weight_decay"),
+    *("max_grad_norm", "score_scale", "trained_share", "seed"),
 ]
 
 
