@@ -13,8 +13,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from pyserini_jpq.encode.backbone import pools_itself
 from pyserini_jpq.encode.encoder import Encoder
 
-TOKENS = 1024
-"""Most tokens of a row of several texts."""
+TOKENS = 256
+"""Most tokens of a row of several texts: more are computed no faster, and leave more holes in memory."""
 _FIRST_POSITION = {"bert": 0, "roberta": 1, "xlm-roberta": 1}
 """The first position of a text, from 0 or from the padding id, in models whose tokens see all others of their text."""
 
