@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _HEAD = 1 << 16
 """Most bytes of a request besides its body; a query of 4096 letters may take half of it in an address."""
@@ -35,9 +35,10 @@ def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
     class Limited(HttpToolsProtocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._reading, self._writing = (_Timer(self.loop, seconds, transport.abort) for _ in range(2))
+            self._reading, self._writing = (_Timer(self.loop, seconds, self._give_up) for _ in range(2))
             self._reading.start()
             self._whole, self._besides = False, 0
+            self._cycles: list[RequestResponseCycle] = []
             if len(self.connections) > most:
                 transport.write(_FULL)
                 transport.close()
@@ -62,6 +63,7 @@ def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
             if len(self.pipeline) >= _UNANSWERED:
                 raise ValueError("too many requests are unanswered")  # the parser's error, which ends the connection
             super().on_headers_complete()
+            self._cycles = [*self._unanswered(), self.cycle]
 
         def on_body(self, body: bytes) -> None:
             self._besides -= len(body)
@@ -70,6 +72,20 @@ def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
         def on_message_complete(self) -> None:
             super().on_message_complete()
             self._whole, self._besides = True, 0
+
+        def send_400_response(self, msg: str) -> None:
+            if self._unanswered():
+                self._give_up()  # an error would stand in the midst of an answer
+            else:
+                super().send_400_response(msg)
+
+        def _unanswered(self) -> "list[RequestResponseCycle]":
+            return [cycle for cycle in self._cycles if not cycle.response_complete]
+
+        def _give_up(self) -> None:
+            for cycle in self._cycles:
+                cycle.disconnected = True
+            self.transport.abort()
 
         def pause_writing(self) -> None:
             super().pause_writing()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,6 +70,8 @@ class Guard:
         app = self._refusal(scope) or self._app
         try:
             await app(scope, self._limited(receive), safe_send)
+        except ClientDisconnect:
+            status = 499  # as nginx counts those who went away
         except Exception:
             cli.warn(f"a request failed, a fault of ours:\n{traceback.format_exc()}")
             if status:

@@ -75,6 +75,7 @@ def configured(app: ASGIApp, http: type[asyncio.Protocol], seconds: float) -> uv
         http=http,
         ws="none",
         log_config=None,
+        log_level="error",  # what a client does wrong is no matter for our log
         access_log=False,
         server_header=False,
         proxy_headers=False,

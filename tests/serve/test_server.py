@@ -141,6 +141,17 @@ def test_requests_that_do_not_wait_for_answers_have_a_limit(port):
     assert get(port, "/health")[0] == 200
 
 
+def test_who_goes_away_or_breaks_off_is_no_fault_of_ours(port, capfd):
+    head = b"POST /v1/notes/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+    search = b"GET /v1/notes/search?query=bado HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for sent in [head, search + b"nonsense", search + search, search + b"a" * 100_000] * 5:
+        with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+            connection.sendall(sent)
+    status, counters, _ = get(port, "/metrics")
+    assert status == 200 and b'status="499"' in counters
+    assert "fault" not in capfd.readouterr().err
+
+
 def test_many_connections_are_told_to_come_again(port):
     opened = [socket.create_connection(("127.0.0.1", port), timeout=15) for _ in range(40)]
     try:
