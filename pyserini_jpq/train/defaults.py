@@ -1,4 +1,4 @@
-"""Defaults that depend on the data: epochs, weights of losses, share of the change that is kept."""
+"""Defaults that depend on the data: epochs, learning rate, weights of losses, share of the change that is kept."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,11 +18,15 @@ WEIGHT = 0.05
 """Weight of distillation beside sparse labels."""
 LISTWISE = 0.03
 """Weight of the listwise loss beside the paper's where labels are many: that one hardly minds what stands far down."""
+FEW_LABELS_RATE = 2e-5
+"""Learning rate of the query encoder where labels are sparse, or their loss is not the paper's."""
+MANY_LABELS_RATE = 8e-5
+"""Where they are many, up to 384 dimensions; of wider encoders less, by the width (Yang et al., NeurIPS 2021)."""
 ENCODER_ALONE = 1.0
 """Weight of distillation with frozen centroids: the encoder must stay near an index that cannot follow it."""
 
 
-def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, has_dev: bool) -> R:
+def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, has_dev: bool, dimension: int) -> R:
     """Return the recipe with its open values filled in from the data.
 
     Where labels are sparse, many top-ranked documents are relevant without a label, and a loss that only pushes them
@@ -39,6 +43,8 @@ def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, h
         Whether the uncompressed embeddings, the teacher, are available.
     has_dev
         Whether there are dev topics.
+    dimension
+        Dimensions of the query encoder's vectors.
 
     Returns
     -------
@@ -50,13 +56,15 @@ def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, h
     weight = recipe.distill_weight
     if weight is None:
         weight = _distill_weight(recipe, queries) if has_embeddings and recipe.learns_from_labels else 0.0
+    many = recipe.loss == "lambda-rr" and recipe.train_centroids and not _sparse(queries)
     listwise = recipe.listwise_weight
     if listwise is None:
-        listwise = _listwise_weight(recipe, queries)
+        listwise = LISTWISE if many else 0.0
+    rate = recipe.lr or (_rate(dimension) if many else FEW_LABELS_RATE)
     share = recipe.trained_share
     if share is None and not has_dev and not (recipe.learns_from_labels and _sparse(queries)):
         share = 1.0
-    recipe = dataclasses.replace(recipe, listwise_weight=listwise, distill_weight=weight)
+    recipe = dataclasses.replace(recipe, lr=rate, listwise_weight=listwise, distill_weight=weight)
     return dataclasses.replace(recipe, epochs=epochs, trained_share=share)
 
 
@@ -66,9 +74,8 @@ def _distill_weight(recipe: Recipe, queries: Sequence[TrainingQuery]) -> float:
     return WEIGHT if _sparse(queries) else 0.0
 
 
-def _listwise_weight(recipe: Recipe, queries: Sequence[TrainingQuery]) -> float:
-    many = recipe.loss == "lambda-rr" and recipe.train_centroids and not _sparse(queries)
-    return LISTWISE if many else 0.0
+def _rate(dimension: int) -> float:
+    return max(FEW_LABELS_RATE, MANY_LABELS_RATE * min(1.0, 384 / dimension))
 
 
 def _sparse(queries: Sequence[TrainingQuery]) -> bool:

@@ -95,7 +95,8 @@ def _trained(inputs: Inputs, texts: Texts, options: TrainOptions, folder: Path) 
     """Train encoders and centroids, and write the encoders."""
     machine = Machine.join(options)
     torch.manual_seed(options.seed + machine.ranks.rank)
-    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None)
+    width = inputs.source.manifest.dimension
+    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None, width)
     inputs, _ = set_aside(inputs, options)
     source, manifest = inputs.source, inputs.source.manifest
     query = load_encoder(source)

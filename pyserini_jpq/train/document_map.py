@@ -142,7 +142,8 @@ def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, fo
     """Train the map of documents and that of queries, centroids and biases; return them as arrays."""
     machine = Machine.join(options)
     torch.manual_seed(options.seed + machine.ranks.rank)
-    options = decided(options, inputs.queries, True, inputs.dev is not None)
+    width = inputs.source.manifest.dimension
+    options = decided(options, inputs.queries, True, inputs.dev is not None, width)
     inputs, _ = set_aside(inputs, options)
     options = _stage(options)
     encoder = load_encoder(inputs.source).to(machine.device)

@@ -66,7 +66,7 @@ class Recipe(DocumentRecipe):
         None, "biases start at minus this times the squared norm of the centroid (default: by the data)", not_negative
     )
     train_encoder: bool = option(True, "whether the query encoder is trained", yes_or_no)
-    lr: float = option(2e-5, "learning rate of the query encoder", cli.positive_float)
+    lr: float | None = option(None, "learning rate of the query encoder (default: by the data)", cli.positive_float)
     centroid_lr: float = option(
         1e-3, "learning rate of the centroids; of additive codes a two-hundredth of it", cli.positive_float
     )
@@ -125,8 +125,8 @@ class TrainOptions(Recipe):
 
     Examples
     --------
-    >>> TrainOptions(loss="listwise", epochs=2, device="cpu").lr
-    2e-05
+    >>> TrainOptions(loss="listwise", epochs=2, device="cpu").centroid_lr
+    0.001
     """
 
     dev_metric: str = option("nDCG@10", "what is best, by a name of ir_measures")

@@ -39,7 +39,8 @@ def make_trainer(inputs: Inputs, options: TrainOptions, folder: Path) -> Trainer
     """
     machine = Machine.join(options)
     torch.manual_seed(options.seed + machine.ranks.rank)
-    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None)
+    width = inputs.source.manifest.dimension
+    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None, width)
     inputs, held_out = set_aside(inputs, options)
     model, search, options = start_model(inputs, options, machine)
     supervision = supervise(inputs, options, model, search, machine.ranks)

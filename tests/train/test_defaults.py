@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pyserini_jpq.train.defaults import ENCODER_ALONE, LISTWISE, WEIGHT, decided
+from pyserini_jpq.train.defaults import ENCODER_ALONE, FEW_LABELS_RATE, LISTWISE, MANY_LABELS_RATE, WEIGHT, decided
 from pyserini_jpq.train.options import Recipe
 from tests.train.helpers import query
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 def test_sparse_labels_are_distilled_beside():
     def weight(labels, has_embeddings=True, **given):
         queries = [query(*((row, 1) for row in range(labels)))] * 40
-        return decided(Recipe(**given), queries, has_embeddings, False).distill_weight
+        return decided(Recipe(**given), queries, has_embeddings, False, 384).distill_weight
 
     assert weight(1) == weight(2) == WEIGHT
     assert weight(3) == 0.0, "labels are not sparse"
@@ -28,17 +28,28 @@ def test_sparse_labels_are_distilled_beside():
 def test_many_labels_have_the_listwise_loss_beside():
     def weight(labels, **given):
         queries = [query(*((row, 1) for row in range(labels)))] * 40
-        return decided(Recipe(**given), queries, True, False).listwise_weight
+        return decided(Recipe(**given), queries, True, False, 384).listwise_weight
 
     assert weight(3) == weight(40) == LISTWISE
     assert weight(2) == weight(40, loss="hinge") == weight(40, train_centroids=False) == 0.0
     assert weight(1, listwise_weight=0.7) == 0.7 and weight(40, listwise_weight=0.0) == 0.0
 
 
+def test_many_labels_take_a_larger_rate_the_wider_the_encoder_the_less():
+    def rate(labels, dimension=384, **given):
+        queries = [query(*((row, 1) for row in range(labels)))] * 40
+        return decided(Recipe(**given), queries, True, False, dimension).lr
+
+    assert rate(2) == rate(40, loss="listwise") == rate(40, train_centroids=False) == FEW_LABELS_RATE
+    assert rate(3) == rate(40, dimension=32) == MANY_LABELS_RATE
+    assert rate(40, dimension=768) == MANY_LABELS_RATE / 2 and rate(40, dimension=4096) == FEW_LABELS_RATE
+    assert rate(40, lr=0.1) == 0.1
+
+
 def test_a_part_of_training_is_kept_where_labels_are_sparse():
     def share(labels, has_dev=False, **given):
         queries = [query(*((row, 1) for row in range(labels)))] * 40
-        return decided(Recipe(**given), queries, False, has_dev).trained_share
+        return decided(Recipe(**given), queries, False, has_dev, 384).trained_share
 
     assert share(1) is share(2) is None, "chosen by queries that are held out"
     assert share(3) == 1.0
@@ -51,6 +62,6 @@ def test_a_part_of_training_is_kept_where_labels_are_sparse():
     ("count", "batch_size", "epochs"), [(2590, 32, 6), (11_992, 32, 2), (800, 32, 6), (500_000, 32, 2), (6400, 32, 4)]
 )
 def test_epochs_make_about_as_many_steps(count, batch_size, epochs):
-    recipe = dataclasses.replace(Recipe(), batch_size=batch_size, listwise_weight=0.0, distill_weight=0.0)
-    assert decided(recipe, [None] * count, False, True).epochs == epochs
-    assert decided(dataclasses.replace(recipe, epochs=9), [None] * count, False, True).epochs == 9
+    recipe = dataclasses.replace(Recipe(), batch_size=batch_size, distill_weight=0.0)
+    assert decided(recipe, [query((1, 1))] * count, False, True, 384).epochs == epochs
+    assert decided(dataclasses.replace(recipe, epochs=9), [query((1, 1))] * count, False, True, 384).epochs == 9
