@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from pyserini_jpq.train.data import TrainingQuery
-from pyserini_jpq.train.options import Recipe
+from pyserini_jpq.train.options import FEW_LABELS_RATE, Recipe
 
 R = TypeVar("R", bound=Recipe)
 
@@ -18,8 +18,6 @@ WEIGHT = 0.05
 """Weight of distillation beside sparse labels."""
 LISTWISE = 0.03
 """Weight of the listwise loss beside the paper's where labels are many: that one hardly minds what stands far down."""
-FEW_LABELS_RATE = 2e-5
-"""Learning rate of the query encoder where labels are sparse, or their loss is not the paper's."""
 MANY_LABELS_RATE = 8e-5
 """Where they are many, up to 384 dimensions; of wider encoders less, by the width (Yang et al., NeurIPS 2021)."""
 ENCODER_ALONE = 1.0

@@ -15,7 +15,7 @@ def make_optimizer(model: JPQModel, recipe: Recipe) -> torch.optim.AdamW:
     """Return AdamW over encoder, centroids, biases and documents, a group each; frozen parameters are left out."""
     centroids, biases = (ADDITIVE_CENTROIDS, ADDITIVE_BIASES) if model.additive else (1.0, 1.0)
     groups = [
-        (model.encoder.parameters(), recipe.lr, recipe.weight_decay),
+        (model.encoder.parameters(), recipe.rate, recipe.weight_decay),
         ([model.centroids], recipe.centroid_lr * centroids, 0.0),
         ([model.biases], recipe.bias_lr * biases, 0.0),
     ]

@@ -15,6 +15,8 @@ from pyserini_jpq.train.document_options import DocumentRecipe, not_negative, sh
 
 LOSSES = ("lambda-rr", "lambda-ndcg", "ranknet", "hinge", "listwise", "distill", "margin-mse")
 PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
+FEW_LABELS_RATE = 2e-5
+"""Learning rate of the query encoder where labels are sparse, or their loss is not the paper's."""
 NEGATIVES = ("live", "static", "brute-force", "random")
 
 
@@ -103,6 +105,11 @@ class Recipe(DocumentRecipe):
             or self.negatives == "brute-force"
             or self.train_documents == "linear"
         )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the query encoder; that for sparse labels where the data have not decided it."""
+        return self.lr or FEW_LABELS_RATE
 
     @property
     def learns_biases(self) -> bool:

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from pyserini_jpq.train.defaults import ENCODER_ALONE, FEW_LABELS_RATE, LISTWISE, MANY_LABELS_RATE, WEIGHT, decided
-from pyserini_jpq.train.options import Recipe
+from pyserini_jpq.train.defaults import ENCODER_ALONE, LISTWISE, MANY_LABELS_RATE, WEIGHT, decided
+from pyserini_jpq.train.options import FEW_LABELS_RATE, Recipe
 from tests.train.helpers import query
 
 pytestmark = pytest.mark.unit

@@ -91,7 +91,7 @@ def test_additive_codes_score_and_learn_as_the_index_ranks():
     scores[0, 7].backward()
     moved = model.centroids.grad.abs().sum(dim=2) > 0
     assert model.additive and moved.sum() == 6 and all(moved[j, codes[7, j]] for j in range(6))
-    rates = [group["lr"] for group in make_optimizer(model, TrainOptions(lr=2e-5)).param_groups]
+    rates = [group["lr"] for group in make_optimizer(model, TrainOptions()).param_groups]
     assert rates == pytest.approx([2e-5, 5e-6, 1e-5])
 
 
