@@ -58,12 +58,13 @@ def decided(recipe: R, queries: Sequence[TrainingQuery], has_embeddings: bool, h
     listwise = recipe.listwise_weight
     if listwise is None:
         listwise = LISTWISE if many else 0.0
-    rate = recipe.lr or (_rate(dimension) if many else FEW_LABELS_RATE)
+    rate = _rate(dimension) if many and recipe.lr is None else recipe.rate
     share = recipe.trained_share
     if share is None and not has_dev and not (recipe.learns_from_labels and _sparse(queries)):
         share = 1.0
-    recipe = dataclasses.replace(recipe, lr=rate, listwise_weight=listwise, distill_weight=weight)
-    return dataclasses.replace(recipe, epochs=epochs, trained_share=share)
+    return dataclasses.replace(
+        recipe, epochs=epochs, lr=rate, listwise_weight=listwise, distill_weight=weight, trained_share=share
+    )
 
 
 def _distill_weight(recipe: Recipe, queries: Sequence[TrainingQuery]) -> float:

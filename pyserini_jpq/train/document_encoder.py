@@ -25,17 +25,16 @@ from pyserini_jpq.index.texts import Texts
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.data import Batches, TrainingQuery
-from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.document_model import Committed, DocumentModel
 from pyserini_jpq.train.document_stage import BLOCK, check_codes, coded_anew, trained, trained_once
 from pyserini_jpq.train.document_texts import EncodedTexts, rendered, texts_for
 from pyserini_jpq.train.inputs import Inputs
 from pyserini_jpq.train.lora import merge_lora
-from pyserini_jpq.train.machine import Machine, fit_encoder
+from pyserini_jpq.train.machine import fit_encoder
 from pyserini_jpq.train.negatives import Negatives
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.search import index_search
-from pyserini_jpq.train.setup import load_encoder, set_aside
+from pyserini_jpq.train.setup import begin, load_encoder
 from pyserini_jpq.train.supervision import supervise
 
 _RANK = 16
@@ -93,11 +92,7 @@ def _encoded(inputs: Inputs, texts: Texts, encoder: EncoderSource, folder: Path,
 
 def _trained(inputs: Inputs, texts: Texts, options: TrainOptions, folder: Path) -> dict[str, Any]:
     """Train encoders and centroids, and write the encoders."""
-    machine = Machine.join(options)
-    torch.manual_seed(options.seed + machine.ranks.rank)
-    width = inputs.source.manifest.dimension
-    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None, width)
-    inputs, _ = set_aside(inputs, options)
+    machine, options, inputs, _ = begin(inputs, options)
     source, manifest = inputs.source, inputs.source.manifest
     query = load_encoder(source)
     shared = manifest.query_encoder["sha256"] == manifest.document_encoder["sha256"]

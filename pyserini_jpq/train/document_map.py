@@ -19,15 +19,13 @@ from pyserini_jpq.index.vectors import DocumentVectors
 from pyserini_jpq.quantizer import ProductQuantizer
 from pyserini_jpq.train.biases import fitted_weight, start_biases
 from pyserini_jpq.train.data import TrainingQuery
-from pyserini_jpq.train.defaults import decided
 from pyserini_jpq.train.document_model import Committed, DocumentModel, MappedVectors
 from pyserini_jpq.train.document_stage import BLOCK, check_codes, coded_anew, trained, trained_once
 from pyserini_jpq.train.inputs import Inputs
-from pyserini_jpq.train.machine import Machine
 from pyserini_jpq.train.negatives import Negatives
 from pyserini_jpq.train.options import TrainOptions
 from pyserini_jpq.train.search import index_search
-from pyserini_jpq.train.setup import load_encoder, set_aside
+from pyserini_jpq.train.setup import begin, load_encoder
 from pyserini_jpq.train.supervision import supervise
 from pyserini_jpq.train.teacher import encode_all
 
@@ -140,11 +138,7 @@ def _stage(options: TrainOptions) -> TrainOptions:
 
 def _trained(inputs: Inputs, vectors: DocumentVectors, options: TrainOptions, folder: Path) -> dict[str, Any]:
     """Train the map of documents and that of queries, centroids and biases; return them as arrays."""
-    machine = Machine.join(options)
-    torch.manual_seed(options.seed + machine.ranks.rank)
-    width = inputs.source.manifest.dimension
-    options = decided(options, inputs.queries, True, inputs.dev is not None, width)
-    inputs, _ = set_aside(inputs, options)
+    machine, options, inputs, _ = begin(inputs, options)
     options = _stage(options)
     encoder = load_encoder(inputs.source).to(machine.device)
     queries = MappedQueries(encoder, inputs.queries)

@@ -37,15 +37,20 @@ def make_trainer(inputs: Inputs, options: TrainOptions, folder: Path) -> Trainer
     folder
         Folder for checkpoints and the log.
     """
-    machine = Machine.join(options)
-    torch.manual_seed(options.seed + machine.ranks.rank)
-    width = inputs.source.manifest.dimension
-    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None, width)
-    inputs, held_out = set_aside(inputs, options)
+    machine, options, inputs, held_out = begin(inputs, options)
     model, search, options = start_model(inputs, options, machine)
     supervision = supervise(inputs, options, model, search, machine.ranks)
     dev = dev_set(inputs, held_out, search, options.dev_metric, machine.ranks)
     return Trainer(model, supervision, options, machine, folder, dev)
+
+
+def begin(inputs: Inputs, options: TrainOptions) -> tuple[Machine, TrainOptions, Inputs, Sequence[TrainingQuery]]:
+    """Join the machine and seed torch; return it, complete options, the inputs without held-out queries, and these."""
+    machine = Machine.join(options)
+    torch.manual_seed(options.seed + machine.ranks.rank)
+    width = inputs.source.manifest.dimension
+    options = decided(options, inputs.queries, inputs.embeddings is not None, inputs.dev is not None, width)
+    return machine, options, *set_aside(inputs, options)
 
 
 def set_aside(inputs: Inputs, options: TrainOptions) -> tuple[Inputs, Sequence[TrainingQuery]]:
