@@ -1,7 +1,6 @@
 """Load of one server by many clients, made light: what the clients take of the processors, the server has not.
 
-One thread asks for all clients over connections that are kept. Thirty-two threads of `http.client` took a sixth of two
-cores here, which hides part of what a fast server is ahead by.
+One thread asks for all clients over connections that are kept.
 """
 
 import asyncio

@@ -61,7 +61,7 @@ def test_imports_point_down():
 
 @pytest.mark.unit
 def test_only_the_door_imports_pyserini():
-    for path in PACKAGE.rglob("*.py"):
+    for path in _files():
         if path.parent != PACKAGE / "compat":
             assert not any(name.split(".")[0] in ("pyserini", "jnius") for name in imports(path)), path
 

@@ -50,7 +50,7 @@ def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
             super().data_received(data)
             if self._besides > _HEAD and not self.transport.is_closing():
                 self.send_400_response("a request is too large besides its body")
-            if self._whole and self.cycle is not None and not self.cycle.response_complete:
+            if self._whole and self._unanswered():
                 self._reading.stop()
             else:
                 self._reading.start()
