@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import Data, add_decoded, queries_for, random_quantizer, vectors_of
-from benchmarks.measure import Engine
+from benchmarks.measure import Contender
 from benchmarks.partial import hnsw_flat, ivf
 from pyserini_jpq import cli
 from pyserini_jpq.errors import InstallationError, JPQError
@@ -43,7 +43,7 @@ def make_engines(
     lists: int | None = None,
     nprobes: Sequence[int] = (),
     collection: Path | None = None,
-) -> list[Engine]:
+) -> list[Contender]:
     """Return engines over these documents; those of 4 bits, of another quantizer, over as many random codes.
 
     Parameters
@@ -69,7 +69,7 @@ def make_engines(
     """
     quantizer, codes = data.quantizer, data.codes
     index = to_faiss(quantizer, codes)
-    groups: dict[tuple[str, ...], Callable[[], list[Engine]]] = {}
+    groups: dict[tuple[str, ...], Callable[[], list[Contender]]] = {}
     if available():
         groups[(OURS,)] = lambda: [ours(index, quantizer.m)]
         if quantizer.dimension % (2 * quantizer.m) == 0:
@@ -89,14 +89,14 @@ def make_engines(
     slow = {LUCENE_HNSW, HNSW} if len(codes) > LARGEST_GRAPH else set()
     if not collection:  # nothing else needs a JVM
         slow.add(LUCENE_HNSW)
-    engines = [Engine("IndexPQ", index.search, quantizer.m, keep=(index,))]
+    engines = [Contender("IndexPQ", index.search, quantizer.m, keep=(index,))]
     for group, make in groups.items():
         if set(wanted) & set(group) or not (wanted or set(group) & slow):
             engines += make()
     return engines
 
 
-def _lucene_hnsw(quantizer: ProductQuantizer, codes: Codes, asked: bool) -> list[Engine]:
+def _lucene_hnsw(quantizer: ProductQuantizer, codes: Codes, asked: bool) -> list[Contender]:
     """Return Lucene's graph of vectors; none where Anserini cannot open it and nobody asked for it by name."""
     try:
         return [_lucene().lucene_hnsw(quantizer, codes)]
@@ -114,7 +114,7 @@ def _lucene() -> Any:
     return lucene
 
 
-def ours(index: Any, bytes_per_document: int, name: str = OURS, exact: str = "IndexPQ") -> Engine:
+def ours(index: Any, bytes_per_document: int, name: str = OURS, exact: str = "IndexPQ") -> Contender:
     """Return the scan over the index as `JPQFaissSearcher` has it: in files, mapped into memory."""
     import faiss
 
@@ -124,10 +124,10 @@ def ours(index: Any, bytes_per_document: int, name: str = OURS, exact: str = "In
         mapped = read_faiss(path, mapped=True)  # what is mapped stays when the file's name is gone
         write_blocks(blocks, stored_codes(index, path))
         engine = FaissLike(ScanEngine(mapped, "the index", blocks))
-    return Engine(name, engine.search, bytes_per_document, exact, keep=(mapped,))
+    return Contender(name, engine.search, bytes_per_document, exact, keep=(mapped,))
 
 
-def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Engine]:
+def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Generator) -> list[Contender]:
     """Return faiss's 4-bit index of the same bytes a document: as it is, and its best 4 k scored again exactly."""
     import faiss
 
@@ -140,17 +140,17 @@ def fast_scan(quantizer: ProductQuantizer, documents: int, rng: np.random.Genera
     rotate = coarse.rotate
     size = quantizer.m
     found = [
-        Engine("FastScan", lambda q, k: fast.search(rotate(q), k), size, EXACT_4, keep=(whole, fast)),
-        Engine("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * size, EXACT_4, keep=(refined,)),
+        Contender("FastScan", lambda q, k: fast.search(rotate(q), k), size, EXACT_4, keep=(whole, fast)),
+        Contender("FastScan, rescored", lambda q, k: refined.search(rotate(q), k), 2 * size, EXACT_4, keep=(refined,)),
     ]
     # faiss's own exact search of 4 bits takes a second for each million documents; the scan takes its place.
     return [*found, ours(whole, size, EXACT_4, EXACT_4)]
 
 
-def flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
+def flat(quantizer: ProductQuantizer, codes: Codes) -> Contender:
     """Return the flat index of the decoded vectors."""
     import faiss
 
     index = faiss.IndexFlatIP(vectors_of(quantizer, codes[:1]).shape[1])
     add_decoded(index, quantizer, codes)
-    return Engine("flat", lambda q, k: index.search(queries_for(quantizer, q), k), 4 * index.d)
+    return Contender("flat", lambda q, k: index.search(queries_for(quantizer, q), k), 4 * index.d)

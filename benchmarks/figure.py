@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row
+from benchmarks.measure import Figures
 from pyserini_jpq.evaluate.figures import decade_ticks, finish, log_ticks, look, new_figure, save
 
 _COLUMNS = 3
@@ -12,7 +12,7 @@ _INCHES = (3.2, 2.5)
 _TIME, _BYTES = "ms per query and million documents", "bytes per document"
 
 
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[Figures], path: Path) -> None:
     """Draw a panel for each kind of request, with time to the right, and one with the bytes of a document.
 
     What is drawn upwards is nDCG@10 where topics are judged, else the share of the exact best documents. Engines that
@@ -49,7 +49,7 @@ def draw(rows: list[Row], path: Path) -> None:
     save(figure, path, dpi=200)
 
 
-def _panel(panel: Any, rows: Sequence[Row], places: Sequence[float], families: Sequence[str]) -> None:
+def _panel(panel: Any, rows: Sequence[Figures], places: Sequence[float], families: Sequence[str]) -> None:
     """Draw rows at their places, those of one family in one colour and shape, and joined."""
     for style, family in enumerate(families):
         members = [(place, row) for place, row in zip(places, rows, strict=True) if _family(row) == family]
@@ -62,6 +62,6 @@ def _panel(panel: Any, rows: Sequence[Row], places: Sequence[float], families: S
     finish(panel, "", "")
 
 
-def _family(row: Row) -> str:
+def _family(row: Figures) -> str:
     """Return `IVF 256` of `IVF 256/16`."""
     return row.engine.partition("/")[0]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import queries_for, vectors_of
-from benchmarks.measure import Engine
+from benchmarks.measure import Contender
 from pyserini_jpq.compat import pyserini
 from pyserini_jpq.compat.lucene_vectors import index_dense_vectors, open_vectors
 from pyserini_jpq.data.collection import Collection
@@ -21,7 +21,7 @@ _CANDIDATES = 100
 _BLOCK = 1 << 12
 
 
-def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
+def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Contender:
     """Return Lucene's HNSW index, quantized to 8 bits, over the decoded vectors.
 
     Raises
@@ -46,10 +46,10 @@ def lucene_hnsw(quantizer: ProductQuantizer, codes: Codes) -> Engine:
         return _results(searchers[k], texts, k)
 
     size = sum(file.stat().st_size for file in folder.iterdir()) / max(1, len(codes))
-    return Engine("Lucene HNSW int8", search, size, keep=(keep,))
+    return Contender("Lucene HNSW int8", search, size, keep=(keep,))
 
 
-def bm25(corpus: Path, docids: Sequence[str]) -> Engine:
+def bm25(corpus: Path, docids: Sequence[str]) -> Contender:
     """Return BM25 over a collection, with Lucene's defaults.
 
     Parameters
@@ -72,7 +72,7 @@ def bm25(corpus: Path, docids: Sequence[str]) -> Engine:
     if not count:
         raise JPQError(f"{corpus} holds none of the documents of the index; name the collection of the index")
     size = sum(file.stat().st_size for file in Path(keep.name).iterdir()) / count
-    return Engine("BM25", lambda texts, k: _results(searcher, texts, k), size, of_text=True, keep=(keep,))
+    return Contender("BM25", lambda texts, k: _results(searcher, texts, k), size, of_text=True, keep=(keep,))
 
 
 def _results(searcher: Any, texts: Sequence[str], k: int) -> tuple[Any, Any]:

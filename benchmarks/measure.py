@@ -17,7 +17,7 @@ Search = Callable[[Any, int], tuple[Any, Any]]
 
 
 @dataclass
-class Engine:
+class Contender:
     """One way to search.
 
     Attributes
@@ -29,7 +29,7 @@ class Engine:
     bytes_per_document
         Of what it keeps, whether in memory or on disk.
     exact
-        The engine whose results are exact over the same documents.
+        The contender whose results are exact over the same documents.
     of_text
         Whether it takes texts and no vectors.
     keep
@@ -45,7 +45,7 @@ class Engine:
 
 
 @dataclass
-class Row:
+class Figures:
     """What one engine took for one kind of request.
 
     Attributes
@@ -83,8 +83,8 @@ def read_once(codes: Codes) -> None:
 
 
 def compare(
-    engines: list[Engine], data: Data, size: int, k: int, threads: int, rounds: int, timer: str = "wall"
-) -> list[Row]:
+    engines: list[Contender], data: Data, size: int, k: int, threads: int, rounds: int, timer: str = "wall"
+) -> list[Figures]:
     """Measure all engines on batches of queries, in rounds.
 
     Parameters
@@ -122,7 +122,7 @@ def compare(
     for engine in engines:
         took = np.array(times[engine.name])
         rows.append(
-            Row(
+            Figures(
                 engine.name,
                 size,
                 k,
@@ -139,7 +139,7 @@ def compare(
     return rows
 
 
-def _search(engine: Engine, batch: Batch, k: int) -> tuple[Any, Any]:
+def _search(engine: Contender, batch: Batch, k: int) -> tuple[Any, Any]:
     return engine.search(batch.texts if engine.of_text else batch.vectors, k)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.data import add_decoded, queries_for, vectors_of
-from benchmarks.measure import Engine
+from benchmarks.measure import Contender
 from pyserini_jpq.index.ivf import build_ivf, check_nprobe, set_nprobe
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 from pyserini_jpq.scan import available
@@ -15,7 +15,7 @@ _LINKS = 32
 _ROW_BYTES = 8
 
 
-def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int]) -> list[Engine]:
+def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int]) -> list[Contender]:
     """Return engines over the same inverted lists, ours and faiss's, for each number of them searched.
 
     Parameters
@@ -34,19 +34,19 @@ def ivf(index: Any, bytes_per_document: int, lists: int, nprobes: Sequence[int])
     if available():
         searches["IVF"] = FaissLike(ListsEngine(whole, index, "the index")).search  # as JPQFaissSearcher has them
 
-    def engine(nprobe: int, search: Any, name: str) -> Engine:
+    def engine(nprobe: int, search: Any, name: str) -> Contender:
         def with_nprobe(queries: Floats, k: int) -> tuple[Any, Any]:
             set_nprobe(whole, nprobe)
             scores, rows = search(queries, k)
             return scores, rows
 
         check_nprobe(nprobe, lists)
-        return Engine(f"{name} {lists}/{nprobe}", with_nprobe, bytes_per_document + _ROW_BYTES)
+        return Contender(f"{name} {lists}/{nprobe}", with_nprobe, bytes_per_document + _ROW_BYTES)
 
     return [engine(nprobe, search, name) for nprobe in nprobes for name, search in searches.items()]
 
 
-def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
+def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Contender:
     """Return faiss's HNSW graph over the decoded vectors."""
     import faiss
 
@@ -58,4 +58,4 @@ def hnsw_flat(quantizer: ProductQuantizer, codes: Codes) -> Engine:
         scores, rows = index.search(queries_for(quantizer, queries), k)
         return scores, rows
 
-    return Engine("HNSW flat", search, 4 * index.d + 4 * 2 * _LINKS)
+    return Contender("HNSW flat", search, 4 * index.d + 4 * 2 * _LINKS)

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import shared
 from benchmarks.data import clustered_data, index_data, random_data
 from benchmarks.engines import IVF, make_engines
-from benchmarks.measure import Row, compare
+from benchmarks.measure import Figures, compare
 from pyserini_jpq import cli
 from pyserini_jpq.errors import JPQError
 from pyserini_jpq.files import write_json_atomically
@@ -77,7 +77,7 @@ def _check(args: argparse.Namespace) -> None:
         raise JPQError("--nprobe and the engine IVF need --lists")
 
 
-def measure(args: argparse.Namespace) -> list[Row]:
+def measure(args: argparse.Namespace) -> list[Figures]:
     """Measure all combinations, and print each row as it comes."""
     import faiss
 
