@@ -195,6 +195,17 @@ def test_biases_offset_what_short_reconstructions_lose():
 
 
 @pytest.mark.unit
+def test_biases_do_not_put_documents_of_another_kind_first():
+    others = unit_length(np.random.default_rng(1).normal(size=(100, D)).astype(np.float32))
+    documents = np.concatenate([unit_length(clustered(4000, 8)), others])
+    queries = unit_length(documents[:300] + 0.6 * unit_length(clustered(300, 10)))
+    trained = train_additive(unit_length(clustered(3000, 2)), 3, 1, 8, 7, rounds=1)
+    codes = AdditiveAssigner(trained).assign(documents)
+    found = scoring_quantizer(trained, documents, 3).search(queries, codes, 10)[1]
+    assert (np.asarray(found) >= 4000).mean() < 0.1
+
+
+@pytest.mark.unit
 def test_parts():
     assert [default_parts(384, m) for m in (12, 24, 48, 96)] == [1, 1, 1, 2]
     assert default_parts(7, 5) == 1
