@@ -170,11 +170,9 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     # Idle threads of OpenMP would busy-wait. The variable is read when faiss or torch is loaded, which no command does
     # before this (`python -m benchmarks.threads` measures it).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # SIGTERM, from a scheduler or a container, is handled as Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
     _open_standard_streams()
     try:
-        with _spoken():
+        with _interrupted_by_sigterm(), _spoken():
             main(sys.argv[1:] if argv is None else argv)
     except JPQError as error:
         return _fail(str(error))
@@ -192,6 +190,16 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
             raise
         return _fail(problem)
     return 0
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Handle SIGTERM, from a scheduler or a container, as Ctrl-C in a block."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None is a handler that is not Python's
 
 
 def _open_standard_streams() -> None:

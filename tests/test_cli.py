@@ -1,6 +1,7 @@
 import argparse
 import errno
 import os
+import signal
 
 import pytest
 
@@ -46,6 +47,12 @@ def test_a_message_is_one_line_in_python_too():
 def test_faults_of_ours_are_raised(error):
     with pytest.raises(type(error)):
         cli.run(raising(error), [])
+
+
+def test_sigterm_is_handled_as_before_when_a_command_has_ended():
+    before, during = signal.getsignal(signal.SIGTERM), []
+    assert cli.run(lambda argv: during.append(signal.getsignal(signal.SIGTERM)), []) == 0
+    assert signal.getsignal(signal.SIGTERM) == before not in during
 
 
 def test_interruption_has_its_own_status(capsys):

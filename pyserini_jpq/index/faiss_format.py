@@ -270,14 +270,22 @@ def _are_bytes(bits: int) -> bool:
 
 
 def stored_codes(index: Any, where: str | Path) -> Codes:
-    """Return the codes as faiss stores them, [N, bytes of a document] uint8: a view, valid as long as the index."""
+    """Return the codes as faiss stores them, [N, bytes of a document] uint8: a view, which keeps the index."""
     import faiss
 
     _, inner = parts_of(index, where)
     size = inner.ntotal * inner.pq.code_size
     codes = faiss.rev_swig_ptr(inner.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
-    stored: Codes = codes.reshape(inner.ntotal, inner.pq.code_size)
+    stored: Codes = np.asarray(_Owned(codes, index)).reshape(inner.ntotal, inner.pq.code_size)
     return stored
+
+
+class _Owned:
+    """The memory of an array that does not keep its owner, with the owner."""
+
+    def __init__(self, array: Codes, owner: Any) -> None:
+        self.__array_interface__ = array.__array_interface__
+        self._owner = owner
 
 
 def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
@@ -290,7 +298,7 @@ def quantizer_of(index: Any, where: str | Path) -> ProductQuantizer:
 
 
 def from_faiss(index: Any, where: str | Path) -> tuple[ProductQuantizer, Codes]:
-    """Return the quantizer, copied, and the codes, [N, M] uint8; of 8 bits a view, valid as long as the index."""
+    """Return the quantizer, copied, and the codes, [N, M] uint8; of 8 bits a view, which keeps the index."""
     quantizer = quantizer_of(index, where)
     return quantizer, unpack(stored_codes(index, where), quantizer.m, quantizer.bits)
 

@@ -1,7 +1,9 @@
 """Additive codes: the sums of several codebooks, from training to the stock searcher."""
 
 import dataclasses
+import gc
 import itertools
+import weakref
 
 import faiss
 import numpy as np
@@ -18,7 +20,7 @@ from pyserini_jpq.index.additive_training import scoring_quantizer, train_additi
 from pyserini_jpq.index.assign import assigning_quantizer
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import change_index
-from pyserini_jpq.index.faiss_format import from_faiss, to_faiss
+from pyserini_jpq.index.faiss_format import from_faiss, stored_codes, to_faiss
 from pyserini_jpq.index.folder import IndexFolder
 from pyserini_jpq.index.ivf import build_ivf, set_nprobe
 from pyserini_jpq.index.opq import default_parts, train_opq
@@ -192,6 +194,23 @@ def test_biases_offset_what_short_reconstructions_lose():
         for quantizer in (scoring, dataclasses.replace(scoring, biases=None))
     ]
     assert shared[0] > 1.1 * shared[1]
+
+
+@pytest.mark.unit
+def test_codes_keep_the_index_that_holds_them():
+    quantizer, codes = (
+        random_quantizer(4, 1, 256, False),
+        np.random.default_rng(0).integers(0, 256, (5000, 4), np.uint8),
+    )
+    index = to_faiss(quantizer, codes)
+    kept = weakref.ref(index)
+    stored = stored_codes(index, "x")
+    del index
+    gc.collect()
+    assert kept() is not None and np.array_equal(stored, codes)
+    del stored
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.unit

@@ -4,7 +4,7 @@ import copy
 import multiprocessing
 import pickle
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -51,8 +51,8 @@ def engine(request, folder, vectors, tmp_path, monkeypatch):
 
 def in_process(method, work, *args):
     """Return what a function returns in another process; fail where it waits for a thread that is gone."""
-    with multiprocessing.get_context(method).Pool(1) as pool:
-        return pool.apply_async(work, args).get(300)
+    with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
+        return pool.submit(work, *args).result(300)
 
 
 def searched(engine, queries, threads):
