@@ -15,8 +15,8 @@ from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 TRAINING_BEAM = 4
 ROUNDS = 12
-"""Alternations of codes and least squares after the first codebooks. On unseen MS MARCO passages the error is .367 after 4
-of them and .364 after 12 (12 bytes), .252 and .251 (24 bytes)."""
+"""Alternations of codes and least squares after the first codebooks. On unseen MS MARCO passages the error is .367
+after 4 of them and .364 after 12 (12 bytes), .252 and .251 (24 bytes)."""
 SHRINKAGE = 5.0
 RIDGE = 10.0
 """Most documents with a residual of zero that a centroid is thought to have besides its own, in the first codebooks and
