@@ -37,13 +37,18 @@ def get(port, path, **headers):
     return answer.status, answer.read(), answer.headers
 
 
-def get_when_free(port, path):
-    """Answer of a server that may not have noticed yet who has gone, which until then is 503."""
-    deadline = time.monotonic() + 60
-    while (answer := get(port, path))[0] == 503:
+def until(condition, seconds=60):
+    """Return what a condition gives when it holds; fail where it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return answer
+    return found
+
+
+def get_when_free(port, path):
+    """Answer of a server that may not have noticed yet who has gone, which until then is 503."""
+    return until(lambda: (answer := get(port, path))[0] != 503 and answer)
 
 
 def test_documents_of_any_docid(port, documents):
@@ -156,10 +161,7 @@ def test_who_goes_away_or_breaks_off_is_no_fault_of_ours(port, capfd):
     for sent in [head, search + b"nonsense", search + search, search + b"a" * 100_000] * 5:
         with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
             connection.sendall(sent)
-    deadline = time.monotonic() + 60
-    while b'status="499"' not in get_when_free(port, "/metrics")[1]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: b'status="499"' in get_when_free(port, "/metrics")[1])
     assert get_when_free(port, "/health")[0] == 200
     assert "fault" not in capfd.readouterr().err
 
@@ -192,10 +194,7 @@ def test_a_client_that_does_not_take_its_answers_is_ended(indexes, notes):
         with contextlib.suppress(ConnectionError):
             connection.sendall(10 * request)  # of answers, more than the buffers of the system hold
         for is_there in (True, False):  # it is taken, then given up
-            deadline = time.monotonic() + 60
-            while bool(server.server_state.connections) is not is_there:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            until(lambda there=is_there: bool(server.server_state.connections) is there)
         answers = 0
         with contextlib.suppress(ConnectionError):
             while part := connection.recv(1 << 20):
@@ -211,10 +210,7 @@ def test_what_runs_is_answered_when_the_server_ends(indexes):
         with ThreadPoolExecutor(5) as pool:
             with running(indexes) as (port, server):
                 answers = [pool.submit(get, port, f"/v1/notes/search?query=bado+{i}") for i in range(4)]
-                deadline = time.monotonic() + 20
-                while len(server.server_state.tasks) < 4:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
+                until(lambda: len(server.server_state.tasks) >= 4, 20)
                 server.handle_exit(signal.SIGTERM, None)
                 time.sleep(0.3)
                 with pytest.raises(OSError):
