@@ -174,7 +174,7 @@ def _scoring(assigning: ProductQuantizer, embeddings: Embeddings, seed: int) -> 
     """Return the quantizer that scores: the one that assigns codes, or of additive codes one with biases."""
     if not assigning.additive:
         return assigning
-    from pyserini_jpq.index.additive_training import scoring_quantizer
+    from pyserini_jpq.index.additive_scoring import scoring_quantizer
 
     return scoring_quantizer(assigning, embeddings.sample(_SCORED, seed + 1), seed)
 

@@ -16,7 +16,8 @@ from pyserini_jpq.encode.embeddings import Embeddings
 from pyserini_jpq.errors import QuantizerError
 from pyserini_jpq.index import additive, additive_training
 from pyserini_jpq.index.additive import AdditiveAssigner
-from pyserini_jpq.index.additive_training import scoring_quantizer, train_additive
+from pyserini_jpq.index.additive_scoring import scoring_quantizer
+from pyserini_jpq.index.additive_training import train_additive
 from pyserini_jpq.index.assign import assigning_quantizer
 from pyserini_jpq.index.build import build_from, build_opq
 from pyserini_jpq.index.change import change_index
