@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
 BEAM = 8
@@ -49,7 +50,7 @@ class AdditiveAssigner:
     """
 
     def __init__(self, quantizer: ProductQuantizer, beam: int = BEAM) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = resolve_device("auto")
         self._rotation = torch.from_numpy(quantizer.rotation.T.astype(np.float64)).to(self._device)
         books = torch.from_numpy(quantizer.centroids[:-1]).to(self._device)
         size = quantizer.m // quantizer.parts

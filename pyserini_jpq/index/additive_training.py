@@ -68,7 +68,7 @@ def train_additive(
             training.refine()
         else:
             training.remember()
-        training.keep(step + 1)
+        training.keep()
     centroids = np.concatenate([*training.centroids(), np.zeros((1, 1 << bits, dimension // parts), np.float32)])
     centroids[-1, :, 0] = np.linspace(*_LEVELS, 1 << bits)
     return ProductQuantizer(rotation, centroids)
@@ -117,11 +117,11 @@ class _Training:
             for vectors, own in zip(self._parts, self._of_parts(), strict=True)
         ]
 
-    def keep(self, step: int) -> None:
-        """Save the next step, the codes and the weights."""
-        self.step = step
+    def keep(self) -> None:
+        """Go on to the next step; save it, the codes and the weights."""
+        self.step += 1
         if self._state is not None:
-            write_state(self._state, step=step, codes=self._codes, weights=self._weights)
+            write_state(self._state, step=self.step, codes=self._codes, weights=self._weights)
 
     def _by_others(self, part: int, own: slice, rng: np.random.Generator) -> Floats:
         """Code each fold by what the others teach some codebooks of a part; return what is left."""
