@@ -9,7 +9,6 @@ namespace {
 constexpr std::size_t kSharedBytes = 128 << 10;  // of codes that all queries of a batch share, in the second cache
 constexpr std::size_t kSharedGroups = 8;         // that they share strip by strip; a block has a multiple of it
 constexpr std::size_t kStreamBytes = 1 << 20;    // of a file that one query reads on end: smaller, two threads take longer
-constexpr std::size_t kAhead = 16 << 10;         // of the file, how far in front of what is added up it is fetched
 
 // One query reads a file on end; or it transposes and adds up by turns, so in small steps. Several queries share
 // what is in the second cache, with their sums where these wait for another strip.
@@ -61,7 +60,7 @@ void QueryWorker::filter_block(std::size_t start, std::size_t end) {
             Sums *sums = wait ? &waiting_[q * kGroupsInBlock] : &whole;
             for (std::size_t row = start; row < end; row += kGroup, sums += wait) {
                 const Rows rows{codes_.of(row, strip), strip.count, first, last, wait ? sums + 1 : nullptr};
-                if (add_up_(rows, tables, q == 0 ? rows.codes + kAhead : nullptr, candidates[q].threshold(), sums))
+                if (add_up_(rows, tables, q == 0 ? rows.codes + kernel_.ahead : nullptr, candidates[q].threshold(), sums))
                     candidates[q].take(*sums, row, end);
             }
             if (last) candidates[q].settle_many();

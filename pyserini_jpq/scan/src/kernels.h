@@ -72,8 +72,11 @@ struct Kernel {
     void (*prepare)(std::uint8_t *tables, std::size_t m) = nullptr;
     // The same for codes of 4 bits, by tables of kPairTable entries; where they are null, pairs are looked up as bytes.
     AddUp *add_pairs_in_buffer = nullptr, *add_pairs_in_file = nullptr;
-    // For few and for many queries; null where lookups query by query take less time.
+    // For few and for many queries; null where lookups query by query take less time, as they do for fewer than these.
     AddLanes *add_lanes[2] = {nullptr, nullptr};
+    std::size_t fewest_together = 5;
+    // How far in front of what it adds up in a file it fetches.
+    std::size_t ahead = 16 << 10;
 };
 
 // Fetch cache lines, one of so many, into the second-level cache. The processor does not see that rows which are read 16
@@ -93,10 +96,11 @@ inline void fetch(const std::uint8_t *from, std::size_t lines) {
 #endif
 }
 
-// Fetch cache lines on into the first-level cache: the codes that come next.
+// Fetch cache lines, one of so many, into the first-level cache: the codes that come next.
+template <std::size_t one_of = 1>
 inline void fetch_near(const std::uint8_t *from, std::size_t lines) {
 #if defined(__GNUC__) || defined(__clang__)
-    for (std::size_t i = 0; i < lines; ++i) __builtin_prefetch(from + 64 * i, 0, 3);
+    for (std::size_t i = 0; i < lines; i += one_of) __builtin_prefetch(from + 64 * i, 0, 3);
 #else
     (void)from, (void)lines;
 #endif
@@ -115,6 +119,8 @@ inline void fetch_sums(const Rows &rows, std::size_t row) {
     (void)rows, (void)row;
 #endif
 }
+
+AddLanes add_16_lanes_avx2, add_32_lanes_avx2;
 
 // The kernels that this machine can run, the fastest first; the last is plain C++.
 const std::vector<Kernel> &kernels();

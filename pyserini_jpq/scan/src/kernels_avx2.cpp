@@ -197,20 +197,22 @@ AVX2 void add_lanes(const LaneRows &rows) {
     }
 }
 
-constexpr Kernel kKernel = {"avx2",
-                            transpose_avx2,
-                            add_up<kBufferStride, Entries::bytes>,
-                            add_up<kFileStride, Entries::bytes>,
-                            prepare,
-                            add_up<kBufferStride, Entries::pairs>,
-                            add_up<kFileStride, Entries::pairs>,
-                            {add_lanes<1>, add_lanes<2>}};
-
 }  // namespace
+
+AVX2 void add_16_lanes_avx2(const LaneRows &rows) { add_lanes<1>(rows); }
+AVX2 void add_32_lanes_avx2(const LaneRows &rows) { add_lanes<2>(rows); }
 
 void append_avx2_kernel(std::vector<Kernel> *kernels) {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2")) kernels->push_back(kKernel);
+    if (!__builtin_cpu_supports("avx2")) return;
+    kernels->push_back({"avx2",
+                        transpose_avx2,
+                        add_up<kBufferStride, Entries::bytes>,
+                        add_up<kFileStride, Entries::bytes>,
+                        prepare,
+                        add_up<kBufferStride, Entries::pairs>,
+                        add_up<kFileStride, Entries::pairs>,
+                        {add_16_lanes_avx2, add_32_lanes_avx2}});
 }
 
 }  // namespace jpq

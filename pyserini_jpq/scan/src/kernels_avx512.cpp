@@ -122,9 +122,10 @@ AVX512 inline __mmask32 with_bit(__m512i words, int bit) {
 // Look 64 codes up. Instructions are what costs time here: words of even and of odd codes become bytes at once, where a
 // shift for each code and two masks took five more.
 AVX512 inline __m512i look_up(const __m512i *table, __m512i codes) {
+    const __m512i odd_codes = _mm512_srli_epi16(codes, 8);
     const __m512i even = look_up_words(table, codes, with_bit(codes, 6));
-    const __m512i odd = look_up_words(table, _mm512_srli_epi16(codes, 8), with_bit(codes, 14));
-    const __mmask32 first_of_odd = _mm512_testn_epi16_mask(codes, _mm512_set1_epi16(static_cast<short>(1 << 15)));
+    const __m512i odd = look_up_words(table, odd_codes, with_bit(odd_codes, 6));
+    const __mmask32 first_of_odd = _mm512_testn_epi16_mask(odd_codes, _mm512_set1_epi16(1 << 7));
     return _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAA, _mm512_mask_srli_epi16(even, with_bit(codes, 7), even, 8),
                                   _mm512_mask_slli_epi16(odd, first_of_odd, odd, 8));
 }
@@ -144,7 +145,8 @@ AVX512 bool add_up_avx512(const Rows &rows, const std::uint8_t *tables, const st
     std::size_t j = 0;
     do {  // a loop that may run no time at all keeps two copies of the sums, more than there are registers
         __m512i table[4];
-        if (ahead) fetch<stride == kFileStride ? 4 : 1>(ahead + 64 * fetched(stride) * j, fetched(stride));
+        if (ahead && stride == kFileStride) fetch_near<2>(ahead + stride * j, fetched(stride));
+        else if (ahead) fetch(ahead + 64 * fetched(stride) * j, fetched(stride));
         fetch_sums(rows, j);
         if (entries == Entries::bytes) {
 #pragma GCC unroll 4
@@ -161,6 +163,7 @@ AVX512 bool add_up_avx512(const Rows &rows, const std::uint8_t *tables, const st
             const __m512i found = entries == Entries::bytes ? look_up(table, codes) : look_up_pairs(table, codes);
             all[t] = _mm512_add_epi16(all[t], found);
             odd[t] = _mm512_add_epi16(odd[t], _mm512_srli_epi16(found, 8));
+            asm("" : "+v"(all[t]), "+v"(odd[t]));  // else compilers mix tiles, for which there are too few registers
         }
     } while (++j < rows.count);
     return finish(rows, all, odd, threshold, sums);
@@ -206,7 +209,10 @@ void append_avx512_kernels(std::vector<Kernel> *kernels) {
                             add_up_avx512<kFileStride, Entries::bytes>,
                             prepare,
                             add_up_avx512<kBufferStride, Entries::pairs>,
-                            add_up_avx512<kFileStride, Entries::pairs>});
+                            add_up_avx512<kFileStride, Entries::pairs>,
+                            {add_16_lanes_avx2, add_32_lanes_avx2},
+                            12,
+                            4 << 10});
     }
 }
 

@@ -5,8 +5,7 @@
 namespace jpq {
 namespace {
 
-constexpr std::size_t kFewestTogether = 5;       // queries: fewer take less time one after the other
-constexpr std::size_t kLaneBytes = 64 << 20;     // most that tables of a batch may take
+constexpr std::size_t kLaneBytes = 64 << 20;  // most that tables of a batch may take
 
 }  // namespace
 
@@ -16,12 +15,12 @@ Prepared::Prepared(const Kernel &kernel, const Codes &codes, const Tables &table
       bits_(codes.bits),
       tables_(tables),
       pairs_(codes.bits == 4 && kernel.add_pairs_in_file),
-      bytes_(zeros((by_lanes(most) ? kFewestTogether - 1 : most) * m_ * kTable)),
+      bytes_(zeros((by_lanes(most) ? kernel.fewest_together - 1 : most) * m_ * kTable)),
       lanes_(m_, by_lanes(most) ? most : 0),
       padded_(tables.subspaces * tables.k == m_ * codes.table() ? 0 : most * m_ * codes.table()) {}
 
 bool Prepared::by_lanes(std::size_t queries) const {
-    return kernel_.add_lanes[0] && queries >= kFewestTogether && LaneTables::size(m_, queries) <= kLaneBytes;
+    return kernel_.add_lanes[0] && queries >= kernel_.fewest_together && LaneTables::size(m_, queries) <= kLaneBytes;
 }
 
 std::vector<Query> Prepared::one_by_one(std::size_t start, std::size_t count) {
