@@ -48,6 +48,7 @@ static inline __m128i _mm_maskz_loadu_epi8(__mmask16 mask, const std::uint8_t *f
     return _mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes));
 }
 #define __builtin_cpu_supports(name) true
+#define asm(...)
 """
 
 
