@@ -150,7 +150,7 @@ AVX2 bool add_up(const Rows &rows, const std::uint8_t *tables, const std::uint8_
         const std::uint8_t *from = tile, *table = tables, *further = ahead ? ahead + 64 * share * t : tile;
 #pragma GCC unroll 2
         for (std::size_t j = 0; j < rows.count; ++j, from += stride, table += kSize, further += step) {
-            fetch_near(from + to_next, 1);
+            fetch<1, Cache::first>(from + to_next, 1);
             fetch(further, 1);
             const __m256i *vectors = reinterpret_cast<const __m256i *>(from);
             const Two codes = {{_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)}};
@@ -197,6 +197,15 @@ AVX2 void add_lanes(const LaneRows &rows) {
     }
 }
 
+constexpr Kernel kKernel = {"avx2",
+                            transpose_avx2,
+                            add_up<kBufferStride, Entries::bytes>,
+                            add_up<kFileStride, Entries::bytes>,
+                            prepare,
+                            add_up<kBufferStride, Entries::pairs>,
+                            add_up<kFileStride, Entries::pairs>,
+                            {add_16_lanes_avx2, add_32_lanes_avx2}};
+
 }  // namespace
 
 AVX2 void add_16_lanes_avx2(const LaneRows &rows) { add_lanes<1>(rows); }
@@ -204,15 +213,7 @@ AVX2 void add_32_lanes_avx2(const LaneRows &rows) { add_lanes<2>(rows); }
 
 void append_avx2_kernel(std::vector<Kernel> *kernels) {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2")) return;
-    kernels->push_back({"avx2",
-                        transpose_avx2,
-                        add_up<kBufferStride, Entries::bytes>,
-                        add_up<kFileStride, Entries::bytes>,
-                        prepare,
-                        add_up<kBufferStride, Entries::pairs>,
-                        add_up<kFileStride, Entries::pairs>,
-                        {add_16_lanes_avx2, add_32_lanes_avx2}});
+    if (__builtin_cpu_supports("avx2")) kernels->push_back(kKernel);
 }
 
 }  // namespace jpq

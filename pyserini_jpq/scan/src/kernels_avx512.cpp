@@ -57,7 +57,7 @@ AVX512 void transpose_512(const std::uint8_t *codes, std::size_t m, const std::u
     std::size_t j = 0;
     for (; j + 16 <= m; j += 16) {
         fetch(ahead + 16 * j, 4);
-        fetch_near(next + 4 * near * j, near);
+        fetch<1, Cache::first>(next + 4 * near * j, near);
         transpose_strip_512<true>(codes + j, m, 16, tile + j * kBufferStride);
     }
     if (j < m) {
@@ -140,13 +140,14 @@ AVX512 inline __m512i look_up_pairs(const __m512i *table, __m512i codes) {
 template <std::size_t stride, Entries entries>
 AVX512 bool add_up_avx512(const Rows &rows, const std::uint8_t *tables, const std::uint8_t *ahead,
                           std::uint16_t threshold, Sums *sums) {
+    constexpr bool in_file = stride == kFileStride;
+    constexpr std::size_t lines = fetched(stride);
     __m512i all[kTilesInGroup], odd[kTilesInGroup];
     start(rows, sums, all, odd);
     std::size_t j = 0;
     do {  // a loop that may run no time at all keeps two copies of the sums, more than there are registers
         __m512i table[4];
-        if (ahead && stride == kFileStride) fetch_near<2>(ahead + stride * j, fetched(stride));
-        else if (ahead) fetch(ahead + 64 * fetched(stride) * j, fetched(stride));
+        if (ahead) fetch<in_file ? 2 : 1, in_file ? Cache::first : Cache::second>(ahead + 64 * lines * j, lines);
         fetch_sums(rows, j);
         if (entries == Entries::bytes) {
 #pragma GCC unroll 4
