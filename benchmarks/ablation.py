@@ -5,14 +5,13 @@ row. Existing outputs are kept, so that an interrupted benchmark goes on.
 """
 
 import argparse
-import importlib
-import shlex
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import shared
+from benchmarks.commands import run, searched
 from pyserini_jpq import cli
 from pyserini_jpq.evaluate.runs import evaluate
 from pyserini_jpq.evaluate.table import Table, as_markdown
@@ -30,7 +29,6 @@ ROWS = {
 }
 """Flags of each row: figure 7 from the second row on, then biases, the listwise loss beside the paper's, and averaging
 (the defaults), then other losses."""
-_BATCH = 32
 
 
 def define_flags() -> cli.OneLineParser:
@@ -64,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     for m in args.m:
         start = args.work / f"opq-m{m}"
         if not start.exists():
-            _run("index", f"--embeddings {args.embeddings} --m {m} --output {start} --threads {args.threads}")
+            run("index", f"--embeddings {args.embeddings} --m {m} --output {start} --threads {args.threads}")
         opq = {"-": _measure(args, start, args.work / f"opq-m{m}.txt")}
         figures[str(m)] = {"OPQ": opq}
         lines.append(_line(str(m), "OPQ", opq))
@@ -83,7 +81,7 @@ def _trained(args: argparse.Namespace, start: Path, m: int, row: str, seed: int)
     index = args.work / name
     if not index.exists():
         dev = f"--dev-topics {args.dev_topics} --dev-qrels {args.dev_qrels}" if args.dev_topics else ""
-        _run(
+        run(
             "train",
             f"--index {start} --topics {args.topics} --qrels {args.qrels} {dev} --seed {seed} "
             f"--threads {args.threads} --output {index} --output-encoder {args.work / name}.encoder {ROWS[row]}",
@@ -91,17 +89,10 @@ def _trained(args: argparse.Namespace, start: Path, m: int, row: str, seed: int)
     return _measure(args, index, args.work / f"{name}.txt")
 
 
-def _measure(args: argparse.Namespace, index: Path, run: Path) -> dict[str, float]:
+def _measure(args: argparse.Namespace, index: Path, file: Path) -> dict[str, float]:
     """Search the test queries, unless that was done, and evaluate the run."""
-    if not run.exists():
-        flags = f"--topics {args.test_topics} --output {run} --batch-size {_BATCH} --threads {args.threads}"
-        _run("search", f"--index {index} {flags}")
-    return evaluate({"run": str(run)}, args.test_qrels, args.metrics).runs[0].metrics
-
-
-def _run(command: str, flags: str) -> None:
-    """Run a command of ours in this process, as `python -m pyserini_jpq.COMMAND FLAGS` would."""
-    importlib.import_module(f"pyserini_jpq.{command}.__main__").main(shlex.split(flags))
+    searched(index, args.test_topics, file, args.threads)
+    return evaluate({"run": str(file)}, args.test_qrels, args.metrics).runs[0].metrics
 
 
 def _line(m: str, row: str, seeds: dict[str, dict[str, float]]) -> list[str]:

@@ -20,6 +20,7 @@ def test_rows_are_trained_and_measured_once(built, tiny_collection, tmp_path, ca
     first, second = (figures["4"]["trained centroids"][seed]["nDCG@10"] for seed in "12")
     assert first != second and lines[4].split(" | ")[2].startswith(f"{(first + second) / 2:.4f} ± ")
 
-    monkeypatch.setattr(ablation, "_run", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(ablation, "run", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("benchmarks.commands.run", lambda *_: pytest.fail("made again"))
     assert cli.run(ablation.main, list(map(str, flags))) == 0
     assert capsys.readouterr().out.splitlines() == lines

@@ -150,10 +150,10 @@ def opq(vectors: Floats, settings: Settings) -> Any:
     return transform
 
 
-def check(vectors: Floats, m: int) -> None:
-    """Raise QuantizerError if M codes of a byte cannot be trained on vectors."""
+def check(vectors: Floats, m: int, divides: bool = True) -> None:
+    """Raise QuantizerError if M codes of a byte cannot be trained on vectors, of parts of which M divides D."""
     documents, dimension = vectors.shape
-    if dimension % m:
+    if divides and dimension % m:
         raise QuantizerError(f"{m} bytes do not divide the {dimension} dimensions")
     if documents < 256:
         raise QuantizerError(f"{documents} documents are fewer than the 256 centroids of a byte")
@@ -226,6 +226,31 @@ def rabitq_whole(vectors: Floats, settings: Settings) -> FaissBuilt:
     return filled(faiss.IndexPreTransform(rotation, described(vectors, "RaBitQ", settings)), vectors)
 
 
+def turboquant_bits(dimension: int, bytes_per_document: int) -> tuple[int, int]:
+    """Return how many principal components TurboQuant keeps, and the bits of each: 1 to 4."""
+    each = min(-(-8 * bytes_per_document // dimension), 4)
+    return min(8 * bytes_per_document // each, dimension), each
+
+
+def turboquant(vectors: Floats, settings: Settings) -> FaissBuilt:
+    """Build TurboQuant (Zandieh et al., 2025) for least squared error, of equal bytes.
+
+    Principal components under a random rotation, as many as have room with the fewest bits that fill the bytes.
+
+    Raises
+    ------
+    QuantizerError
+        If this faiss has no TurboQuant.
+    """
+    kept, each = turboquant_bits(vectors.shape[1], settings.bytes_per_document)
+    try:
+        return build(vectors, settings, f"PCAR{kept},SQtqmse{each}")
+    except RuntimeError as error:
+        if "could not parse" not in str(error):
+            raise
+        raise QuantizerError("this version of faiss has no TurboQuant; faiss-cpu 1.15 has it") from None
+
+
 def imi(vectors: Floats, settings: Settings) -> FaissBuilt:
     """Build an inverted multi-index over whole vectors (Babenko and Lempitsky, CVPR 2012)."""
     import faiss
@@ -262,6 +287,10 @@ ENGINES = (
     ),
     _exhaustive(
         *("rabitq-whole", "RaBitQ, all dimensions", rabitq_whole, lambda d, _: (d + 7) // 8 + RABITQ_FACTORS, UNEQUAL),
+    ),
+    _exhaustive(
+        *("turboquant", "TurboQuant", turboquant, lambda d, m: math.prod(turboquant_bits(d, m)) / 8),
+        note="on principal components where it has fewer bits than dimensions",
     ),
     _exhaustive("int8", "Scalar int8", "SQ8", lambda d, _: d, UNEQUAL),
     _partial("imi", "IMI", imi, NPROBE, whole, WHOLE),

@@ -1,15 +1,16 @@
 """All baselines by name."""
 
-from pyserini_jpq.compare.baselines import annoy, binary, dpq, faiss, hnswlib, scann
+from pyserini_jpq.compare.baselines import additive, annoy, binary, dpq, faiss, hnswlib, scann
 from pyserini_jpq.compare.baselines.base import Engine
 from pyserini_jpq.compare.rows import FLAT
 from pyserini_jpq.errors import JPQError
 
 _ORDER = (
-    *(FLAT, "pq", "opq", "dpq", "lsh", "itq-lsh", "scann", "opq-scann", "rabitq", "rabitq-whole", "binary", "int8"),
+    *(FLAT, "pq", "opq", "rq", "lsq", "dpq", "lsh", "itq-lsh", "scann", "opq-scann"),
+    *("rabitq", "rabitq-whole", "turboquant", "binary", "int8"),
     *("imi", "ivf-opq", "hnsw", "hnsw-opq", "hnswlib", "annoy", "scann-tree"),
 )
-_FOUND = {e.name: e for module in (faiss, dpq, scann, binary, hnswlib, annoy) for e in module.ENGINES}
+_FOUND = {e.name: e for module in (faiss, additive, dpq, scann, binary, hnswlib, annoy) for e in module.ENGINES}
 
 ENGINES: dict[str, Engine] = {name: _FOUND[name] for name in _ORDER}
 

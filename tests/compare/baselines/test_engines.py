@@ -28,6 +28,7 @@ def overlap(rows, best):
 @pytest.mark.parametrize("name", list(ENGINES))
 def test_finds_the_same_after_saving(name, vectors, queries, supervision, tmp_path, monkeypatch):
     monkeypatch.setattr("pyserini_jpq.compare.baselines.dpq_training.STEPS", 20)
+    monkeypatch.setattr("pyserini_jpq.compare.baselines.additive.LSQ_ITERATIONS", 1)
     engine = ENGINES[name]
     pytest.importorskip(engine.module)
     built = engine.build(vectors, replace(SETTINGS, supervision=supervision))
