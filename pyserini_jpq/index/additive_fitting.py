@@ -14,8 +14,8 @@ from pyserini_jpq.encode.precision import resolve_device
 from pyserini_jpq.index.additive import ROWS, Part, threads_of_faiss
 from pyserini_jpq.quantizer import Codes, Floats, ProductQuantizer
 
-RIDGE = 10.0
-"""Most documents with a residual of zero that a centroid is thought to have besides its own."""
+LEAST, RIDGE = 1.0, 10.0
+"""Least and most documents with a residual of zero that a centroid is thought to have besides its own."""
 _BEAM = 4
 _FEW = 32
 """Documents for each centroid of a codebook from which two folds are enough. Of fewer documents, half teach too little:
@@ -48,8 +48,8 @@ def coded_by_others(
     left
         [n, d] float32, vectors less the sums of their centroids: about what is left of documents that taught nothing.
     weights
-        [m] float32: the mean squared residual over that of a centroid, the ridge of a Gaussian prior; from 1 to
-        `RIDGE`.
+        [m] float32: the mean squared residual over that of a centroid, the ridge of a Gaussian prior; from `LEAST`
+        to `RIDGE`.
     """
     folds = np.array_split(rng.permutation(len(vectors)), 2 if len(vectors) >= _FEW * k else 5)
     new, left = np.empty_like(codes), np.empty_like(vectors)
@@ -60,7 +60,7 @@ def coded_by_others(
         new[own] = coded(vectors[own], books)
         left[own] = vectors[own] - sums(books, new[own])
         squares += [(book**2).sum(axis=1)[code].sum() for book, code in zip(books, new[own].T, strict=True)]
-    ratios = np.clip((left**2).sum() / np.maximum(squares, 1e-30), 1, RIDGE)
+    ratios = np.clip((left**2).sum() / np.maximum(squares, 1e-30), LEAST, RIDGE)
     return new, left, ratios.astype(np.float32)
 
 

@@ -306,3 +306,17 @@ def test_an_additive_file_of_faiss_comes_back(tmp_path):
     faiss.write_index(to_faiss(random_quantizer(4, 1, 256, True), codes), str(tmp_path / "index"))
     found = read_foreign(tmp_path / "index")
     assert found.quantizer.parts == 1 and found.quantizer.biases is not None
+
+
+@pytest.mark.unit
+def test_the_last_codebooks_are_not_kept_small(monkeypatch):
+    sample = unit_length(clustered(300, 2))
+
+    def kept():
+        trained = train_additive(sample, 6, 1, 4, 7, rounds=6)
+        decoded = scoring_quantizer(trained, sample, 7).decode(AdditiveAssigner(trained).assign(sample))
+        return float((decoded**2).sum(axis=1).mean())
+
+    free = kept()
+    monkeypatch.setattr(additive_training, "LEAST", 10.0)
+    assert free > 1.05 * kept()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.compare.baselines.base import Engine, Settings, asked
-from pyserini_jpq.compare.baselines.faiss import FaissBuilt, check, load
+from pyserini_jpq.compare.baselines.faiss import FaissBuilt, check, load, seed_clustering
 from pyserini_jpq.quantizer import Floats
 
 LSQ_ITERATIONS = 25
@@ -16,7 +16,7 @@ _NOTE = "codebooks of half of the documents"
 def residual(vectors: Floats, settings: Settings) -> FaissBuilt:
     """Build residual quantization (Chen et al., Sensors 2010) with faiss's beam of 5."""
     index = _index(vectors, settings, "RQ")
-    index.rq.cp.seed = settings.seed
+    seed_clustering(index.rq.cp, settings.seed)
     return _filled(index, vectors, settings)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pyserini_jpq.compare.baselines.base import Settings
+from pyserini_jpq.compare.baselines.faiss import turboquant_bits
 from pyserini_jpq.compare.baselines.registry import ENGINES, UNMAINTAINED, named_baselines
 from pyserini_jpq.errors import JPQError, QuantizerError, how_to_install
 from pyserini_jpq.evaluate.metrics import Metrics
@@ -152,3 +153,26 @@ def test_a_missing_package_names_its_extra(monkeypatch):
     with pytest.raises(JPQError, match="nothing"):
         named_baselines("nothing")
     assert not set(UNMAINTAINED) & set(ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept", "bits"), [(12, 96, 1), (36, 288, 1), (48, 384, 1), (64, 256, 2), (96, 384, 2), (400, 384, 4)]
+)
+def test_turboquant_fills_its_bytes_with_the_fewest_bits(size, kept, bits):
+    assert turboquant_bits(384, size) == (kept, bits)
+    assert ENGINES["turboquant"].code_bytes(384, size) == min(size, 192)
+
+
+def test_a_faiss_without_turboquant(vectors, monkeypatch):
+    def old(*_):
+        raise RuntimeError("could not parse index string PCAR32,SQtqmse4")
+
+    monkeypatch.setattr(faiss, "index_factory", old)
+    with pytest.raises(QuantizerError, match="this version of faiss has no TurboQuant"):
+        ENGINES["turboquant"].build(vectors, SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["rq", "lsq"])
+def test_additive_codes_need_half_of_the_documents_for_their_centroids(name, vectors):
+    with pytest.raises(QuantizerError, match="255 documents are fewer than the 256 centroids"):
+        ENGINES[name].build(vectors[:510], SETTINGS)
