@@ -67,6 +67,8 @@ def main(argv: Sequence[str]) -> None:
     import faiss
 
     args = define_flags().parse_args(argv)
+    if (args.topics is None) != (args.qrels is None):
+        raise JPQError("--topics and --qrels go together")
     args.work.mkdir(parents=True, exist_ok=True)
     faiss.omp_set_num_threads(args.threads)
     comparison = Comparison(args)
