@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -55,7 +56,10 @@ def is_alive(pid):
 def test_a_killed_run_leaves_nothing_running(tmp_path, how):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, env=environment, **quiet)
+    # A shell's job in the background ignores SIGINT, and so would what it starts.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    command = [sys.executable, "-c", PARENT]
+    parent = subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=heeding, **quiet)
     until = time.monotonic() + 300
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert parent.poll() is None and time.monotonic() < until
