@@ -15,8 +15,5 @@ def run(command: str, flags: str) -> None:
 def searched(index: Path, topics: str, file: Path, threads: int) -> Path:
     """Return a run of the topics, by the command unless it is there."""
     if not file.exists():
-        run(
-            "search",
-            f"--index {index} --topics {topics} --output {file} --batch-size {_BATCH} --threads {threads}",
-        )
+        run("search", f"--index {index} --topics {topics} --output {file} --batch-size {_BATCH} --threads {threads}")
     return file

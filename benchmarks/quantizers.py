@@ -6,20 +6,22 @@ that an interrupted benchmark goes on.
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import shared
 from benchmarks.commands import run, searched
-from benchmarks.data import queries_for, vectors_of
+from benchmarks.engines import flat
 from pyserini_jpq import cli
-from pyserini_jpq.compare.baselines.base import Settings
+from pyserini_jpq.compare.baselines.base import Rows, Settings
 from pyserini_jpq.compare.baselines.registry import ENGINES
 from pyserini_jpq.compare.encoders import query_encoder
-from pyserini_jpq.compare.scoring import write_run
+from pyserini_jpq.compare.scoring import named_hits, write_run
 from pyserini_jpq.data.qrels import read_qrels
 from pyserini_jpq.data.topics import read_topics
 from pyserini_jpq.encode.embeddings import Embeddings
@@ -92,7 +94,6 @@ class Comparison:
         self._embeddings = Embeddings(args.embeddings)
         topics, judged = read_topics(args.test_topics), read_qrels(args.test_qrels)
         self._topics = {qid: text for qid, text in topics.items() if qid in judged}
-        self._queries: Floats | None = None
 
     def row(self, size: int, row: str) -> Path:
         """Return the run of a row."""
@@ -128,41 +129,33 @@ class Comparison:
             run("train", f"--index {index} --output {trained} {flags} {common}")
         return trained
 
-    def _euclidean(self, size: int) -> tuple[Floats, np.ndarray]:
-        import faiss
-
+    def _euclidean(self, size: int) -> tuple[Floats, Rows]:
         folder = IndexFolder(self._index(size, "OPQ"))
         quantizer, codes = from_faiss(folder.read(), folder.path)
-        decoded = vectors_of(quantizer, codes)
-        flat = faiss.IndexFlatIP(decoded.shape[1] + 1)
-        flat.add(np.hstack([decoded, -(decoded**2).sum(axis=1, keepdims=True) / 2]))
-        queries = queries_for(quantizer, self._encoded())
-        return flat.search(np.hstack([queries, np.ones((len(queries), 1), np.float32)]), self._hits())
+        halves = -np.square(quantizer.centroids).sum(axis=2) / 2
+        return flat(dataclasses.replace(quantizer, biases=halves), codes).search(self._queries, self._hits)
 
-    def _baseline(self, size: int, name: str) -> tuple[Floats, np.ndarray]:
+    def _baseline(self, size: int, name: str) -> tuple[Floats, Rows]:
         if missing := ENGINES[name].missing():
             raise JPQError(missing)
-        vectors = np.concatenate(list(self._embeddings.blocks(1 << 16)))
-        built = ENGINES[name].build(vectors, Settings(size, self._args.seed))
-        return built.search(self._encoded(), self._hits())
+        built = ENGINES[name].build(self._vectors, Settings(size, self._args.seed))
+        return built.search(self._queries, self._hits)
 
-    def _encoded(self) -> Floats:
-        if self._queries is None:
-            encoder = JPQQueryEncoder(query_encoder(self._args.embeddings))
-            self._queries = encoder.encode_batch(list(self._topics.values()))
-        return self._queries
+    @cached_property
+    def _vectors(self) -> Floats:
+        return np.concatenate(list(self._embeddings.blocks(1 << 16)))
 
+    @cached_property
+    def _queries(self) -> Floats:
+        encoder = JPQQueryEncoder(query_encoder(self._args.embeddings))
+        return encoder.encode_batch(list(self._topics.values()))
+
+    @property
     def _hits(self) -> int:
         return min(_HITS, self._embeddings.documents)
 
-    def _write(self, file: Path, scores: Floats, rows: np.ndarray) -> None:
-        docids = list(self._embeddings.docids())
-        hits = zip(self._topics, rows, scores, strict=True)
-        found = {
-            qid: {docids[row]: float(score) for row, score in zip(own, values, strict=True) if row >= 0}
-            for qid, own, values in hits
-        }
-        write_run(file, found, file.stem)
+    def _write(self, file: Path, scores: Floats, rows: Rows) -> None:
+        write_run(file, named_hits(scores, rows, self._topics, list(self._embeddings.docids())), file.stem)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Metrics of each query, and significance tests against the reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyserini_jpq.compare.baselines.base import Rows
 from pyserini_jpq.compare.rows import TOP, Row
 from pyserini_jpq.evaluate.metrics import Metrics, Qrels, Run, paired_t_test
 from pyserini_jpq.evaluate.significance import holm
 from pyserini_jpq.files import write_text_atomically
+from pyserini_jpq.quantizer import Floats
 
 
 def run_of(file: Path, qids: Sequence[str], docids: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -25,7 +27,11 @@ def run_of(file: Path, qids: Sequence[str], docids: Sequence[str]) -> dict[str, 
         N docids in row order.
     """
     with np.load(file) as found:
-        scores, rows = found["scores"], found["rows"]
+        return named_hits(found["scores"], found["rows"], qids, docids)
+
+
+def named_hits(scores: Floats, rows: Rows, qids: Iterable[str], docids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return hits, [Q, k] each, as scores by qid and docid; rows of -1 are no hits."""
     return {
         qid: {docids[row]: float(score) for row, score in zip(best, values, strict=True) if row >= 0}
         for qid, best, values in zip(qids, rows, scores, strict=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_jpq.compare.baselines.base import Engine, Settings, asked
-from pyserini_jpq.compare.baselines.faiss import FaissBuilt, check, load, seed_clustering
+from pyserini_jpq.compare.baselines.faiss import FaissBuilt, check_documents, load, seed_clustering
 from pyserini_jpq.quantizer import Floats
 
 LSQ_ITERATIONS = 25
@@ -30,15 +30,15 @@ def local_search(vectors: Floats, settings: Settings) -> FaissBuilt:
 def _index(vectors: Floats, settings: Settings, name: str) -> Any:
     import faiss
 
-    m = settings.bytes_per_document
-    check(vectors[::2], m, divides=False)
     # Nnone: inner products need no norms.
-    return faiss.index_factory(vectors.shape[1], f"{name}{m}x8_Nnone", faiss.METRIC_INNER_PRODUCT)
+    description = f"{name}{settings.bytes_per_document}x8_Nnone"
+    return faiss.index_factory(vectors.shape[1], description, faiss.METRIC_INNER_PRODUCT)
 
 
 def _filled(index: Any, vectors: Floats, settings: Settings) -> FaissBuilt:
     """Train an index on half of the vectors, as our additive indexes are, and add all."""
     half = np.random.default_rng(settings.seed).permutation(len(vectors))[: (len(vectors) + 1) // 2]
+    check_documents(len(half))
     index.train(vectors[np.sort(half)])
     index.add(vectors)
     return FaissBuilt(index)

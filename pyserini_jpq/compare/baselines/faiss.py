@@ -150,11 +150,16 @@ def opq(vectors: Floats, settings: Settings) -> Any:
     return transform
 
 
-def check(vectors: Floats, m: int, divides: bool = True) -> None:
-    """Raise QuantizerError if M codes of a byte cannot be trained on vectors, of parts of which M divides D."""
+def check(vectors: Floats, m: int) -> None:
+    """Raise QuantizerError if M codes of a byte cannot be trained on vectors."""
     documents, dimension = vectors.shape
-    if divides and dimension % m:
+    if dimension % m:
         raise QuantizerError(f"{m} bytes do not divide the {dimension} dimensions")
+    check_documents(documents)
+
+
+def check_documents(documents: int) -> None:
+    """Raise QuantizerError if documents are too few for the centroids of a byte."""
     if documents < 256:
         raise QuantizerError(f"{documents} documents are fewer than the 256 centroids of a byte")
 

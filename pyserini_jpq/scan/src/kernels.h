@@ -78,16 +78,16 @@ struct Kernel {
     std::size_t ahead = 16 << 10;     // of a file, how far in front of what is added up it is fetched
 };
 
-// Fetch cache lines, one of so many, into the second-level cache or the first. The processor does not see that rows which are read 16
-// bytes at a time are a stream, nor that columns are of which each is a line wide, and while sums are made it would read
-// nothing at all; fetching is spread over both, since only so many lines can be under way. How much goes where was found
-// by measuring: 3 parts of 4 while sums are made.
+// Fetch cache lines, one of so many, into the second-level cache or the first. The processor does not see that rows
+// which are read 16 bytes at a time are a stream, nor that columns are of which each is a line wide, and while sums are
+// made it would read nothing at all; fetching is spread over both, since only so many lines can be under way. How much
+// goes where was found by measuring: 3 parts of 4 while sums are made.
 //
 // It sees that whole rows of a file are a stream, but begins anew at each page. One line of four, 16 KB ahead, lets it
 // begin each page in time: adding up takes hardly longer than reading alone. With every line fetched it takes a quarter
 // more, since those wait where there is room for few.
-// What comes next is fetched into the first-level cache. AVX-512 without VBMI fetches every second line of a file into that,
-// 4 KB ahead: on a Skylake, one line of four into the second-level cache took half as long again.
+// What comes next is fetched into the first-level cache. AVX-512 without VBMI fetches every second line of a file into
+// that, 4 KB ahead: on a Skylake, one line of four into the second-level cache took half as long again.
 enum class Cache { second = 2, first = 3 };
 
 template <std::size_t one_of = 1, Cache cache = Cache::second>
